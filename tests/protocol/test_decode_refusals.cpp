@@ -1,0 +1,294 @@
+// Every way in which a frame can be wrong, one by one.
+#include <boost/test/unit_test.hpp>
+
+#include <limits>
+
+#include "protocol/codec.hpp"
+#include "protocol/limits.hpp"
+#include "tests/protocol/frames.hpp"
+
+namespace troupe::test {
+namespace {
+
+decode_error refused(const std::string& frame) {
+  const auto message = decode_client(frame);
+  BOOST_REQUIRE(!message);
+  return message.error();
+}
+
+/// The frame is refused with this code and a sentence that has these words, and ends request 7 if it is about it.
+void check_refused(const std::string& frame, errc code, std::string_view words,
+                   std::optional<request_id> id = request_id{7}) {
+  const auto [failure, named] = refused(frame);
+  BOOST_TEST_CONTEXT(failure.message) {
+    BOOST_TEST(to_string(failure.code) == to_string(code));
+    BOOST_TEST(failure.message.find(words) != std::string::npos);
+    BOOST_TEST(failure.message.ends_with('.'));
+    BOOST_TEST((named == id));
+  }
+}
+
+void check_server_refused(const raw_fields& fields, errc code, std::string_view words) {
+  const auto message = decode_server(map_of(fields));
+  BOOST_REQUIRE(!message);
+  BOOST_TEST(to_string(message.error().code) == to_string(code));
+  BOOST_TEST(message.error().message.find(words) != std::string::npos, message.error().message);
+}
+
+const std::string ext_bytes{"\xd4\x01\x02", 3};
+const std::string bin_bytes{"\xc4\x01x", 3};
+
+} // namespace
+
+BOOST_AUTO_TEST_SUITE(decode_refusals)
+
+BOOST_AUTO_TEST_CASE(bytes_that_are_no_message_are_malformed) {
+  check_refused("", errc::malformed, "ends in the middle", {});
+  check_refused("\xc1", errc::malformed, "byte 0", {});
+  check_refused(packed(5), errc::malformed, "is an integer, but must be a map", {});
+  check_refused(packed("hello"), errc::malformed, "is a string, but must be a map", {});
+  check_refused(array_of({packed("hello")}), errc::malformed, "is an array, but must be a map", {});
+  check_refused(map_of({}), errc::invalid_argument, "'type' is missing", {});
+}
+
+BOOST_AUTO_TEST_CASE(a_frame_cut_at_any_byte_is_malformed) {
+  const std::string frame = generate_with("stop", array_of({packed("a"), packed("b")}));
+  for (std::size_t size = 0; size < frame.size(); ++size) {
+    const auto failure = refused(frame.substr(0, size)).failure;
+    BOOST_TEST(to_string(failure.code) == "malformed");
+    BOOST_TEST(failure.message.find("ends in the middle") != std::string::npos);
+  }
+}
+
+BOOST_AUTO_TEST_CASE(bytes_after_the_message_are_refused) {
+  check_refused(encode(ping{1}) + encode(ping{2}), errc::malformed, "goes on after its message", {});
+  check_refused(generate_of({{"prompt", packed("hi")}}) + std::string(1, '\0'), errc::malformed, "1 bytes from byte");
+}
+
+BOOST_AUTO_TEST_CASE(an_unknown_type_is_refused_with_those_that_there_are) {
+  check_refused(map_of({{"type", packed("shutdown")}}), errc::invalid_argument, "'shutdown'", {});
+  check_refused(map_of({{"type", packed("welcome")}, {"id", packed(7)}}), errc::invalid_argument, "hello", {});
+  check_refused(map_of({{"type", packed(3)}}), errc::invalid_argument, "'type' must be a string", {});
+}
+
+BOOST_AUTO_TEST_CASE(an_unknown_field_is_refused_in_every_message) {
+  check_refused(generate_with("top_p", packed(0.9)), errc::unknown_field, "'top_p'");
+  check_refused(map_of({{"type", packed("hello")}, {"version", packed(1)}, {"x", packed(1)}}), errc::unknown_field,
+                "hello has no field 'x'", {});
+  check_refused(map_of({{"type", packed("ping")}, {"nonce", packed(1)}, {"x", packed(1)}}), errc::unknown_field,
+                "'x'", {});
+  check_refused(
+    map_of({{"type", packed("credit_grant")}, {"id", packed(7)}, {"tokens", packed(1)}, {"x", nil_bytes}}),
+    errc::unknown_field, "'x'", {});
+  check_refused(map_of({{"type", packed("cancel_request")}, {"id", packed(7)}, {"why", packed("")}}),
+                errc::unknown_field, "'why'", {});
+  const auto message = map_of({{"role", packed("user")}, {"content", packed("x")}, {"name", packed("Ada")}});
+  check_refused(generate_of({{"messages", array_of({message})}}), errc::unknown_field,
+                "messages[0] has no field 'name'");
+}
+
+BOOST_AUTO_TEST_CASE(a_missing_field_is_refused_in_every_message) {
+  check_refused(map_of({{"type", packed("hello")}}), errc::invalid_argument, "'version' is missing from hello", {});
+  check_refused(map_of({{"type", packed("generate_request")}, {"prompt", packed("x")}}), errc::invalid_argument,
+                "'id' is missing", {});
+  check_refused(map_of({{"type", packed("cancel_request")}}), errc::invalid_argument, "'id' is missing", {});
+  check_refused(map_of({{"type", packed("credit_grant")}, {"id", packed(7)}}), errc::invalid_argument,
+                "'tokens' is missing", {});
+  check_refused(map_of({{"type", packed("ping")}}), errc::invalid_argument, "'nonce' is missing", {});
+  check_refused(generate_of({{"messages", array_of({map_of({{"role", packed("user")}})})}}), errc::invalid_argument,
+                "'messages[0].content' is missing");
+}
+
+BOOST_AUTO_TEST_CASE(exactly_one_prompt_must_be_there) {
+  check_refused(generate_of({}), errc::invalid_argument, "none of the fields 'prompt', 'tokens' and 'messages'");
+  check_refused(generate_with("tokens", array_of({packed(1)})), errc::invalid_argument, "more than one");
+  check_refused(generate_with("messages", array_of({})), errc::invalid_argument, "more than one");
+}
+
+BOOST_AUTO_TEST_CASE(a_field_of_the_wrong_kind_is_refused_with_both_kinds) {
+  struct wrong {
+    const char* field;
+    std::string value;
+    const char* words;
+  };
+  const wrong cases[] = {
+    {"temperature", packed("hot"), "'temperature' must be a number, but is a string"},
+    {"temperature", packed(true), "but is a boolean"},
+    {"seed", packed(1.5), "'seed' must be an integer, but is a float"},
+    {"seed", nil_bytes, "but is nil"},
+    {"max_tokens", packed("1"), "but is a string"},
+    {"ignore_eos", packed(1), "'ignore_eos' must be a boolean, but is an integer"},
+    {"stop", packed("x"), "'stop' must be an array of strings, but is a string"},
+    {"stop", array_of({packed(1)}), "'stop' must be an array of strings, but is an array of integers"},
+    {"stop", array_of({packed("a"), nil_bytes}), "'stop[1]' must be a string, but is nil"},
+    {"stop", array_of({packed("a"), packed(1)}), "'stop[1]' is an integer, unlike the values before it"},
+    {"credit", map_of({}), "but is a map"},
+    {"credit", bin_bytes, "but is binary"},
+  };
+  for (const wrong& each : cases)
+    check_refused(generate_with(each.field, each.value), errc::invalid_argument, each.words);
+  check_refused(generate_of({{"prompt", bin_bytes}}), errc::invalid_argument, "'prompt' must be a string");
+  check_refused(generate_of({{"tokens", packed("1 2")}}), errc::invalid_argument, "'tokens' must be an array");
+  check_refused(generate_of({{"tokens", array_of({packed(1), packed("2")})}}), errc::invalid_argument, "'tokens[1]'");
+  check_refused(generate_of({{"tokens", array_of({packed(1.5)})}}), errc::invalid_argument, "'tokens' must be");
+  check_refused(generate_of({{"messages", map_of({})}}), errc::invalid_argument, "'messages' must be an array");
+  check_refused(generate_of({{"messages", array_of({packed("x")})}}), errc::invalid_argument,
+                "'messages[0]' must be");
+  check_refused(generate_of({{"messages", array_of({map_of({{"role", packed(1)}, {"content", packed("")}})})}}),
+                errc::invalid_argument, "'messages[0].role' must be a string");
+}
+
+BOOST_AUTO_TEST_CASE(a_number_out_of_range_is_refused_with_the_range) {
+  check_refused(generate_with("seed", packed(-1)), errc::invalid_argument, "'seed' is -1, but must be from 0 to");
+  check_refused(generate_with("max_tokens", packed(0)), errc::invalid_argument, "from 1 to 4294967295");
+  check_refused(generate_with("max_tokens", packed(1ull << 32)), errc::invalid_argument,
+                "'max_tokens' is 4294967296");
+  check_refused(generate_with("credit", packed(1ull << 32)), errc::invalid_argument, "'credit'");
+  check_refused(generate_with("temperature", packed(-0.5)), errc::invalid_argument, "'temperature' is -0.5");
+  check_refused(generate_with("temperature", packed(-1e-300)), errc::invalid_argument, "'temperature'");
+  check_refused(generate_with("temperature", packed(1e300)), errc::invalid_argument, "'temperature'");
+  check_refused(generate_with("temperature", packed(101)), errc::invalid_argument, "'temperature'");
+  check_refused(generate_of({{"tokens", array_of({packed(1), packed(1ll << 31)})}}), errc::invalid_argument,
+                "'tokens[1]' is 2147483648");
+  check_refused(generate_of({{"tokens", array_of({packed(-1)})}}), errc::invalid_argument, "'tokens[0]' is -1");
+  check_refused(generate_of({{"tokens", array_of({packed(std::numeric_limits<std::int64_t>::min())})}}),
+                errc::invalid_argument, "'tokens[0]'");
+  check_refused(map_of({{"type", packed("credit_grant")}, {"id", packed(7)}, {"tokens", packed(0)}}),
+                errc::invalid_argument, "'tokens' is 0, but must be from 1", {});
+  check_refused(map_of({{"type", packed("hello")}, {"version", packed(1ull << 32)}}), errc::invalid_argument,
+                "'version'", {});
+}
+
+BOOST_AUTO_TEST_CASE(nan_and_infinity_are_refused) {
+  const double doubles[] = {std::numeric_limits<double>::quiet_NaN(), std::numeric_limits<double>::infinity(),
+                            -std::numeric_limits<double>::infinity()};
+  for (double value : doubles) {
+    check_refused(generate_with("temperature", packed(value)), errc::invalid_argument, "must be finite");
+    check_refused(generate_with("temperature", packed(static_cast<float>(value))), errc::invalid_argument,
+                  "'temperature'");
+  }
+}
+
+BOOST_AUTO_TEST_CASE(a_field_that_is_there_twice_is_refused) {
+  check_refused(generate_of({{"prompt", packed("a")}, {"prompt", packed("b")}}), errc::malformed,
+                "'prompt' is there twice");
+  const auto message = map_of({{"role", packed("a")}, {"role", packed("b")}});
+  check_refused(generate_of({{"messages", array_of({message})}}), errc::malformed,
+                "'messages[0].role' is there twice");
+}
+
+BOOST_AUTO_TEST_CASE(text_that_is_not_utf8_is_refused) {
+  check_refused(generate_of({{"prompt", packed("ab\xff")}}), errc::malformed,
+                "'prompt' is not valid UTF-8 at its byte 2");
+  check_refused(generate_with("stop", array_of({packed("a"), packed("\xed\xa0\x80")})), errc::malformed, "'stop[1]'");
+  check_refused(generate_with("s\xff", packed(1)), errc::malformed, "name that is not valid UTF-8");
+}
+
+BOOST_AUTO_TEST_CASE(extension_types_and_keys_that_are_no_strings_are_refused) {
+  check_refused(generate_with("seed", ext_bytes), errc::malformed, "'seed' has an extension type");
+  std::string frame = generate_with("seed", packed(1));
+  // The first byte of a map of four fields; a fifth comes with a key that is no name.
+  BOOST_REQUIRE(frame[0] == '\x84');
+  frame[0] = '\x85';
+  for (const std::string& key : {packed(5), nil_bytes, bin_bytes, ext_bytes, packed(1.5), array_of({packed("id")}),
+                                 map_of({{"id", packed(8)}})})
+    BOOST_TEST(to_string(refused(frame + key + packed(8)).failure.code) == "malformed");
+  check_refused(frame + packed(5) + packed(8), errc::malformed, "a key that is not a string");
+}
+
+BOOST_AUTO_TEST_CASE(what_is_over_a_limit_is_refused) {
+  check_refused(generate_of({{"prompt", packed(std::string(max_string_bytes + 1, 'x'))}}), errc::limit_exceeded,
+                "'prompt' has 33554433 bytes");
+  check_refused(generate_of({{"tokens", packed(std::vector<int>(max_prompt_tokens + 1, 1))}}), errc::limit_exceeded,
+                "'tokens[4194304]' is one token id too many");
+  check_refused(generate_with("stop", packed(std::vector<std::string>(max_stop_strings + 1, "x"))),
+                errc::limit_exceeded, "'stop' has 17 strings");
+  check_refused(generate_with("stop", packed(std::vector<std::string>(max_frame_values, "x"))), errc::limit_exceeded,
+                "one value too many");
+  const auto message = map_of({{"role", packed("user")}, {"content", packed("")}});
+  check_refused(generate_of({{"messages", array_of(std::vector(max_chat_messages + 1, message))}}),
+                errc::limit_exceeded, "'messages' has 4097 messages");
+  raw_fields many{{"prompt", packed("hi")}};
+  for (std::size_t i = 0; i < max_map_fields; ++i)
+    many.emplace_back(std::to_string(i), packed(1));
+  check_refused(generate_of(many), errc::limit_exceeded, "more than 32 fields");
+  check_refused(std::string(max_frame_bytes + 1, '\xc0'), errc::limit_exceeded, "The frame has 67108865 bytes", {});
+}
+
+BOOST_AUTO_TEST_CASE(what_every_model_refuses_is_refused_at_the_border) {
+  check_refused(generate_of({{"prompt", packed("")}}), errc::invalid_argument, "'prompt' is empty");
+  check_refused(generate_of({{"tokens", array_of({})}}), errc::invalid_argument, "'tokens' is empty");
+  check_refused(generate_of({{"messages", array_of({})}}), errc::invalid_argument, "'messages' is empty");
+  check_refused(generate_with("stop", array_of({packed("")})), errc::invalid_argument, "'stop[0]' is empty");
+  check_refused(generate_with("temperature", packed(1e-40)), errc::invalid_argument, "'temperature'");
+}
+
+BOOST_AUTO_TEST_CASE(the_id_of_a_bad_request_is_found_wherever_it_stands) {
+  const std::pair<std::string, std::string> type{"type", packed("generate_request")};
+  const std::pair<std::string, std::string> id{"id", packed(7)};
+  const std::pair<std::string, std::string> bad{"prompt", packed("\xff")};
+  for (const raw_fields& fields : {raw_fields{type, id, bad}, raw_fields{bad, type, id}, raw_fields{id, bad, type}})
+    check_refused(map_of(fields), errc::malformed, "'prompt' is not valid UTF-8");
+  // Broken after the id was read.
+  const std::string whole = map_of({type, id, bad});
+  check_refused(whole.substr(0, whole.size() - 1), errc::malformed, "ends in the middle");
+}
+
+BOOST_AUTO_TEST_CASE(an_id_that_is_in_doubt_is_not_used) {
+  const std::string good = packed(7);
+  const raw_fields prompt_and_type{{"prompt", packed("")}, {"type", packed("generate_request")}};
+  auto with = [&](raw_fields more) {
+    more.insert(more.end(), prompt_and_type.begin(), prompt_and_type.end());
+    return refused(map_of(more)).id;
+  };
+  BOOST_TEST((with({{"id", good}}) == request_id{7}));
+  BOOST_TEST((with({{"id", good}, {"id", packed(8)}}) == std::nullopt));
+  BOOST_TEST((with({{"id", nil_bytes}, {"id", good}}) == std::nullopt));
+  BOOST_TEST((with({{"id", packed(-7)}}) == std::nullopt));
+  BOOST_TEST((with({{"id", std::string{"\xca\x40\xe0\x00\x00", 5}}}) == std::nullopt));
+  BOOST_TEST((with({{"id", packed("7")}}) == std::nullopt));
+  BOOST_TEST((with({{"x", map_of({{"id", good}})}}) == std::nullopt));
+  BOOST_TEST((with({{"id", good}, {"type", packed("ping")}}) == std::nullopt));
+}
+
+BOOST_AUTO_TEST_CASE(the_search_for_the_id_of_a_bad_request_is_bounded) {
+  auto id_after = [](std::size_t values) {
+    return refused(map_of({{"type", packed("generate_request")},
+                           {"prompt", packed("\xff")},
+                           {"x", array_of(std::vector(values, nil_bytes))},
+                           {"id", packed(7)}}))
+      .id;
+  };
+  BOOST_TEST((id_after(1000) == request_id{7}));
+  BOOST_TEST((id_after(max_frame_values + 1) == std::nullopt));
+}
+
+BOOST_AUTO_TEST_CASE(a_client_refuses_what_a_server_should_not_send) {
+  const raw_fields end{{"type", packed("request_end")}, {"id", packed(7)},         {"prompt_tokens", packed(1)},
+                       {"completion_tokens", packed(1)}, {"first_token_ms", packed(1.0)}, {"total_ms", packed(1)}};
+  auto with = [](raw_fields fields, const raw_fields& more) {
+    fields.insert(fields.end(), more.begin(), more.end());
+    return fields;
+  };
+  BOOST_TEST(decode_server(map_of(with(end, {{"reason", packed("stop")}}))).has_value());
+  check_server_refused(with(end, {{"reason", packed("bored")}}), errc::invalid_argument, "'bored'");
+  check_server_refused(with(end, {{"reason", packed("error")}}), errc::invalid_argument, "'code' is missing");
+  check_server_refused(with(end, {{"reason", packed("stop")}, {"code", packed(1)}}), errc::unknown_field, "'code'");
+  for (int code : {0, 15, 65535})
+    check_server_refused({{"type", packed("protocol_error")}, {"code", packed(code)}, {"message", packed("")}},
+                         errc::invalid_argument, "'code' is " + std::to_string(code));
+  check_server_refused({{"type", packed("token_delta")},
+                        {"id", packed(7)},
+                        {"position", packed(0)},
+                        {"token_ids", array_of({packed(-1)})},
+                        {"text", packed("")}},
+                       errc::invalid_argument, "'token_ids[0]'");
+  check_server_refused({{"type", packed("ping")}, {"nonce", packed(1)}}, errc::invalid_argument, "'ping'");
+  raw_fields early = end;
+  early[4].second = packed(-1.0);
+  check_server_refused(with(early, {{"reason", packed("stop")}}), errc::invalid_argument, "'first_token_ms' is -1");
+}
+
+BOOST_AUTO_TEST_SUITE_END()
+
+} // namespace troupe::test
