@@ -1,0 +1,78 @@
+#include "model/answer_text.hpp"
+
+#include <boost/test/unit_test.hpp>
+
+#include "tests/support/tiny_model.hpp"
+
+using namespace troupe;
+
+namespace {
+
+std::shared_ptr<const tokenizer> tiny_tokens() {
+  static const auto tokens = [] {
+    auto file = gguf::parse(test::tiny_model());
+    BOOST_REQUIRE(file);
+    auto result = tokenizer::from_gguf(**file);
+    BOOST_REQUIRE(result);
+    return *result;
+  }();
+  return tokens;
+}
+
+/// Feeds text a byte at a time: each byte is a token of the tiny model's vocabulary.
+struct feeding {
+  answer_text text;
+  std::string given;
+
+  feeding(std::vector<std::string> stop, const std::string& bytes) : text(tiny_tokens(), std::move(stop)) {
+    for (char byte : bytes) {
+      const auto token = tiny_tokens()->encode({{std::string(1, byte), false}});
+      BOOST_REQUIRE(token.size() == 1u);
+      given += text.feed(token[0]);
+    }
+  }
+};
+
+} // namespace
+
+BOOST_AUTO_TEST_SUITE(answer_text_suite)
+
+BOOST_AUTO_TEST_CASE(text_comes_at_once_where_nothing_could_stop_it) {
+  BOOST_TEST(feeding({}, "hello").given == "hello");
+}
+
+BOOST_AUTO_TEST_CASE(what_may_be_the_start_of_a_stop_string_is_held_back_until_it_is_not) {
+  BOOST_TEST(feeding({"END"}, "the EN").given == "the ");
+  BOOST_TEST(feeding({"END"}, "the ENV").given == "the ENV");
+  feeding at_the_end({"END"}, "the EN");
+  BOOST_TEST(at_the_end.text.finish() == "EN");
+  BOOST_TEST(!at_the_end.text.stopped());
+}
+
+BOOST_AUTO_TEST_CASE(nothing_of_a_stop_string_and_nothing_after_it_is_given_out) {
+  feeding f({"END"}, "the END of it");
+  BOOST_TEST(f.given == "the ");
+  BOOST_TEST(f.text.stopped());
+  BOOST_TEST(f.text.finish().empty());
+}
+
+BOOST_AUTO_TEST_CASE(the_first_of_several_stop_strings_counts) {
+  BOOST_TEST(feeding({"zz", "b"}, "aabzz").given == "aa");
+  BOOST_TEST(feeding({"abc", "b"}, "xabc").given == "xa"); // "b" is whole before "abc" is
+}
+
+BOOST_AUTO_TEST_CASE(an_overlapping_beginning_is_not_lost) {
+  feeding f({"aab"}, "aaab");
+  BOOST_TEST(f.given == "a");
+  BOOST_TEST(f.text.stopped());
+}
+
+BOOST_AUTO_TEST_CASE(characters_are_never_cut_and_broken_ones_are_replaced_at_the_end) {
+  feeding whole({}, "\xc3\xa9");
+  BOOST_TEST(whole.given == "\xc3\xa9");
+  feeding half({}, "a\xc3");
+  BOOST_TEST(half.given == "a");
+  BOOST_TEST(half.text.finish() == "\xef\xbf\xbd");
+}
+
+BOOST_AUTO_TEST_SUITE_END()
