@@ -1,0 +1,145 @@
+// Speed of a backend by itself, without actors: the same work as bench/peers/run gives to the peers.
+//   backend MODEL [--backend cpu|reference] [--threads N] [--repeat N]
+#include <algorithm>
+#include <chrono>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <fstream>
+#include <random>
+#include <string>
+#include <vector>
+
+#include "cpu/backends.hpp"
+
+namespace {
+
+using namespace troupe;
+using clock_type = std::chrono::steady_clock;
+
+double seconds_since(clock_type::time_point start) {
+  return std::chrono::duration<double>(clock_type::now() - start).count();
+}
+
+[[noreturn]] void give_up(const error& what) {
+  std::fprintf(stderr, "%s\n", what.message.c_str());
+  std::exit(1);
+}
+
+struct arguments {
+  std::string model, backend = "cpu";
+  std::uint32_t threads = 0, repeat = 3;
+};
+
+arguments parse(int argc, char** argv) {
+  arguments out;
+  for (int i = 1; i < argc; ++i) {
+    const std::string name = argv[i];
+    const char* value = name.starts_with("--") && i + 1 < argc ? argv[++i] : nullptr;
+    if (name == "--backend" && value)
+      out.backend = value;
+    else if (name == "--threads" && value)
+      out.threads = static_cast<std::uint32_t>(std::atoi(value));
+    else if (name == "--repeat" && value)
+      out.repeat = static_cast<std::uint32_t>(std::atoi(value));
+    else if (!name.starts_with("--") && out.model.empty())
+      out.model = name;
+    else
+      give_up({errc::invalid_argument, "usage: backend MODEL [--backend cpu|reference] [--threads N] [--repeat N]"});
+  }
+  return out;
+}
+
+/// Sequences that all have the same length, each with its own blocks.
+class sequences {
+public:
+  sequences(backend& to, const model_program& program, std::uint32_t count, std::uint32_t capacity,
+            std::uint32_t seed)
+      : to_(to), vocabulary_(program.vocabulary), random_(seed) {
+    const std::uint32_t each = (capacity + tokens_per_block - 1) / tokens_per_block;
+    for (std::uint32_t s = 0; s < count; ++s) {
+      blocks_.emplace_back();
+      for (std::uint32_t b = 0; b < each; ++b)
+        blocks_.back().push_back(s * each + b);
+    }
+    logits_.resize(std::size_t{count} * vocabulary_);
+  }
+
+  /// `rows` more tokens of each sequence, in batches of at most `max_rows` rows.
+  void step(std::uint32_t rows, std::uint32_t max_rows = 512) {
+    const std::uint32_t at_once = std::max(1u, max_rows / rows);
+    for (std::uint32_t first = 0; first < blocks_.size(); first += at_once)
+      forward(first, std::min<std::uint32_t>(at_once, static_cast<std::uint32_t>(blocks_.size()) - first), rows);
+    length_ += rows;
+  }
+
+private:
+  void forward(std::uint32_t first, std::uint32_t count, std::uint32_t rows) {
+    std::vector<token_id> tokens(std::size_t{count} * rows);
+    for (auto& token : tokens)
+      token = static_cast<token_id>(random_() % vocabulary_);
+    std::vector<batch_span> spans;
+    std::vector<std::uint32_t> logit_rows;
+    for (std::uint32_t s = 0; s < count; ++s) {
+      spans.push_back({s * rows, rows, length_, blocks_[first + s]});
+      logit_rows.push_back((s + 1) * rows - 1);
+    }
+    to_.forward({tokens, spans, logit_rows}, std::span(logits_).first(std::size_t{count} * vocabulary_));
+  }
+
+  backend& to_;
+  const std::uint32_t vocabulary_;
+  std::mt19937 random_;
+  std::vector<std::vector<block_id>> blocks_;
+  std::vector<float> logits_;
+  std::uint32_t length_ = 0;
+};
+
+void print_resident(const char* when) {
+  std::ifstream status("/proc/self/status");
+  for (std::string line; std::getline(status, line);)
+    if (line.starts_with("VmRSS"))
+      std::printf("troupe resident_mib %s %.0f\n", when, std::atof(line.c_str() + 6) / 1024);
+}
+
+} // namespace
+
+int main(int argc, char** argv) {
+  const auto options = parse(argc, argv);
+  const auto start = clock_type::now();
+  auto file = gguf::open(options.model);
+  if (!file)
+    give_up(file.error());
+  auto program = make_program(**file);
+  if (!program)
+    give_up(program.error());
+  const backend_options sizes{.kv_blocks = 512, .max_rows = 512, .max_logit_rows = 64, .threads = options.threads};
+  const auto make = options.backend == "reference" ? make_reference_backend : make_cpu_backend;
+  auto made = make(*file, *program, sizes);
+  if (!made)
+    give_up(made.error());
+  std::printf("troupe load_ms %.0f (%s)\n", seconds_since(start) * 1000, std::string((*made)->name()).c_str());
+  print_resident("after_load");
+  for (std::uint32_t round = 0; round < options.repeat; ++round) {
+    sequences one(**made, *program, 1, 600, round);
+    auto from = clock_type::now();
+    one.step(512);
+    std::printf("troupe prefill512_tok_s %.1f\n", 512 / seconds_since(from));
+    from = clock_type::now();
+    for (int i = 0; i < 64; ++i)
+      one.step(1);
+    std::printf("troupe decode1_tok_s %.1f\n", 64 / seconds_since(from));
+    for (std::uint32_t count : {8u, 32u}) {
+      sequences many(**made, *program, count, 128, round);
+      from = clock_type::now();
+      many.step(64);
+      const double prefill = seconds_since(from);
+      for (int i = 0; i < 64; ++i)
+        many.step(1);
+      const double all = seconds_since(from);
+      std::printf("troupe batch%u_out_tok_s %.1f (decode alone %.1f)\n", count, count * 64 / all,
+                  count * 64 / (all - prefill));
+    }
+  }
+  print_resident("after_all");
+}

@@ -1,0 +1,28 @@
+// The two backends that run on a CPU.
+//
+// Errors of both: out_of_memory (names what for), unsupported (a tensor's type or an option), invalid_argument (the
+// environment variable TROUPE_CPU_ISA names no instruction set).
+#pragma once
+
+#include <memory>
+
+#include "model/architecture.hpp"
+#include "model/backend.hpp"
+#include "model/gguf/file.hpp"
+#include "protocol/error.hpp"
+
+namespace troupe {
+
+/// The oracle: float32 throughout, plain loops, weights dequantised at load (four bytes for each). Slow and large on
+/// purpose of being obvious; what the other backends are tested against.
+expected<std::unique_ptr<backend>> make_reference_backend(std::shared_ptr<const gguf::file> file,
+                                                          const model_program& program,
+                                                          const backend_options& options);
+
+/// The threaded backend: packed weights, activations in 15 bits with a scale for each 32 columns, KV in bfloat16, kernels for the
+/// instruction set that the CPU has. TROUPE_CPU_ISA (portable, avx2, avx512vnni) forces a lower one: the results are
+/// the same bits with each of them, with any number of threads, and for any composition of the batch.
+expected<std::unique_ptr<backend>> make_cpu_backend(std::shared_ptr<const gguf::file> file,
+                                                    const model_program& program, const backend_options& options);
+
+} // namespace troupe

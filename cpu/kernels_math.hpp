@@ -1,0 +1,138 @@
+// Element-wise kernels over `lanes`; included by each instruction set's translation unit after its `lanes`.
+//
+// What an instruction set provides: `lanes`, sixteen floats, with the arithmetic of IEEE 754 rounded to nearest; sum_of and
+// largest_of in one fixed order; `larger` and `smaller` as x86 has them (the second operand where one is not a number).
+
+namespace {
+
+using namespace troupe::cpu;
+
+/// Adding this to a float of magnitude below 2^22 leaves the nearest integer (ties to even) in the low bits.
+constexpr float integer_magic = 12582912.0f; // 1.5 * 2^23
+
+/// e^x. x is taken as within [-80, 80], so that neither the result nor 1 + result leaves the normal numbers. exp_of(0) is exactly 1.
+/// Source of the polynomial: Cephes, expf.
+inline lanes exp_of(lanes x) {
+  x = smaller(larger(x, lanes::all(-80.0f)), lanes::all(80.0f));
+  const lanes shifted = fma(x, lanes::all(1.44269504088896341f), lanes::all(integer_magic));
+  const lanes n = shifted - lanes::all(integer_magic);
+  lanes r = fma(n, lanes::all(-0.693359375f), x);
+  r = fma(n, lanes::all(2.12194440e-4f), r);
+  lanes p = lanes::all(1.9875691500e-4f);
+  p = fma(p, r, lanes::all(1.3981999507e-3f));
+  p = fma(p, r, lanes::all(8.3334519073e-3f));
+  p = fma(p, r, lanes::all(4.1665795894e-2f));
+  p = fma(p, r, lanes::all(1.6666665459e-1f));
+  p = fma(p, r, lanes::all(5.0000001201e-1f));
+  p = fma(p, r * r, r) + lanes::all(1.0f);
+  return add_exponent(p, shifted);
+}
+
+inline unsigned smaller_of(std::size_t a, unsigned b) {
+  return a < b ? static_cast<unsigned>(a) : b;
+}
+
+/// Calls f(offset, count) for each 16 of `width` elements; `count` is less than 16 for the last ones only.
+template <class Function>
+inline void for_lanes(std::size_t width, Function f) {
+  std::size_t i = 0;
+  for (; i + 16 <= width; i += 16)
+    f(i, 16u);
+  if (i < width)
+    f(i, static_cast<unsigned>(width - i));
+}
+
+inline lanes load_some(const float* p, unsigned n) {
+  return n == 16 ? lanes::load(p) : lanes::load_first(p, n);
+}
+inline void store_some(lanes a, float* p, unsigned n) {
+  if (n == 16)
+    a.store(p);
+  else
+    a.store_first(p, n);
+}
+
+void rms_norm(const float* x, const float* weight, std::size_t width, float epsilon, float* out) {
+  lanes squares = lanes::zero();
+  for_lanes(width, [&](std::size_t i, unsigned n) {
+    const lanes v = load_some(x + i, n);
+    squares = fma(v, v, squares);
+  });
+  const float mean = sum_of(squares) / static_cast<float>(width);
+  const lanes factor = lanes::all(1.0f / __builtin_sqrtf(mean + epsilon));
+  for_lanes(width, [&](std::size_t i, unsigned n) {
+    store_some(load_some(x + i, n) * factor * load_some(weight + i, n), out + i, n);
+  });
+}
+
+void swiglu(const float* gate, const float* up, std::size_t width, float* out) {
+  for_lanes(width, [&](std::size_t i, unsigned n) {
+    const lanes g = load_some(gate + i, n);
+    const lanes silu = g / (lanes::all(1.0f) + exp_of(lanes::zero() - g));
+    store_some(silu * load_some(up + i, n), out + i, n);
+  });
+}
+
+void add(const float* x, std::size_t width, float* out) {
+  for_lanes(width,
+            [&](std::size_t i, unsigned n) { store_some(load_some(out + i, n) + load_some(x + i, n), out + i, n); });
+}
+
+/// 16 integers of a row: their two bytes, and their sum.
+inline float store_integers(lanes scaled, std::int8_t* high, std::int8_t* low) {
+  const lanes magic = lanes::all(integer_magic);
+  const lanes whole = (scaled + magic) - magic;
+  const lanes shifted_high = fma(whole, lanes::all(1.0f / 128), magic);
+  const lanes rest = fma(shifted_high - magic, lanes::all(-128.0f), whole); // -64 to 64
+  shifted_high.store_low_bytes(high);
+  (rest + magic).store_low_bytes(low);
+  return sum_of(whole); // Of small integers: exact.
+}
+
+void quantise(const float* x, std::size_t columns, activation_block* tile, unsigned row) {
+  for (std::size_t k = 0; k < columns; k += block_columns, ++tile, x += block_columns) {
+    const lanes a = lanes::load(x), b = lanes::load(x + 16);
+    const float largest = largest_of(larger(magnitude(a), magnitude(b)));
+    const bool some = largest > 1e-30f; // Below it the inverse would overflow, and the values mean nothing.
+    const float scale = some ? largest / largest_activation : 0.0f;
+    const lanes inverse = lanes::all(some ? largest_activation / largest : 0.0f);
+    const float first = store_integers(a * inverse, tile->high[row], tile->low[row]);
+    const float second = store_integers(b * inverse, tile->high[row] + 16, tile->low[row] + 16);
+    tile->scale[row] = scale;
+    tile->sum[row] = scale * (first + second);
+    tile->offset[0][row] = -static_cast<std::int32_t>(first);
+    tile->offset[1][row] = -static_cast<std::int32_t>(second);
+  }
+}
+
+void rope(float* x, unsigned heads, unsigned head_size, const rope_angles& angles) {
+  const unsigned pairs = angles.size / 2;
+  const unsigned step = angles.interleaved ? 2 : 1, partner = angles.interleaved ? 1 : pairs;
+  for (unsigned h = 0; h < heads; ++h, x += head_size)
+    for (unsigned i = 0; i < pairs; ++i) {
+      float& a = x[i * step];
+      float& b = x[i * step + partner];
+      const float c = angles.cos[i], s = angles.sin[i], old_a = a, old_b = b;
+      a = __builtin_fmaf(-old_b, s, old_a * c);
+      b = __builtin_fmaf(old_a, s, old_b * c);
+    }
+}
+
+/// Rounded to the nearest bfloat16, ties to even; not a number stays that.
+inline std::uint16_t to_bfloat(float x) {
+  const auto bits = __builtin_bit_cast(std::uint32_t, x);
+  if ((bits & 0x7fffffffu) > 0x7f800000u)
+    return 0x7fc0;
+  return static_cast<std::uint16_t>((bits + 0x7fffu + (bits >> 16 & 1u)) >> 16);
+}
+
+void store_kv(const float* key, const float* value, const kv_shape& shape, unsigned position, std::uint16_t* block) {
+  std::uint16_t* keys = block + position;
+  std::uint16_t* values = block + shape.keys() + std::size_t{position} * shape.padded;
+  for (unsigned i = 0; i < shape.head_size; ++i)
+    keys[std::size_t{i} * 16] = to_bfloat(key[i]);
+  for (unsigned i = 0; i < shape.head_size; ++i)
+    values[i] = to_bfloat(value[i]);
+}
+
+} // namespace

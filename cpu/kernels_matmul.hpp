@@ -1,0 +1,186 @@
+// Products of a panel and up to 16 rows; included by each instruction set's translation unit after its block sums.
+//
+// What an instruction set provides, for R rows (R at most rows_at_once), as exact sums in floats:
+//   block_sums_q4<R>(quants, block, from, sums), and
+//   block_sums_q8<R, Halves>(quants, block, from, sums, second): with Halves, sums of the first and last 16 columns.
+
+namespace {
+
+/// How far ahead of its use a weight is asked for, which the hardware does too late: a step of few rows waits for its
+/// weights and for nothing else.
+constexpr std::size_t prefetch_bytes = 4096;
+
+template <bool Half>
+inline lanes load_scale(const std::uint8_t* p, unsigned index) {
+  if constexpr (Half)
+    return lanes::load_half(p + index * 32);
+  else
+    return lanes::load(reinterpret_cast<const float*>(p) + index * 16);
+}
+
+inline void finish(lanes acc, const product_target& target, unsigned row) {
+  float* out = target.out + row * target.stride;
+  if (target.bias)
+    acc = acc + load_some(target.bias, target.outputs);
+  if (target.accumulate)
+    acc = load_some(out, target.outputs) + acc;
+  store_some(acc, out, target.outputs);
+}
+
+/// One block of G rows: the arithmetic that kernels.hpp calls canonical.
+template <panel_kind Kind, bool Half, unsigned G>
+inline __attribute__((always_inline)) void add_block(const std::uint8_t* quants, const std::uint8_t* scales,
+                                                     const activation_block& block, unsigned from, lanes* acc) {
+  const lanes scale = load_scale<Half>(scales, 0);
+  lanes sums[G];
+  if constexpr (Kind == panel_kind::q4) {
+    block_sums_q4<G>(quants, block, from, sums);
+  } else {
+    lanes second[G];
+    block_sums_q8<G, Kind == panel_kind::q8_halves>(quants, block, from, sums, second);
+    if constexpr (Kind == panel_kind::q8_halves) {
+      const lanes scale2 = load_scale<Half>(scales, 1);
+      for (unsigned r = 0; r < G; ++r) {
+        const lanes row_scale = lanes::all(block.scale[from + r]);
+        acc[r] = fma(second[r], scale2 * row_scale, fma(sums[r], scale * row_scale, acc[r]));
+      }
+      return;
+    }
+  }
+  for (unsigned r = 0; r < G; ++r)
+    acc[r] = fma(sums[r], scale * lanes::all(block.scale[from + r]), acc[r]);
+  if constexpr (Kind == panel_kind::q4 || Kind == panel_kind::q8_min) {
+    const lanes min = load_scale<Half>(scales, 1);
+    for (unsigned r = 0; r < G; ++r)
+      acc[r] = fma(min, lanes::all(block.sum[from + r]), acc[r]);
+  }
+}
+
+/// R rows, of which the first `rows` are stored: the others cost less than code of their own would.
+template <panel_kind Kind, bool Half, unsigned R>
+void quantised_rows(const panel& weights, const activation_block* tile, unsigned from, unsigned rows,
+                    const product_target& target) {
+  constexpr unsigned group = R < rows_at_once ? R : rows_at_once;
+  static_assert(R % group == 0);
+  constexpr std::size_t quant_step = quant_bytes(Kind), scale_step = scale_vectors(Kind) * (Half ? 32 : 64);
+  const std::uint8_t* quants = weights.quants;
+  const std::uint8_t* scales = weights.scales;
+  const unsigned blocks = weights.columns / block_columns;
+  lanes acc[R];
+  for (unsigned r = 0; r < R; ++r)
+    acc[r] = lanes::zero();
+  for (unsigned b = 0; b < blocks; ++b, quants += quant_step, scales += scale_step) {
+    for (std::size_t line = 0; line < quant_step; line += 64)
+      __builtin_prefetch(quants + prefetch_bytes + line);
+    __builtin_prefetch(scales + prefetch_bytes / quant_step * scale_step);
+    for (unsigned g = 0; g < R; g += group)
+      add_block<Kind, Half, group>(quants, scales, tile[b], from + g, acc + g);
+  }
+  for (unsigned r = 0; r < R; ++r)
+    if (r < rows)
+      finish(acc[r], target, from + r);
+}
+
+/// Rows in pieces of 16, 8, 4, 2 or 1, whichever this instruction set has; a piece may be a little larger than what is left.
+template <panel_kind Kind, bool Half>
+void quantised_tile(const panel& weights, const activation_block* tile, unsigned rows, const product_target& target) {
+  constexpr unsigned sixteen = most_rows, eight = rows_at_once;
+  for (unsigned from = 0; from < rows;) {
+    const unsigned left = rows - from;
+    if (left > 12 && sixteen == 16) {
+      quantised_rows<Kind, Half, sixteen>(weights, tile, from, left, target);
+      from += sixteen;
+    } else if (left > 4 && eight == 8) {
+      quantised_rows<Kind, Half, eight>(weights, tile, from, left, target);
+      from += eight;
+    } else if (left > 2) {
+      quantised_rows<Kind, Half, 4>(weights, tile, from, left, target);
+      from += 4;
+    } else if (left == 2) {
+      quantised_rows<Kind, Half, 2>(weights, tile, from, left, target);
+      from += 2;
+    } else {
+      quantised_rows<Kind, Half, 1>(weights, tile, from, left, target);
+      from += 1;
+    }
+  }
+}
+
+template <panel_kind Kind>
+inline void quantised_kind(const panel& weights, const activation_block* tile, unsigned rows,
+                           const product_target& target) {
+  if (weights.half_scales)
+    quantised_tile<Kind, true>(weights, tile, rows, target);
+  else
+    quantised_tile<Kind, false>(weights, tile, rows, target);
+}
+
+void matmul_quantised(const panel& weights, const activation_block* tile, unsigned rows,
+                      const product_target& target) {
+  switch (weights.kind) {
+  case panel_kind::q4:
+    return quantised_kind<panel_kind::q4>(weights, tile, rows, target);
+  case panel_kind::q8:
+    return quantised_kind<panel_kind::q8>(weights, tile, rows, target);
+  case panel_kind::q8_min:
+    return quantised_kind<panel_kind::q8_min>(weights, tile, rows, target);
+  case panel_kind::q8_halves:
+    return quantised_tile<panel_kind::q8_halves, false>(weights, tile, rows, target);
+  default:
+    return;
+  }
+}
+
+template <panel_kind Kind>
+inline lanes load_weights(const std::uint8_t* p, std::size_t column) {
+  if constexpr (Kind == panel_kind::f32)
+    return lanes::load(reinterpret_cast<const float*>(p) + column * 16);
+  else if constexpr (Kind == panel_kind::f16)
+    return lanes::load_half(p + column * 32);
+  else
+    return lanes::load_bfloat(reinterpret_cast<const std::uint16_t*>(p) + column * 16);
+}
+
+template <panel_kind Kind, unsigned R>
+void float_rows(const panel& weights, const float* x, std::size_t stride, unsigned from,
+                const product_target& target) {
+  lanes acc[R];
+  for (unsigned r = 0; r < R; ++r)
+    acc[r] = lanes::zero();
+  x += from * stride;
+  for (std::size_t k = 0; k < weights.columns; ++k) {
+    const lanes w = load_weights<Kind>(weights.quants, k);
+    for (unsigned r = 0; r < R; ++r)
+      acc[r] = fma(w, lanes::all(x[r * stride + k]), acc[r]);
+  }
+  for (unsigned r = 0; r < R; ++r)
+    finish(acc[r], target, from + r);
+}
+
+template <panel_kind Kind>
+void float_kind(const panel& weights, const float* x, std::size_t stride, unsigned rows,
+                const product_target& target) {
+  unsigned from = 0;
+  for (; from + 8 <= rows; from += 8)
+    float_rows<Kind, 8>(weights, x, stride, from, target);
+  for (; from + 2 <= rows; from += 2)
+    float_rows<Kind, 2>(weights, x, stride, from, target);
+  for (; from < rows; ++from)
+    float_rows<Kind, 1>(weights, x, stride, from, target);
+}
+
+void matmul_float(const panel& weights, const float* x, std::size_t stride, unsigned rows,
+                  const product_target& target) {
+  switch (weights.kind) {
+  case panel_kind::f32:
+    return float_kind<panel_kind::f32>(weights, x, stride, rows, target);
+  case panel_kind::f16:
+    return float_kind<panel_kind::f16>(weights, x, stride, rows, target);
+  case panel_kind::bf16:
+    return float_kind<panel_kind::bf16>(weights, x, stride, rows, target);
+  default:
+    return;
+  }
+}
+
+} // namespace

@@ -1,0 +1,59 @@
+// The kernels in plain C++, for CPUs that have no others, and as what the others are compared with; see kernels.hpp.
+#include "cpu/kernels.hpp"
+
+#include "cpu/lanes_portable.hpp"
+
+#include "cpu/kernels_math.hpp"
+
+namespace {
+
+constexpr unsigned rows_at_once = 4, most_rows = 4;
+
+inline std::int32_t integer(const activation_block& block, unsigned row, unsigned column) {
+  return block.high[row][column] * 128 + block.low[row][column];
+}
+
+template <unsigned R>
+inline void block_sums_q4(const std::uint8_t* quants, const activation_block& block, unsigned from, lanes* sums) {
+  for (unsigned r = 0; r < R; ++r)
+    for (unsigned c = 0; c < panel_columns; ++c) {
+      std::int32_t sum = 0;
+      for (unsigned i = 0; i < 16; ++i) {
+        const std::uint8_t both = quants[i / 4 * 64 + c * 4 + i % 4];
+        sum += (both & 15) * integer(block, from + r, i) + (both >> 4) * integer(block, from + r, 16 + i);
+      }
+      sums[r].v[c] = static_cast<float>(sum);
+    }
+}
+
+template <unsigned R, bool Halves>
+inline void block_sums_q8(const std::uint8_t* quants, const activation_block& block, unsigned from, lanes* sums,
+                          lanes* second) {
+  for (unsigned r = 0; r < R; ++r)
+    for (unsigned c = 0; c < panel_columns; ++c) {
+      std::int32_t sum = block.offset[0][from + r] * 128, other = block.offset[1][from + r] * 128;
+      for (unsigned i = 0; i < 16; ++i) {
+        const std::uint8_t* at = quants + i / 4 * 64 + c * 4 + i % 4;
+        sum += at[0] * integer(block, from + r, i);
+        other += at[256] * integer(block, from + r, 16 + i);
+      }
+      if (Halves)
+        second[r].v[c] = static_cast<float>(other);
+      else
+        sum += other;
+      sums[r].v[c] = static_cast<float>(sum);
+    }
+}
+
+} // namespace
+
+#include "cpu/kernels_matmul.hpp"
+
+#include "cpu/kernels_attention.hpp"
+
+namespace troupe::cpu {
+
+constinit const kernel_table portable_kernels{matmul_quantised, matmul_float, quantise, rms_norm, swiglu, add, rope,
+                                              store_kv,         attention};
+
+} // namespace troupe::cpu

@@ -1,0 +1,313 @@
+#include "cpu/threaded_backend.hpp"
+
+#include <algorithm>
+#include <cassert>
+#include <cstring>
+#include <new>
+#include <system_error>
+
+#include <fmt/format.h>
+
+#include "cpu/backends.hpp"
+#include "cpu/sine.hpp"
+
+namespace troupe::cpu {
+
+std::optional<error> threaded_backend::load(std::shared_ptr<const gguf::file> file) {
+  frequencies_ = frequencies_of(program_, *file);
+  auto loaded = weights::load(std::move(file), program_, pool_);
+  if (!loaded)
+    return loaded.error();
+  weights_ = std::move(*loaded);
+  steps_ = plan_steps(program_, [this](const std::string& weight) { return quantised(weight); });
+  counters_.resize(steps_.size());
+  shape_ = {.head_size = program_.head_size, .padded = (program_.head_size + 15) / 16 * 16};
+  block_stride_ = std::size_t{program_.layers} * program_.kv_heads * shape_.total();
+  const std::uint32_t group = program_.heads / program_.kv_heads;
+  heads_at_once_ = std::min(group, 16u);
+  attention_rows_ = 16 / heads_at_once_;
+  auto kv = page_memory::allocate(options_.kv_blocks, block_stride_ * sizeof(std::uint16_t), "the KV cache", false);
+  if (!kv)
+    return kv.error();
+  kv_ = std::move(*kv);
+  positions_.reserve(options_.max_rows);
+  blocks_.reserve(options_.max_rows);
+  attention_.reserve(options_.max_rows);
+  return lay_out_workspace();
+}
+
+std::optional<error> threaded_backend::lay_out_workspace() {
+  std::size_t bytes = 0;
+  const auto place = [&](std::size_t count, std::size_t size) {
+    const std::size_t at = bytes;
+    bytes += (count * size + 63) / 64 * 64;
+    return at;
+  };
+  bool has_int8[buffer_count] = {};
+  for (const auto& step : steps_)
+    for (const auto& product : step.products)
+      if (quantised(product.op.weight))
+        has_int8[static_cast<std::size_t>(product.op.input)] = true;
+  std::size_t float_at[buffer_count], int8_at[buffer_count];
+  const std::size_t rows = options_.max_rows, tiles = (rows + tile_rows - 1) / tile_rows;
+  for (std::size_t i = 0; i < buffer_count; ++i) {
+    const std::size_t width =
+      i == static_cast<std::size_t>(buffer::logits) ? 0 : program_.width_of(static_cast<buffer>(i));
+    float_at[i] = place(rows * width, sizeof(float));
+    int8_at[i] = has_int8[i] ? place(tiles * (width / block_columns), sizeof(activation_block)) : 0;
+  }
+  const std::size_t angles_at = place(rows * program_.rope.size, sizeof(float));
+  const std::size_t scratch_at = place(pool_.size() * attention_scratch(shape_), sizeof(float));
+  auto memory = page_memory::allocate(bytes, 1, "the buffers of a step", false);
+  if (!memory)
+    return memory.error();
+  workspace_ = std::move(*memory);
+  for (std::size_t i = 0; i < buffer_count; ++i) {
+    buffers_[i] = workspace_.as<float>(float_at[i]);
+    int8_[i] = has_int8[i] ? workspace_.as<activation_block>(int8_at[i]) : nullptr;
+  }
+  angles_ = workspace_.as<float>(angles_at);
+  scratch_ = workspace_.as<float>(scratch_at);
+  return {};
+}
+
+void threaded_backend::forward(const forward_batch& batch, std::span<float> logits) {
+  prepare(batch, logits);
+  pool_.run([this](unsigned thread) { run_steps(thread); });
+}
+
+void threaded_backend::prepare(const forward_batch& batch, std::span<float> logits) {
+  assert(batch.tokens.size() <= options_.max_rows && batch.logit_rows.size() <= options_.max_logit_rows);
+  assert(logits.size() == batch.logit_rows.size() * program_.vocabulary);
+  batch_ = &batch;
+  buffers_[static_cast<std::size_t>(buffer::logits)] = logits.data();
+  positions_.clear();
+  blocks_.clear();
+  attention_.clear();
+  for (const auto& span : batch.spans) {
+    for (std::uint32_t i = 0; i < span.rows; ++i) {
+      const std::uint32_t position = span.first_position + i;
+      assert(span.blocks[position / tokens_per_block] < options_.kv_blocks);
+      positions_.push_back(position);
+      blocks_.push_back(span.blocks[position / tokens_per_block]);
+    }
+    for (std::uint32_t i = 0; i < span.rows; i += attention_rows_)
+      attention_.push_back({&span, i, std::min(attention_rows_, span.rows - i)});
+  }
+  assert(positions_.size() == batch.tokens.size());
+  // The longest first, so that no thread is left alone with a long one at the end.
+  std::ranges::stable_sort(attention_, std::greater{},
+                           [](const attention_rows& a) { return a.span->first_position + a.offset; });
+  for (auto& counter : counters_)
+    counter.next.store(0, std::memory_order_relaxed);
+}
+
+void threaded_backend::run_steps(unsigned thread) {
+  auto rows = static_cast<std::uint32_t>(batch_->tokens.size());
+  for (std::size_t i = 0; i < steps_.size(); ++i) {
+    const auto& step = steps_[i];
+    switch (step.kind) {
+    case step_kind::rows:
+      run_rows(step, counters_[i], rows);
+      break;
+    case step_kind::product:
+      run_products(step, counters_[i], rows);
+      break;
+    case step_kind::attention:
+      run_attention(step, counters_[i], thread);
+      break;
+    case step_kind::take_rows:
+      rows = static_cast<std::uint32_t>(batch_->logit_rows.size());
+      if (rows == 0)
+        return;
+      if (thread == 0)
+        take_rows(step.op);
+      break;
+    }
+    pool_.barrier();
+  }
+}
+
+void threaded_backend::run_rows(const step& what, work_counter& work, std::uint32_t rows) {
+  const std::uint32_t grain = std::clamp(rows / (pool_.size() * 4), 1u, tile_rows);
+  for (;;) {
+    const std::uint32_t first = work.next.fetch_add(grain, std::memory_order_relaxed);
+    if (first >= rows)
+      return;
+    for (std::uint32_t row = first; row < std::min(rows, first + grain); ++row)
+      for (const auto& operation : what.row_operations)
+        run_row_operation(operation, row);
+  }
+}
+
+void threaded_backend::run_row_operation(const row_operation& what, std::uint32_t row) {
+  const auto& op = what.op;
+  const std::size_t width = program_.width_of(op.output);
+  if (what.quantise)
+    return kernels_.quantise(row_of(op.input, row), program_.width_of(op.input), tile_of(op.input, row),
+                             row % tile_rows);
+  switch (op.kind) {
+  case op_kind::embed:
+    make_angles(row);
+    return embed(op, row);
+  case op_kind::rms_norm:
+    return kernels_.rms_norm(row_of(op.input, row), weights_.vector(op.weight), width, program_.rms_epsilon,
+                             row_of(op.output, row));
+  case op_kind::rope:
+    return rope(op, row);
+  case op_kind::store_kv:
+    return store_kv(op, row);
+  case op_kind::swiglu:
+    return kernels_.swiglu(row_of(op.input, row), row_of(op.input2, row), width, row_of(op.output, row));
+  case op_kind::add:
+    return kernels_.add(row_of(op.input, row), width, row_of(op.output, row));
+  case op_kind::matmul:
+  case op_kind::attention:
+  case op_kind::take_rows:
+    break;
+  }
+  assert(false);
+}
+
+void threaded_backend::run_products(const step& what, work_counter& work, std::uint32_t rows) {
+  std::uint32_t panels = 0;
+  for (const auto& product : what.products)
+    panels += weights_.matrix(product.op.weight).panels();
+  const std::uint32_t grain = std::max(1u, panels / (pool_.size() * 8));
+  for (;;) {
+    std::uint32_t first = work.next.fetch_add(grain, std::memory_order_relaxed);
+    if (first >= panels)
+      return;
+    std::uint32_t end = std::min(panels, first + grain);
+    for (const auto& product : what.products) {
+      const std::uint32_t own = weights_.matrix(product.op.weight).panels();
+      if (first < own && first < end)
+        run_product(product, first, std::min(own, end), rows);
+      first = first > own ? first - own : 0;
+      end = end > own ? end - own : 0;
+    }
+  }
+}
+
+void threaded_backend::run_product(const product& what, std::uint32_t first_panel, std::uint32_t end_panel,
+                                   std::uint32_t rows) {
+  const auto& op = what.op;
+  const auto& matrix = weights_.matrix(op.weight);
+  const std::size_t width = program_.width_of(op.output), columns = program_.width_of(op.input);
+  const float* bias = op.bias.empty() ? nullptr : weights_.vector(op.bias);
+  const bool int8 = is_quantised(matrix.kind());
+  // Activations of a tile stay in the first cache while the weights of these panels pass, which lie in the second.
+  for (std::uint32_t row = 0; row < rows; row += tile_rows)
+    for (std::uint32_t p = first_panel; p < end_panel; ++p) {
+      const std::uint32_t n = p * panel_columns;
+      const product_target target{.out = row_of(op.output, row) + n,
+                                  .stride = width,
+                                  .outputs = std::min<std::uint32_t>(panel_columns, matrix.rows() - n),
+                                  .bias = bias ? bias + n : nullptr,
+                                  .accumulate = what.accumulate};
+      const std::uint32_t count = std::min(rows - row, tile_rows);
+      if (int8)
+        kernels_.matmul_quantised(matrix.view(p), tile_of(op.input, row), count, target);
+      else
+        kernels_.matmul_float(matrix.view(p), row_of(op.input, row), columns, count, target);
+    }
+}
+
+void threaded_backend::run_attention(const step& what, work_counter& work, unsigned thread) {
+  const auto items = static_cast<std::uint32_t>(attention_.size()) * program_.kv_heads;
+  for (;;) {
+    const std::uint32_t item = work.next.fetch_add(1, std::memory_order_relaxed);
+    if (item >= items)
+      return;
+    attend(what, attention_[item / program_.kv_heads], item % program_.kv_heads, thread);
+  }
+}
+
+void threaded_backend::attend(const step& what, const attention_rows& rows, std::uint32_t kv_head, unsigned thread) {
+  const std::uint32_t group = program_.heads / program_.kv_heads;
+  const std::uint32_t row = rows.span->first_row + rows.offset;
+  for (std::uint32_t g = 0; g < group; g += heads_at_once_) {
+    const std::size_t column = std::size_t{kv_head * group + g} * program_.head_size;
+    kernels_.attention({.shape = shape_,
+                        .queries = row_of(what.op.input, row) + column,
+                        .out = row_of(what.op.output, row) + column,
+                        .row_stride = program_.width_of(what.op.input),
+                        .rows = rows.rows,
+                        .group = std::min(heads_at_once_, group - g),
+                        .first_position = rows.span->first_position + rows.offset,
+                        .scale = program_.attention_scale,
+                        .kv = kv_of(what.op.layer, kv_head),
+                        .block_stride = block_stride_,
+                        .blocks = rows.span->blocks.data(),
+                        .scratch = scratch_ + thread * attention_scratch(shape_)});
+  }
+  if (!what.quantise_output)
+    return;
+  const std::size_t width = std::size_t{group} * program_.head_size, column = kv_head * width;
+  for (std::uint32_t r = row; r < row + rows.rows; ++r)
+    kernels_.quantise(row_of(what.op.output, r) + column, width, tile_of(what.op.output, r) + column / block_columns,
+                      r % tile_rows);
+}
+
+void threaded_backend::take_rows(const operation& op) {
+  for (std::size_t i = 0; i < batch_->logit_rows.size(); ++i)
+    for (buffer which : {op.input, op.input2})
+      std::memmove(row_of(which, i), row_of(which, batch_->logit_rows[i]), program_.width_of(which) * sizeof(float));
+}
+
+void threaded_backend::make_angles(std::uint32_t row) {
+  const std::size_t pairs = frequencies_.frequencies.size();
+  float* to = angles_ + row * program_.rope.size;
+  for (std::size_t i = 0; i < pairs; ++i) {
+    const auto angle = sine_and_cosine(positions_[row] * frequencies_.frequencies[i]);
+    to[i] = static_cast<float>(angle.cosine * frequencies_.magnitude);
+    to[pairs + i] = static_cast<float>(angle.sine * frequencies_.magnitude);
+  }
+}
+
+void threaded_backend::embed(const operation& op, std::uint32_t row) {
+  const auto token = batch_->tokens[row];
+  assert(token >= 0 && static_cast<std::uint32_t>(token) < program_.vocabulary);
+  const auto* table = weights_.stored(op.weight);
+  gguf::dequantise(table->type, table->row(static_cast<std::uint64_t>(token)),
+                   {row_of(op.output, row), program_.width});
+}
+
+void threaded_backend::rope(const operation& op, std::uint32_t row) {
+  const float* angles = angles_ + row * program_.rope.size;
+  kernels_.rope(row_of(op.output, row), program_.width_of(op.output) / program_.head_size, program_.head_size,
+                {.cos = angles,
+                 .sin = angles + program_.rope.size / 2,
+                 .size = program_.rope.size,
+                 .interleaved = program_.rope.layout == rope_layout::interleaved});
+}
+
+void threaded_backend::store_kv(const operation& op, std::uint32_t row) {
+  for (std::uint32_t head = 0; head < program_.kv_heads; ++head)
+    kernels_.store_kv(row_of(op.input, row) + head * program_.head_size,
+                      row_of(op.input2, row) + head * program_.head_size, shape_, positions_[row] % tokens_per_block,
+                      kv_of(op.layer, head) + blocks_[row] * block_stride_);
+}
+
+} // namespace troupe::cpu
+
+namespace troupe {
+
+expected<std::unique_ptr<backend>> make_cpu_backend(std::shared_ptr<const gguf::file> file,
+                                                    const model_program& program, const backend_options& options) {
+  const auto instructions = cpu::chosen_instruction_set();
+  if (!instructions)
+    return tl::unexpected(instructions.error());
+  try {
+    auto made = std::make_unique<cpu::threaded_backend>(program, options, *instructions);
+    if (auto failure = made->load(std::move(file)))
+      return tl::unexpected(*failure);
+    return made;
+  } catch (const std::system_error& failure) {
+    return fail(errc::unavailable, fmt::format("The system gives no threads to compute with: {}.", failure.what()));
+  } catch (const std::bad_alloc&) {
+    return fail(errc::out_of_memory, "There is no memory for the model's small vectors.");
+  }
+}
+
+} // namespace troupe

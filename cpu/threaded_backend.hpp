@@ -1,0 +1,101 @@
+// The class behind make_cpu_backend; see backends.hpp.
+//
+// All threads walk through the steps of cpu/plan.hpp together, take pieces of each step's work from a shared counter, and
+// meet at a barrier after it. Which thread takes which piece changes no result.
+#pragma once
+
+#include <atomic>
+#include <deque>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "cpu/kernels.hpp"
+#include "cpu/page_memory.hpp"
+#include "cpu/plan.hpp"
+#include "cpu/thread_pool.hpp"
+#include "cpu/weights.hpp"
+#include "model/backend.hpp"
+
+namespace troupe::cpu {
+
+inline constexpr std::size_t buffer_count = static_cast<std::size_t>(buffer::count);
+
+/// A counter on a cache line of its own.
+struct alignas(64) work_counter {
+  std::atomic<std::uint32_t> next{0};
+};
+
+/// Rows of one sequence that attend together.
+struct attention_rows {
+  const batch_span* span;
+  std::uint32_t offset, rows; ///< Within the span.
+};
+
+class threaded_backend final : public backend {
+public:
+  threaded_backend(const model_program& program, const backend_options& options, instruction_set instructions)
+      : program_(program), options_(options), kernels_(kernels_for(instructions)),
+        name_("cpu-" + std::string(to_string(instructions))),
+        pool_(options.threads ? options.threads : usable_cpus()) {}
+
+  std::optional<error> load(std::shared_ptr<const gguf::file> file);
+
+  std::string_view name() const override { return name_; }
+  void forward(const forward_batch& batch, std::span<float> logits) override;
+  memory_account memory() const override { return {weights_.bytes(), kv_.size(), workspace_.size()}; }
+
+private:
+  std::optional<error> lay_out_workspace();
+  void prepare(const forward_batch& batch, std::span<float> logits);
+  void run_steps(unsigned thread);
+  void run_rows(const step& what, work_counter& work, std::uint32_t rows);
+  void run_row_operation(const row_operation& what, std::uint32_t row);
+  void run_products(const step& what, work_counter& work, std::uint32_t rows);
+  void run_product(const product& what, std::uint32_t first_panel, std::uint32_t end_panel, std::uint32_t rows);
+  void run_attention(const step& what, work_counter& work, unsigned thread);
+  void attend(const step& what, const attention_rows& rows, std::uint32_t kv_head, unsigned thread);
+  void take_rows(const operation& op);
+  void make_angles(std::uint32_t row);
+  void embed(const operation& op, std::uint32_t row);
+  void rope(const operation& op, std::uint32_t row);
+  void store_kv(const operation& op, std::uint32_t row);
+
+  float* row_of(buffer which, std::size_t row) const {
+    return buffers_[static_cast<std::size_t>(which)] + row * program_.width_of(which);
+  }
+  /// The tile of 16 rows that `row` is in.
+  activation_block* tile_of(buffer which, std::size_t row) const {
+    return int8_[static_cast<std::size_t>(which)] + row / tile_rows * (program_.width_of(which) / block_columns);
+  }
+  std::uint16_t* kv_of(std::uint32_t layer, std::uint32_t kv_head) const {
+    return kv_.as<std::uint16_t>() + (std::size_t{layer} * program_.kv_heads + kv_head) * shape_.total();
+  }
+  bool quantised(const std::string& weight) const { return is_quantised(weights_.matrix(weight).kind()); }
+
+  const model_program program_;
+  const backend_options options_;
+  const kernel_table& kernels_;
+  const std::string name_;
+  thread_pool pool_;
+  weights weights_;
+  std::vector<step> steps_;
+  std::deque<work_counter> counters_; ///< One a step.
+  rope_frequencies frequencies_;
+  kv_shape shape_;
+  std::size_t block_stride_ = 0; ///< 16-bit numbers of KV memory that a block takes: [layer][kv head][kv_shape].
+  std::uint32_t attention_rows_ = 1, heads_at_once_ = 1;
+  page_memory kv_, workspace_;
+  float* buffers_[buffer_count] = {};
+  activation_block* int8_[buffer_count] = {};
+  float* angles_ = nullptr;  ///< [max_rows][cos, sin][rope size / 2]
+  float* scratch_ = nullptr; ///< Of attention, for each thread.
+
+  // Of the pass that is running.
+  const forward_batch* batch_ = nullptr;
+  std::vector<std::uint32_t> positions_, blocks_; ///< Of each row; the block that its KV goes to.
+  std::vector<attention_rows> attention_;
+};
+
+} // namespace troupe::cpu

@@ -1,0 +1,83 @@
+#include "tests/cpu/support.hpp"
+
+#include <algorithm>
+#include <cstdlib>
+#include <numeric>
+
+#include <boost/test/unit_test.hpp>
+
+namespace troupe::test {
+
+loaded load(std::shared_ptr<const gguf::file> file, maker make, const backend_options& options) {
+  auto program = make_program(*file);
+  BOOST_REQUIRE_MESSAGE(program, program.error().message);
+  auto made = make(std::move(file), *program, options);
+  BOOST_REQUIRE_MESSAGE(made, made.error().message);
+  return {std::move(*program), std::move(*made)};
+}
+
+std::vector<std::vector<float>> forward(loaded& on, std::span<const piece> pieces) {
+  std::vector<token_id> tokens;
+  std::vector<batch_span> spans;
+  std::vector<std::uint32_t> logit_rows;
+  for (const auto& piece : pieces) {
+    auto& from = *piece.of;
+    const auto first_row = static_cast<std::uint32_t>(tokens.size());
+    spans.push_back({first_row, piece.rows, from.done, from.blocks});
+    for (std::uint32_t i = 0; i < piece.rows; ++i) {
+      if (i + piece.logits >= piece.rows)
+        logit_rows.push_back(first_row + i);
+      tokens.push_back(from.tokens.at(from.done + i));
+    }
+    from.done += piece.rows;
+  }
+  const std::size_t vocabulary = on.program.vocabulary;
+  std::vector<float> logits(logit_rows.size() * vocabulary);
+  on.backend->forward({tokens, spans, logit_rows}, logits);
+  std::vector<std::vector<float>> out;
+  for (std::size_t i = 0; i < logit_rows.size(); ++i)
+    out.emplace_back(logits.begin() + static_cast<std::ptrdiff_t>(i * vocabulary),
+                     logits.begin() + static_cast<std::ptrdiff_t>((i + 1) * vocabulary));
+  return out;
+}
+
+std::vector<sequence> random_sequences(const model_program& program, std::span<const std::uint32_t> lengths,
+                                       std::uint64_t seed) {
+  std::mt19937_64 random(seed);
+  std::vector<sequence> out;
+  std::uint32_t blocks = 0;
+  for (auto length : lengths) {
+    out.emplace_back();
+    for (std::uint32_t i = 0; i < length; ++i)
+      out.back().tokens.push_back(static_cast<token_id>(random() % program.vocabulary));
+    blocks += (length + tokens_per_block - 1) / tokens_per_block;
+  }
+  std::vector<block_id> mixed(blocks);
+  std::iota(mixed.begin(), mixed.end(), 0);
+  std::shuffle(mixed.begin(), mixed.end(), random);
+  for (auto& sequence : out)
+    while (sequence.blocks.size() * tokens_per_block < sequence.tokens.size()) {
+      sequence.blocks.push_back(mixed.back());
+      mixed.pop_back();
+    }
+  return out;
+}
+
+forced_instruction_set::forced_instruction_set(std::string_view name) {
+  if (const char* value = std::getenv("TROUPE_CPU_ISA"))
+    before_ = value;
+  setenv("TROUPE_CPU_ISA", std::string(name).c_str(), 1);
+}
+
+forced_instruction_set::~forced_instruction_set() {
+  if (before_)
+    setenv("TROUPE_CPU_ISA", before_->c_str(), 1);
+  else
+    unsetenv("TROUPE_CPU_ISA");
+}
+
+token_id argmax(std::span<const float> logits) {
+  return static_cast<token_id>(std::ranges::max_element(logits) - logits.begin());
+}
+
+} // namespace troupe::test

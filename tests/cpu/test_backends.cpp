@@ -1,0 +1,206 @@
+// Both CPU backends on small random models: they agree, and a row's results depend on its own sequence alone.
+#include <cmath>
+#include <cstring>
+
+#include <boost/test/unit_test.hpp>
+
+#include "tests/cpu/support.hpp"
+#include "tests/support/tiny_model.hpp"
+
+using namespace troupe;
+using namespace troupe::test;
+
+namespace {
+
+using gguf::tensor_type;
+using rows_of_logits = std::vector<std::vector<float>>;
+
+constexpr backend_options sizes{.kv_blocks = 64, .max_rows = 256, .max_logit_rows = 256, .threads = 2};
+
+std::shared_ptr<const gguf::file> tiny_file(const tiny_model_options& options) {
+  auto file = gguf::parse(tiny_model(options));
+  BOOST_REQUIRE(file);
+  return *file;
+}
+
+bool same_bits(std::span<const float> a, std::span<const float> b) {
+  return a.size() == b.size() && std::memcmp(a.data(), b.data(), a.size_bytes()) == 0;
+}
+
+bool same_bits(const rows_of_logits& a, const rows_of_logits& b) {
+  return std::ranges::equal(a, b, [](const auto& x, const auto& y) { return same_bits(x, y); });
+}
+
+constexpr std::uint32_t lengths[] = {1, 7, 16, 17, 40, 65};
+
+/// The logits of all positions of each sequence, each fed alone and whole.
+std::vector<rows_of_logits> alone(loaded& on) {
+  std::vector<rows_of_logits> out;
+  for (auto& one : random_sequences(on.program, lengths, 9)) {
+    const auto length = static_cast<std::uint32_t>(one.tokens.size());
+    out.push_back(forward(on, std::vector<piece>{{&one, length, length}}));
+  }
+  return out;
+}
+
+/// The same, in batches of random pieces of all of them.
+std::vector<rows_of_logits> mixed(loaded& on, std::uint64_t seed) {
+  std::mt19937_64 random(seed);
+  auto all = random_sequences(on.program, lengths, 9);
+  std::vector<rows_of_logits> out(all.size());
+  for (bool more = true; more;) {
+    more = false;
+    std::vector<piece> pieces;
+    std::vector<std::size_t> of;
+    for (std::size_t i = 0; i < all.size(); ++i) {
+      const auto left = static_cast<std::uint32_t>(all[i].tokens.size()) - all[i].done;
+      const auto rows = std::min<std::uint32_t>(left, static_cast<std::uint32_t>(random() % 20));
+      more = more || left > 0;
+      if (rows == 0)
+        continue;
+      pieces.push_back({&all[i], rows, rows});
+      of.insert(of.end(), rows, i);
+    }
+    if (pieces.empty())
+      continue;
+    auto logits = forward(on, pieces);
+    for (std::size_t r = 0; r < logits.size(); ++r)
+      out[of[r]].push_back(std::move(logits[r]));
+  }
+  return out;
+}
+
+constexpr maker makers[] = {make_reference_backend, make_cpu_backend};
+constexpr tensor_type types[] = {tensor_type::f32, tensor_type::f16, tensor_type::q8_0, tensor_type::q4_1};
+
+} // namespace
+
+BOOST_AUTO_TEST_SUITE(backends)
+
+BOOST_AUTO_TEST_CASE(the_cpu_backend_is_near_the_reference_backend_for_every_weight_type_and_shape) {
+  std::vector<tiny_model_options> models;
+  for (auto type : types)
+    models.push_back({.seed = 3, .type = type});
+  models.push_back({.heads = 6, .kv_heads = 2, .head_size = 24, .type = tensor_type::f16, .tied_embeddings = false});
+  models.push_back({.heads = 20, .kv_heads = 1, .head_size = 32, .feed_forward = 96, .type = tensor_type::q4_1});
+  for (const auto& model : models) {
+    auto reference = load(tiny_file(model), make_reference_backend, sizes),
+         fast = load(tiny_file(model), make_cpu_backend, sizes);
+    const auto wanted = alone(reference), got = alone(fast);
+    double difference = 0, size = 0;
+    for (std::size_t s = 0; s < wanted.size(); ++s)
+      for (std::size_t r = 0; r < wanted[s].size(); ++r)
+        for (std::size_t i = 0; i < wanted[s][r].size(); ++i) {
+          difference += std::pow(wanted[s][r][i] - got[s][r][i], 2);
+          size += std::pow(wanted[s][r][i], 2);
+        }
+    BOOST_TEST(std::sqrt(difference / size) < 0.01, gguf::to_string(model.type)
+                                                      << ": " << std::sqrt(difference / size));
+    BOOST_TEST(size > 0);
+  }
+}
+
+BOOST_AUTO_TEST_CASE(a_sequences_logits_are_the_same_bits_alone_and_in_any_batch_and_chunking) {
+  for (auto make : makers)
+    for (auto type : types) {
+      auto on = load(tiny_file({.seed = 5, .type = type}), make, sizes);
+      const auto wanted = alone(on);
+      for (std::uint64_t seed : {1, 2, 3}) {
+        const auto got = mixed(on, seed);
+        for (std::size_t i = 0; i < wanted.size(); ++i)
+          BOOST_TEST(same_bits(wanted[i], got[i]), on.backend->name()
+                                                     << " " << gguf::to_string(type) << " length " << lengths[i]);
+      }
+    }
+}
+
+BOOST_AUTO_TEST_CASE(the_number_of_threads_changes_no_bit) {
+  for (auto make : makers) {
+    std::vector<std::vector<rows_of_logits>> all;
+    for (std::uint32_t threads : {1u, 2u, 3u, 7u}) {
+      auto on = load(tiny_file({.seed = 6, .type = tensor_type::q4_1}), make,
+                     {.kv_blocks = 64, .max_rows = 256, .max_logit_rows = 256, .threads = threads});
+      all.push_back(mixed(on, 4));
+    }
+    for (const auto& other : all)
+      for (std::size_t i = 0; i < other.size(); ++i)
+        BOOST_TEST(same_bits(all[0][i], other[i]));
+  }
+}
+
+BOOST_AUTO_TEST_CASE(the_instruction_set_changes_no_bit) {
+  for (auto type : types) {
+    std::vector<std::vector<rows_of_logits>> all;
+    for (std::string name : {"portable", "avx2", "avx512vnni"}) {
+      const forced_instruction_set forced(name);
+      auto file = tiny_file({.seed = 8, .type = type});
+      const auto program = make_program(*file);
+      BOOST_REQUIRE(program);
+      if (auto made = make_cpu_backend(file, *program, sizes); !made) {
+        BOOST_TEST((made.error().code == errc::unsupported), made.error().message);
+        continue;
+      }
+      auto on = load(file, make_cpu_backend, sizes);
+      BOOST_TEST(on.backend->name() == "cpu-" + name);
+      all.push_back(mixed(on, 4));
+    }
+    BOOST_TEST(all.size() >= 1);
+    for (const auto& other : all)
+      for (std::size_t i = 0; i < other.size(); ++i)
+        BOOST_TEST(same_bits(all[0][i], other[i]), gguf::to_string(type));
+  }
+}
+
+BOOST_AUTO_TEST_CASE(what_a_block_held_before_does_not_matter) {
+  for (auto make : makers) {
+    auto used = load(tiny_file({.seed = 7}), make, sizes), fresh = load(tiny_file({.seed = 7}), make, sizes);
+    auto before = random_sequences(used.program, std::vector{90u}, 1).front();
+    forward(used, std::vector<piece>{{&before, 90}});
+    for (auto* on : {&used, &fresh}) {
+      auto after = random_sequences(on->program, std::vector{50u}, 2).front();
+      after.blocks.assign(before.blocks.begin(), before.blocks.begin() + 4);
+      static rows_of_logits first;
+      const auto logits = forward(*on, std::vector<piece>{{&after, 50, 50}});
+      if (on == &used)
+        first = logits;
+      else
+        BOOST_TEST(same_bits(first, logits));
+    }
+  }
+}
+
+BOOST_AUTO_TEST_CASE(a_pass_that_wants_no_logits_still_stores_its_keys_and_values) {
+  for (auto make : makers) {
+    auto on = load(tiny_file({.seed = 7, .type = tensor_type::q8_0}), make, sizes);
+    auto one = random_sequences(on.program, std::vector{30u}, 1).front(), two = one;
+    const auto wanted = forward(on, std::vector<piece>{{&one, 30, 1}});
+    forward(on, std::vector<piece>{{&two, 29, 0}});
+    BOOST_TEST(same_bits(wanted, forward(on, std::vector<piece>{{&two, 1, 1}})));
+  }
+}
+
+BOOST_AUTO_TEST_CASE(memory_that_cannot_be_had_is_an_error) {
+  for (auto make : makers) {
+    auto file = tiny_file({.layers = 200});
+    const auto program = make_program(*file);
+    BOOST_REQUIRE(program);
+    const auto made =
+      make(file, *program, {.kv_blocks = 0xffffffff, .max_rows = 16, .max_logit_rows = 16, .threads = 1});
+    BOOST_REQUIRE(!made);
+    BOOST_TEST((made.error().code == errc::out_of_memory));
+    BOOST_TEST(made.error().message.find("KV cache") != std::string::npos);
+  }
+}
+
+BOOST_AUTO_TEST_CASE(an_instruction_set_that_does_not_exist_is_refused_by_name) {
+  const forced_instruction_set forced("sse9");
+  auto file = tiny_file({});
+  const auto program = make_program(*file);
+  BOOST_REQUIRE(program);
+  const auto made = make_cpu_backend(file, *program, sizes);
+  BOOST_REQUIRE(!made);
+  BOOST_TEST((made.error().code == errc::invalid_argument));
+  BOOST_TEST(made.error().message.find("sse9") != std::string::npos);
+}
+
+BOOST_AUTO_TEST_SUITE_END()

@@ -1,0 +1,395 @@
+// Every instruction set that this machine has computes the same bits as the portable kernels.
+#include <cmath>
+#include <cstdlib>
+#include <cstring>
+#include <functional>
+#include <memory>
+#include <random>
+#include <vector>
+
+#include <boost/test/unit_test.hpp>
+
+#include "cpu/kernels.hpp"
+
+using namespace troupe::cpu;
+
+namespace {
+
+std::vector<instruction_set> available() {
+  std::vector<instruction_set> out;
+  for (auto which : {instruction_set::portable, instruction_set::avx2, instruction_set::avx512vnni})
+    if (which <= best_instruction_set())
+      out.push_back(which);
+  return out;
+}
+
+class random_numbers {
+public:
+  explicit random_numbers(std::uint64_t seed) : engine_(seed) {}
+
+  /// Of several magnitudes, both signs, and some zeros.
+  float number() {
+    const auto bits = engine_();
+    if (bits % 16 == 0)
+      return 0;
+    const float x = static_cast<float>(static_cast<std::int64_t>(engine_()) >> 40) * 0x1p-23f;
+    return x * (bits % 7 == 0 ? 40.0f : bits % 5 == 0 ? 1e-3f : 1.0f);
+  }
+  std::vector<float> numbers(std::size_t count) {
+    std::vector<float> out(count);
+    for (auto& x : out)
+      x = number();
+    return out;
+  }
+  unsigned below(unsigned limit) { return static_cast<unsigned>(engine_() % limit); }
+
+private:
+  std::mt19937_64 engine_;
+};
+
+std::uint16_t bfloat_bits(float x) {
+  std::uint32_t bits;
+  std::memcpy(&bits, &x, 4);
+  return static_cast<std::uint16_t>(bits >> 16);
+}
+
+/// A panel with random contents, and the memory that it views.
+struct made_panel {
+  panel view;
+  std::vector<std::uint8_t> quants, scales;
+};
+
+made_panel make_panel(panel_kind kind, bool half_scales, unsigned columns, random_numbers& random) {
+  made_panel out;
+  const auto put = [&](std::vector<std::uint8_t>& to, float x, unsigned bytes) {
+    std::uint8_t raw[4];
+    std::memcpy(raw, &x, 4);
+    if (bytes == 2) { // Any half with a small exponent.
+      const auto bits = static_cast<std::uint16_t>(random.below(0x3c00) | random.below(2) << 15);
+      std::memcpy(raw, &bits, 2);
+    }
+    to.insert(to.end(), raw, raw + bytes);
+  };
+  if (is_quantised(kind)) {
+    for (std::size_t i = 0; i < columns / block_columns * quant_bytes(kind); ++i)
+      out.quants.push_back(static_cast<std::uint8_t>(random.below(256)));
+    for (unsigned i = 0; i < columns / block_columns * scale_vectors(kind) * 16; ++i)
+      put(out.scales, random.number() * 0.01f, half_scales ? 2 : 4);
+  } else {
+    for (unsigned i = 0; i < columns * 16; ++i) {
+      const float x = random.number();
+      if (kind == panel_kind::bf16) {
+        const auto bits = bfloat_bits(x);
+        out.quants.push_back(static_cast<std::uint8_t>(bits));
+        out.quants.push_back(static_cast<std::uint8_t>(bits >> 8));
+      } else {
+        put(out.quants, x, kind == panel_kind::f16 ? 2 : 4);
+      }
+    }
+  }
+  out.view = {.kind = kind,
+              .half_scales = half_scales,
+              .columns = columns,
+              .quants = out.quants.data(),
+              .scales = out.scales.data()};
+  return out;
+}
+
+struct tile_memory {
+  explicit tile_memory(unsigned columns)
+      : blocks(std::make_unique<activation_block[]>(columns / block_columns)), count(columns / block_columns) {
+    std::memset(static_cast<void*>(blocks.get()), 0, sizeof(activation_block) * count);
+  }
+  std::unique_ptr<activation_block[]> blocks;
+  unsigned count;
+};
+
+/// Equal in every bit, so that 0 and -0 differ.
+bool same_bits(const std::vector<float>& a, const std::vector<float>& b) {
+  return a.size() == b.size() && std::memcmp(a.data(), b.data(), a.size() * sizeof(float)) == 0;
+}
+
+constexpr unsigned stride = 20; // Wider than a panel: what lies between must stay.
+
+std::vector<float> multiply(const kernel_table& kernels, const panel& weights, const activation_block* tile,
+                            const float* x, unsigned rows, unsigned outputs, const float* bias, bool accumulate) {
+  std::vector<float> out(16 * stride, 0.25f);
+  const product_target target{
+    .out = out.data(), .stride = stride, .outputs = outputs, .bias = bias, .accumulate = accumulate};
+  if (is_quantised(weights.kind))
+    kernels.matmul_quantised(weights, tile, rows, target);
+  else
+    kernels.matmul_float(weights, x, weights.columns, rows, target);
+  return out;
+}
+
+constexpr panel_kind all_kinds[] = {panel_kind::q4,  panel_kind::q8,  panel_kind::q8_min, panel_kind::q8_halves,
+                                    panel_kind::f32, panel_kind::f16, panel_kind::bf16};
+
+/// Runs `body` for panels of all kinds, with activations for them.
+void for_panels(const std::function<void(const panel&, const std::vector<float>&, random_numbers&)>& body) {
+  random_numbers random(7);
+  for (auto kind : all_kinds)
+    for (bool half : {false, true})
+      for (unsigned columns : {32u, 96u, 576u}) {
+        if (half && (!is_quantised(kind) || kind == panel_kind::q8_halves))
+          continue;
+        const auto made = make_panel(kind, half, columns, random);
+        body(made.view, random.numbers(std::size_t{16} * columns), random);
+      }
+}
+
+tile_memory quantised(const kernel_table& kernels, const std::vector<float>& x, unsigned columns, unsigned rows) {
+  tile_memory tile(columns);
+  for (unsigned r = 0; r < rows; ++r)
+    kernels.quantise(x.data() + r * columns, columns, tile.blocks.get(), r);
+  return tile;
+}
+
+} // namespace
+
+BOOST_AUTO_TEST_SUITE(kernels)
+
+BOOST_AUTO_TEST_CASE(products_have_the_same_bits_on_every_instruction_set) {
+  for_panels([](const panel& weights, const std::vector<float>& x, random_numbers& random) {
+    const auto tile = quantised(portable_kernels, x, weights.columns, 16);
+    const auto bias = random.numbers(16);
+    for (unsigned rows : {1u, 2u, 3u, 5u, 8u, 12u, 13u, 16u})
+      for (unsigned outputs : {16u, 5u}) {
+        const bool accumulate = rows % 2 == 0;
+        const float* added = outputs == 5 ? bias.data() : nullptr;
+        const auto wanted =
+          multiply(portable_kernels, weights, tile.blocks.get(), x.data(), rows, outputs, added, accumulate);
+        for (auto which : available())
+          BOOST_TEST(same_bits(wanted, multiply(kernels_for(which), weights, tile.blocks.get(), x.data(), rows,
+                                                outputs, added, accumulate)),
+                     to_string(which) << ", kind " << static_cast<int>(weights.kind) << ", " << rows << " rows of "
+                                      << weights.columns);
+      }
+  });
+}
+
+BOOST_AUTO_TEST_CASE(a_row_of_a_product_does_not_depend_on_the_rows_beside_it) {
+  for_panels([](const panel& weights, const std::vector<float>& x, random_numbers&) {
+    for (auto which : available()) {
+      const auto& kernels = kernels_for(which);
+      const auto together_tile = quantised(kernels, x, weights.columns, 16);
+      const auto together = multiply(kernels, weights, together_tile.blocks.get(), x.data(), 16, 16, nullptr, false);
+      for (unsigned r : {0u, 7u, 15u}) {
+        const std::vector<float> own(x.begin() + r * weights.columns, x.begin() + (r + 1) * weights.columns);
+        const auto tile = quantised(kernels, own, weights.columns, 1);
+        const auto alone = multiply(kernels, weights, tile.blocks.get(), own.data(), 1, 16, nullptr, false);
+        BOOST_TEST(std::memcmp(alone.data(), together.data() + r * stride, 16 * sizeof(float)) == 0,
+                   to_string(which));
+      }
+    }
+  });
+}
+
+BOOST_AUTO_TEST_CASE(a_product_is_what_its_definition_says) {
+  for_panels([](const panel& weights, const std::vector<float>& x, random_numbers&) {
+    if (!is_quantised(weights.kind) || weights.half_scales)
+      return;
+    const auto tile = quantised(portable_kernels, x, weights.columns, 1);
+    const auto out = multiply(portable_kernels, weights, tile.blocks.get(), x.data(), 1, 16, nullptr, false);
+    const auto* scales = reinterpret_cast<const float*>(weights.scales);
+    const unsigned vectors = scale_vectors(weights.kind);
+    for (unsigned c = 0; c < 16; ++c) {
+      double sum = 0, size = 0;
+      for (unsigned k = 0; k < weights.columns; ++k) {
+        const unsigned b = k / 32, i = k % 32;
+        const auto* quants = weights.quants + b * quant_bytes(weights.kind);
+        const float* scale = scales + b * vectors * 16 + c;
+        double w = 0;
+        if (weights.kind == panel_kind::q4)
+          w = (quants[i % 16 / 4 * 64 + c * 4 + i % 4] >> (i < 16 ? 0 : 4) & 15) * double{scale[0]} + scale[16];
+        else
+          w = (quants[i / 4 * 64 + c * 4 + i % 4] - 128) *
+                double{scale[weights.kind == panel_kind::q8_halves && i >= 16 ? 16 : 0]} +
+              (weights.kind == panel_kind::q8_min ? scale[16] : 0);
+        const auto& block = tile.blocks[b];
+        const double v = (block.high[0][i] * 128 + block.low[0][i]) * double{block.scale[0]};
+        sum += w * v;
+        size += std::abs(w * v);
+      }
+      BOOST_TEST(std::abs(out[c] - sum) <= 1e-5 * size, "kind " << static_cast<int>(weights.kind));
+    }
+  });
+}
+
+BOOST_AUTO_TEST_CASE(activations_are_quantised_to_the_same_bytes_within_half_a_step) {
+  random_numbers random(3);
+  auto x = random.numbers(640);
+  std::fill_n(x.begin() + 32, 32, 0.0f); // A block of zeros, one of tiny numbers, one of large ones.
+  for (unsigned i = 64; i < 96; ++i)
+    x[i] *= 1e-36f;
+  for (unsigned i = 96; i < 128; ++i)
+    x[i] *= 1e30f;
+  for (auto which : available()) {
+    const auto wanted = quantised(portable_kernels, x, 640, 1), got = quantised(kernels_for(which), x, 640, 1);
+    BOOST_TEST(std::memcmp(wanted.blocks.get(), got.blocks.get(), sizeof(activation_block) * got.count) == 0,
+               to_string(which));
+    for (unsigned k = 0; k < 640; ++k) {
+      const auto& block = got.blocks[k / 32];
+      const double value = (128.0 * block.high[0][k % 32] + block.low[0][k % 32]) * block.scale[0];
+      BOOST_TEST(std::abs(value - x[k]) <= 0.5001 * block.scale[0] + 1e-30);
+    }
+  }
+}
+
+BOOST_AUTO_TEST_CASE(element_wise_kernels_have_the_same_bits_on_every_instruction_set) {
+  random_numbers random(5);
+  for (auto which : available())
+    for (std::size_t width : {1u, 15u, 16u, 31u, 64u, 100u, 576u}) {
+      const auto x = random.numbers(width), y = random.numbers(width);
+      const auto both = [&](auto run) {
+        auto a = y, b = y;
+        run(portable_kernels, a);
+        run(kernels_for(which), b);
+        return same_bits(a, b);
+      };
+      BOOST_TEST(both([&](const kernel_table& k, std::vector<float>& out) {
+        k.rms_norm(x.data(), y.data(), width, 1e-5f, out.data());
+      }));
+      BOOST_TEST(both(
+        [&](const kernel_table& k, std::vector<float>& out) { k.swiglu(x.data(), y.data(), width, out.data()); }));
+      BOOST_TEST(both([&](const kernel_table& k, std::vector<float>& out) { k.add(x.data(), width, out.data()); }));
+    }
+}
+
+BOOST_AUTO_TEST_CASE(swiglu_is_within_rounding_of_its_definition) {
+  std::vector<float> x, one;
+  for (float v = -100; v <= 100; v += 0.37f)
+    x.push_back(v);
+  one.assign(x.size(), 1.0f);
+  auto out = x;
+  kernels_for(best_instruction_set()).swiglu(x.data(), one.data(), x.size(), out.data());
+  for (std::size_t i = 0; i < x.size(); ++i)
+    BOOST_TEST(std::abs(out[i] - x[i] / (1 + std::exp(-double{x[i]}))) <= 1e-6 * std::abs(x[i]) + 1e-30);
+}
+
+BOOST_AUTO_TEST_CASE(rope_and_stored_keys_have_the_same_bits_on_every_instruction_set) {
+  random_numbers random(11);
+  for (auto which : available())
+    for (bool interleaved : {false, true})
+      for (unsigned size : {16u, 40u}) {
+        const auto x = random.numbers(3 * 40), angles = random.numbers(size);
+        auto a = x, b = x;
+        portable_kernels.rope(a.data(), 3, 40, {angles.data(), angles.data() + size / 2, size, interleaved});
+        kernels_for(which).rope(b.data(), 3, 40, {angles.data(), angles.data() + size / 2, size, interleaved});
+        BOOST_TEST(same_bits(a, b), to_string(which));
+        const kv_shape shape{40, 48};
+        std::vector<std::uint16_t> c(shape.total()), d(shape.total());
+        portable_kernels.store_kv(x.data(), x.data() + 40, shape, 5, c.data());
+        kernels_for(which).store_kv(x.data(), x.data() + 40, shape, 5, d.data());
+        BOOST_TEST(c == d, to_string(which));
+      }
+}
+
+namespace {
+
+/// Numbers that bfloat16 holds exactly.
+std::vector<float> bfloats(std::vector<float> x) {
+  for (float& v : x) {
+    const auto bits = static_cast<std::uint32_t>(bfloat_bits(v)) << 16;
+    std::memcpy(&v, &bits, 4);
+  }
+  return x;
+}
+
+/// Keys and values of 100 positions for one head, in blocks out of order.
+struct cache {
+  cache(const kv_shape& shape, random_numbers& random, std::uint16_t garbage) : kv(shape.total() * 8, garbage) {
+    for (unsigned p = 0; p < 100; ++p) {
+      const auto key = bfloats(random.numbers(shape.head_size)), value = bfloats(random.numbers(shape.head_size));
+      keys.push_back(key);
+      values.push_back(value);
+      portable_kernels.store_kv(key.data(), value.data(), shape, p % 16, kv.data() + blocks[p / 16] * shape.total());
+    }
+  }
+  std::vector<std::uint32_t> blocks{3, 0, 6, 1, 5, 2, 4};
+  std::vector<std::uint16_t> kv;
+  std::vector<std::vector<float>> keys, values;
+};
+
+std::vector<float> attend(const kernel_table& kernels, const kv_shape& shape, const cache& from,
+                          const std::vector<float>& queries, unsigned rows, unsigned group, unsigned first_position) {
+  std::vector<float> out(queries.size());
+  struct free_it {
+    void operator()(float* p) const { std::free(p); }
+  };
+  const std::unique_ptr<float, free_it> scratch(
+    static_cast<float*>(std::aligned_alloc(64, attention_scratch(shape) * sizeof(float))));
+  kernels.attention({.shape = shape,
+                     .queries = queries.data(),
+                     .out = out.data(),
+                     .row_stride = group * shape.head_size,
+                     .rows = rows,
+                     .group = group,
+                     .first_position = first_position,
+                     .scale = 0.3f,
+                     .kv = from.kv.data(),
+                     .block_stride = shape.total(),
+                     .blocks = from.blocks.data(),
+                     .scratch = scratch.get()});
+  return out;
+}
+
+constexpr std::uint16_t not_a_number = 0x7fc0;
+
+} // namespace
+
+BOOST_AUTO_TEST_CASE(attention_has_the_same_bits_on_every_instruction_set_and_for_each_row_alone) {
+  random_numbers random(13);
+  for (unsigned head : {8u, 16u, 64u, 80u}) {
+    const kv_shape shape{head, (head + 15) / 16 * 16};
+    const cache full(shape, random, not_a_number);
+    for (unsigned group : {1u, 3u, 16u})
+      for (unsigned first : {0u, 9u, 15u, 16u, 60u}) {
+        const unsigned rows = 16 / group;
+        const auto queries = random.numbers(std::size_t{rows} * group * head);
+        const auto wanted = attend(portable_kernels, shape, full, queries, rows, group, first);
+        for (auto which : available()) {
+          const auto& kernels = kernels_for(which);
+          BOOST_TEST(same_bits(wanted, attend(kernels, shape, full, queries, rows, group, first)), to_string(which));
+          for (unsigned r = 0; r < rows; ++r) {
+            const std::size_t width = std::size_t{group} * head;
+            const std::vector<float> own(queries.begin() + static_cast<std::ptrdiff_t>(r * width),
+                                         queries.begin() + static_cast<std::ptrdiff_t>((r + 1) * width));
+            const auto alone = attend(kernels, shape, full, own, 1, group, first + r);
+            BOOST_TEST(std::memcmp(alone.data(), wanted.data() + r * width, width * sizeof(float)) == 0,
+                       to_string(which));
+          }
+        }
+      }
+  }
+}
+
+BOOST_AUTO_TEST_CASE(attention_is_within_rounding_of_its_definition) {
+  random_numbers random(17);
+  const kv_shape shape{64, 64};
+  const cache full(shape, random, not_a_number);
+  auto queries = random.numbers(64);
+  for (float& q : queries)
+    q *= 0.02f; // So that no single position takes all the weight.
+  const auto got = attend(kernels_for(best_instruction_set()), shape, full, queries, 1, 1, 70);
+  std::vector<double> weights(71), out(64);
+  double largest = -1e300, total = 0;
+  for (unsigned p = 0; p <= 70; ++p) {
+    for (unsigned i = 0; i < 64; ++i)
+      weights[p] += 0.3 * queries[i] * full.keys[p][i];
+    largest = std::max(largest, weights[p]);
+  }
+  for (unsigned p = 0; p <= 70; ++p)
+    total += weights[p] = std::exp(weights[p] - largest);
+  for (unsigned i = 0; i < 64; ++i) {
+    double wanted = 0, size = 0;
+    for (unsigned p = 0; p <= 70; ++p) {
+      wanted += weights[p] / total * full.values[p][i];
+      size = std::max(size, std::abs(double{full.values[p][i]}));
+    }
+    BOOST_TEST(std::abs(got[i] - wanted) < 1e-5 * size);
+  }
+}
+
+BOOST_AUTO_TEST_SUITE_END()
