@@ -1,0 +1,25 @@
+// A request that leaves nothing behind.
+#pragma once
+
+#include <caf/all.hpp>
+
+namespace troupe {
+
+/// As `self->request(...).then(...)`, for an answer of one value of type `Answer`. CAF 0.17 keeps a request's time-out, and with it the actor, until
+/// it is due, although the answer has long come: thousands of requests would be thousands of timers.
+template <class Answer, class Self, class Actor, class Timeout, class OnAnswer, class OnError, class... Args>
+void ask(Self* self, const Actor& whom, Timeout timeout, OnAnswer on_answer, OnError on_error, Args&&... args) {
+  auto pending = self->request(whom, timeout, std::forward<Args>(args)...);
+  const auto id = pending.id();
+  pending.then(
+    [self, id, on_answer = std::move(on_answer)](Answer& answer) mutable {
+      self->clock().cancel_request_timeout(self, id);
+      on_answer(answer);
+    },
+    [self, id, on_error = std::move(on_error)](caf::error& reason) mutable {
+      self->clock().cancel_request_timeout(self, id);
+      on_error(reason);
+    });
+}
+
+} // namespace troupe

@@ -1,0 +1,71 @@
+#include "actors/endpoint.hpp"
+
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include <charconv>
+#include <filesystem>
+#include <string_view>
+
+namespace troupe {
+
+namespace {
+
+constexpr std::string_view ipc = "ipc://";
+constexpr std::string_view tcp = "tcp://";
+
+bool somebody_listens(const std::string& file) {
+  sockaddr_un address{};
+  if (file.size() >= sizeof address.sun_path)
+    return false; // ZeroMQ will say that it is too long.
+  address.sun_family = AF_UNIX;
+  file.copy(address.sun_path, file.size());
+  const int fd = ::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  if (fd < 0)
+    return false;
+  const bool connected = ::connect(fd, reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0;
+  ::close(fd);
+  return connected;
+}
+
+expected<void> check_file(const std::string& file) {
+  std::error_code unreadable; // Then ZeroMQ cannot bind there either, and says why.
+  const auto status = std::filesystem::status(file, unreadable);
+  if (unreadable || !std::filesystem::exists(status))
+    return {};
+  if (!std::filesystem::is_socket(status))
+    return fail(errc::io, "Cannot listen on " + std::string(ipc) + file + ": there is a file that is no socket. Choose another "
+                            "endpoint with --zmq.");
+  if (somebody_listens(file))
+    return fail(errc::io, "Cannot listen on " + std::string(ipc) + file + ": another server does. Choose another endpoint with --zmq.");
+  return {};
+}
+
+bool is_port(std::string_view text) {
+  unsigned port = 0;
+  const auto [end, problem] = std::from_chars(text.data(), text.data() + text.size(), port);
+  return text == "*" || (problem == std::errc() && end == text.data() + text.size() && port <= 65535);
+}
+
+} // namespace
+
+std::string socket_file_of(const std::string& endpoint) {
+  if (!endpoint.starts_with(ipc))
+    return {};
+  auto file = endpoint.substr(ipc.size());
+  const bool named = !file.empty() && file != "*" && file[0] != '@'; // * is a folder that ZeroMQ makes and removes, @ no file.
+  return named ? file : std::string();
+}
+
+expected<void> check_endpoint(const std::string& endpoint) {
+  if (auto file = socket_file_of(endpoint); !file.empty())
+    return check_file(file);
+  const auto colon = endpoint.rfind(':');
+  if (endpoint.starts_with(tcp) && colon >= tcp.size() && !is_port(std::string_view(endpoint).substr(colon + 1)))
+    return fail(errc::invalid_argument, "Cannot listen on " + endpoint + ": a port is a number from 0 to 65535, or * for a free "
+                                          "one. Choose another endpoint with --zmq.");
+  return {};
+}
+
+} // namespace troupe

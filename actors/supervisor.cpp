@@ -1,0 +1,139 @@
+#include "actors/supervisor.hpp"
+
+#include "actors/exceptions.hpp"
+#include "actors/executor.hpp"
+#include "actors/kv_cache.hpp"
+#include "actors/scheduler.hpp"
+#include "actors/stage.hpp"
+#include "actors/stream.hpp"
+#include "actors/tokenizing.hpp"
+
+namespace troupe {
+
+namespace {
+
+using self_pointer = supervisor_actor::stateful_pointer<supervisor_state>;
+
+/// A worker loads its weights when it starts, so this returns at once; steps wait in its mailbox.
+void spawn_stage(self_pointer self) {
+  auto& state = self->state;
+  const auto vocabulary = state.options.source->program.vocabulary;
+  state.tree.worker = state.options.detached_workers
+                        ? self->spawn<caf::detached>(worker, state.options.make_backend, vocabulary)
+                        : self->spawn(worker, state.options.make_backend, vocabulary);
+  state.stage = self->spawn(stage, state.tree.worker);
+  self->send(state.tree.executor, replace_atom::value, state.stage);
+}
+
+void spawn_tree(self_pointer self) {
+  auto& state = self->state;
+  const auto& options = state.options;
+  planner_options plan;
+  plan.max_batched_tokens = options.max_batched_tokens;
+  plan.max_sequences = options.max_sequences;
+  plan.context_length = options.source->program.context_length;
+  plan.total_blocks = options.kv_blocks;
+  plan.end_tokens = options.source->end_tokens();
+  auto& tree = state.tree;
+  tree.kv_cache = self->spawn<caf::monitored>(kv_cache, options.kv_blocks);
+  tree.executor = self->spawn<caf::monitored>(executor, supervisor_actor(self));
+  tree.scheduler = self->spawn<caf::monitored>(scheduler, std::move(plan), tree.kv_cache, tree.executor, 1u);
+  tree.router = self->spawn<caf::monitored>(router, options.limits, std::vector<scheduler_actor>{tree.scheduler});
+  for (std::uint32_t i = 0; i < std::max(1u, options.tokenizers); ++i)
+    tree.tokenizers.push_back(self->spawn<caf::monitored>(tokenizing, options.source,
+                                                           options.source->program.context_length));
+  spawn_stage(self);
+}
+
+void stop_if_streams_are_gone(self_pointer self) {
+  auto& state = self->state;
+  if (!state.stopping || !state.streams.empty())
+    return;
+  const auto reason = caf::make_error(caf::exit_reason::user_shutdown);
+  auto& tree = state.tree;
+  self->send_exit(tree.router, reason);
+  for (const auto& tokenizer : tree.tokenizers)
+    self->send_exit(tokenizer, reason);
+  self->send_exit(tree.scheduler, reason);
+  self->send_exit(tree.executor, reason);
+  self->send_exit(tree.kv_cache, reason);
+  self->send_exit(state.stage, reason);
+  self->send_exit(tree.worker, reason);
+  tree = {};
+  state.stage = nullptr;
+  self->quit(state.reason);
+}
+
+void stop(self_pointer self, caf::error reason) {
+  auto& state = self->state;
+  if (state.stopping)
+    return;
+  state.stopping = true;
+  state.reason = std::move(reason);
+  for (const auto& stream : state.streams)
+    self->send_exit(stream, caf::exit_reason::user_shutdown);
+  stop_if_streams_are_gone(self);
+}
+
+void restart_stage(self_pointer self, const std::string& why) {
+  auto& state = self->state;
+  const auto now = self->clock().now();
+  auto& restarts = state.restarts;
+  while (!restarts.empty() && now - restarts.front() > state.options.restart_window)
+    restarts.pop_front();
+  if (restarts.size() >= state.options.max_restarts)
+    return self->send(state.tree.executor, fail_atom::value,
+                      error{errc::unavailable, "A worker has died " + std::to_string(restarts.size() + 1) + " times within "
+                                                 + std::to_string(state.options.restart_window.count())
+                                                 + " seconds, the last time by: " + why + ". It is not started again."});
+  restarts.push_back(now);
+  spawn_stage(self);
+}
+
+stream_actor open(self_pointer self, const client_actor& client, connection_id connection) {
+  auto& state = self->state;
+  const auto& tokenizers = state.tree.tokenizers;
+  stream_context context{state.options.source, state.tree.router, tokenizers[state.opened++ % tokenizers.size()], client,
+                         connection};
+  auto result = self->spawn<caf::monitored>(stream, std::move(context));
+  state.streams.push_back(result);
+  return result;
+}
+
+void child_died(self_pointer self, const caf::down_msg& down) {
+  auto& state = self->state;
+  const auto is_it = [&](const auto& handle) { return handle.address() == down.source; };
+  auto stream = std::find_if(state.streams.begin(), state.streams.end(), is_it);
+  if (stream != state.streams.end()) {
+    *stream = std::move(state.streams.back());
+    state.streams.pop_back();
+    return stop_if_streams_are_gone(self);
+  }
+  // Without any of the others nothing works; they hold no device and do not die but by a bug of ours.
+  stop(self, down.reason);
+}
+
+} // namespace
+
+supervisor_actor::behavior_type supervisor(self_pointer self, engine_options options) {
+  explain_exceptions(self);
+  self->state.options = std::move(options);
+  self->set_down_handler([=](const caf::down_msg& down) { child_died(self, down); });
+  self->set_exit_handler([=](const caf::exit_msg& exit) { stop(self, exit.reason); });
+  spawn_tree(self);
+  return {
+    [=](open_atom, const client_actor& client, connection_id connection) -> caf::result<stream_actor> {
+      if (self->state.stopping)
+        return caf::make_error(caf::sec::runtime_error, "The server is stopping.");
+      return open(self, client, connection);
+    },
+    [=](replace_atom, const std::string& why) {
+      if (!self->state.stopping)
+        restart_stage(self, why);
+    },
+    [=](tree_atom) { return self->state.tree; },
+    [=](stop_atom) { stop(self, caf::exit_reason::normal); },
+  };
+}
+
+} // namespace troupe

@@ -1,0 +1,27 @@
+#pragma once
+
+#include <functional>
+
+#include "actors/interfaces.hpp"
+#include "engine/batch_state.hpp"
+
+namespace troupe {
+
+/// Makes a worker's backend, in the worker's own thread. An error is permanent: no other worker would fare better.
+using backend_factory = std::function<expected<std::unique_ptr<backend>>()>;
+
+struct worker_state {
+  worker_state() = default; // Not an aggregate: CAF would initialise its first member with the actor.
+
+  std::unique_ptr<backend> device;
+  std::optional<error> failed;
+  batch_state batch;
+  std::vector<float> logits;
+  static inline const char* name = "worker";
+};
+
+/// A worker; spawn it detached, for it computes in its handlers. Its weights are loaded when it starts; steps wait in its mailbox.
+worker_actor::behavior_type worker(worker_actor::stateful_pointer<worker_state> self, backend_factory make_backend,
+                                   std::uint32_t vocabulary);
+
+} // namespace troupe

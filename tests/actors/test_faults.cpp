@@ -1,0 +1,101 @@
+// A worker's death is not a request's death; and when the engine gives up, everybody is told why.
+#include "tests/actors/engine_fixture.hpp"
+
+using namespace troupe;
+using namespace troupe::test;
+
+BOOST_AUTO_TEST_SUITE(faults)
+
+BOOST_AUTO_TEST_CASE(requests_outlive_a_worker_that_crashes_in_any_step) {
+  for (int crash_after : {0, 1, 2, 7, 20}) {
+    BOOST_TEST_CONTEXT("crash in step " << crash_after) {
+      engine_fixture engine;
+      client c(engine);
+      engine.device->crash_in_steps = crash_after;
+      for (std::uint32_t i = 0; i < 12; ++i)
+        c.submit(i, numbered_prompt(i, 5 + 9 * i), 30);
+      for (std::uint32_t i = 0; i < 12; ++i)
+        BOOST_TEST(c.wait(i).tokens == engine.right_answer(numbered_prompt(i, 5 + 9 * i), 30),
+                   boost::test_tools::per_element());
+      BOOST_TEST(engine.device->made == 2);
+    }
+  }
+}
+
+BOOST_AUTO_TEST_CASE(requests_outlive_a_worker_that_is_killed_while_it_computes) {
+  engine_fixture engine;
+  engine.device->step_time = 1ms;
+  client c(engine);
+  for (std::uint32_t i = 0; i < 4; ++i)
+    c.submit(i, numbered_prompt(i, 20), 40);
+  c.take_until([&] { return c.answers[0].tokens.size() >= 5; });
+  caf::anon_send_exit(engine.tree.worker, caf::exit_reason::kill);
+  for (std::uint32_t i = 0; i < 4; ++i)
+    BOOST_TEST(c.wait(i).tokens == engine.right_answer(numbered_prompt(i, 20), 40), boost::test_tools::per_element());
+  BOOST_TEST(engine.device->made == 2);
+}
+
+BOOST_AUTO_TEST_CASE(a_request_may_be_cancelled_while_there_is_no_worker) {
+  engine_fixture engine;
+  client c(engine);
+  c.submit(1, numbered_prompt(1, 20), 400);
+  c.take_until([&] { return c.answers[1].tokens.size() >= 3; });
+  engine.device->loading_gate.shut();
+  engine.device->crash_in_steps = 0;
+  engine.device->loading_gate.wait_for_somebody(); // the next worker loads
+  c.cancel(1);
+  BOOST_CHECK(c.wait(1).ends[0].reason == finish_reason::cancelled);
+  c.submit(2, numbered_prompt(2, 20), 10);
+  engine.device->loading_gate.open();
+  BOOST_TEST(c.wait(2).tokens == engine.right_answer(numbered_prompt(2, 20), 10), boost::test_tools::per_element());
+}
+
+BOOST_AUTO_TEST_CASE(a_worker_that_crashes_again_and_again_is_given_up_with_the_reason) {
+  engine_fixture engine([](engine_options& o) {
+    o.max_restarts = 3;
+    o.make_backend = []() -> expected<std::unique_ptr<backend>> {
+      auto device = std::make_shared<fake_device>();
+      device->vocabulary = tiny()->program.vocabulary;
+      device->crash_in_steps = 0;
+      return std::make_unique<fake_backend>(device, 64);
+    };
+  });
+  client c(engine);
+  c.submit(1, numbered_prompt(1, 20), 10);
+  const auto& a = c.wait(1);
+  BOOST_CHECK(a.ends[0].failure.code == errc::unavailable);
+  BOOST_TEST(a.ends[0].failure.message.find("4 times") != std::string::npos, a.ends[0].failure.message);
+  BOOST_TEST(a.ends[0].failure.message.find("the device has crashed") != std::string::npos, a.ends[0].failure.message);
+  c.submit(2, numbered_prompt(2, 20), 10); // and everyone later is told too
+  BOOST_CHECK(c.wait(2).ends[0].failure.code == errc::unavailable);
+}
+
+BOOST_AUTO_TEST_CASE(weights_that_cannot_be_loaded_end_every_request_with_the_reason_and_are_not_tried_again) {
+  int tries = 0;
+  engine_fixture engine([&](engine_options& o) {
+    o.make_backend = [&]() -> expected<std::unique_ptr<backend>> {
+      ++tries;
+      return fail(errc::out_of_memory, "There is no memory for the weights.");
+    };
+  });
+  client c(engine);
+  c.submit(1, numbered_prompt(1, 20), 10);
+  BOOST_CHECK(c.wait(1).ends[0].failure.code == errc::out_of_memory);
+  auto info = engine.ask<expected<worker_info>>(engine.tree.executor, info_atom::value);
+  BOOST_REQUIRE(!info);
+  BOOST_TEST(info.error().message == "There is no memory for the weights.");
+  BOOST_TEST(tries == 1);
+}
+
+BOOST_AUTO_TEST_CASE(the_requests_of_a_stream_that_dies_leave_nothing_behind) {
+  engine_fixture engine;
+  client c(engine);
+  c.submit(1, numbered_prompt(1, 20), 400, [](generate_request& r) { r.credit = 1; });
+  c.submit(2, numbered_prompt(2, 20), 400);
+  c.take_until([&] { return c.answers[1].tokens.size() == 1; });
+  c.kill_stream();
+  engine.eventually("its tickets are void and its blocks free",
+                    [&] { return engine.open_requests() == 0 && engine.blocks().owned == 0; });
+}
+
+BOOST_AUTO_TEST_SUITE_END()

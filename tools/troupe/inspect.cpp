@@ -1,0 +1,98 @@
+// `troupe inspect MODEL`: what is in a model file, and the memory that it will need.
+#include <map>
+
+#include <fmt/format.h>
+#include <nlohmann/json.hpp>
+
+#include "model/backend.hpp"
+#include "model/gguf/file.hpp"
+#include "tools/troupe/options.hpp"
+
+namespace troupe::cli {
+
+namespace {
+
+constexpr std::uint32_t kv_bytes_per_value = 2; // bfloat16, as the CPU backend keeps it
+
+std::string type_of(const gguf::metadata_entry& entry) {
+  if (entry.type != gguf::value_type::array)
+    return std::string(to_string(entry.type));
+  return fmt::format("{}[{}]", to_string(entry.element_type), entry.count);
+}
+
+struct type_total {
+  std::size_t tensors = 0;
+  std::uint64_t bytes = 0;
+};
+
+std::map<std::string, type_total> totals_of(const gguf::file& file) {
+  std::map<std::string, type_total> totals;
+  for (const auto& tensor : file.tensors()) {
+    auto& total = totals[std::string(to_string(tensor.type))];
+    ++total.tensors;
+    total.bytes += tensor.data.size();
+  }
+  return totals;
+}
+
+std::string text_of(const gguf::file& file, const expected<model_program>& program) {
+  auto out = fmt::format("{}\n{} bytes, {} metadata entries, {} tensors\n\nMetadata\n", file.path().string(), file.size(),
+                         file.metadata_count(), file.tensors().size());
+  for (std::size_t i = 0; i < file.metadata_count(); ++i) {
+    const auto entry = file.metadata(i);
+    out += fmt::format("  {:<42} {:<12} {}\n", entry.key, type_of(entry), file.describe(entry.key, 80));
+  }
+  out += "\nTensors\n";
+  for (const auto& tensor : file.tensors())
+    out += fmt::format("  {:<32} {:<6} {:>14} {:>12} bytes\n", tensor.name, to_string(tensor.type),
+                       fmt::format("[{}]", fmt::join(tensor.shape, " x ")), tensor.data.size());
+  out += "\nBy type\n";
+  for (const auto& [type, total] : totals_of(file))
+    out += fmt::format("  {:<6} {:>5} tensors {:>14} bytes\n", type, total.tensors, total.bytes);
+  if (!program)
+    return out + "\nTroupe cannot run this model: " + program.error().message + "\n";
+  const auto block = kv_block_bytes(*program, kv_bytes_per_value);
+  const auto context = std::uint64_t{(program->context_length + tokens_per_block - 1) / tokens_per_block} * block;
+  return out + fmt::format("\nMemory on the CPU\n  weights       {:>8.1f} MB\n  KV cache      {:>8.1f} MB for one full context of {} "
+                           "tokens ({} bytes a token)\n",
+                           static_cast<double>(file.size()) / 1e6, static_cast<double>(context) / 1e6,
+                           program->context_length, block / tokens_per_block);
+}
+
+nlohmann::ordered_json json_of(const gguf::file& file, const expected<model_program>& program) {
+  nlohmann::ordered_json out;
+  out["path"] = file.path().string();
+  out["bytes"] = file.size();
+  for (std::size_t i = 0; i < file.metadata_count(); ++i) {
+    const auto entry = file.metadata(i);
+    out["metadata"][std::string(entry.key)] = {{"type", type_of(entry)}, {"value", file.describe(entry.key, 80)}};
+  }
+  for (const auto& tensor : file.tensors())
+    out["tensors"].push_back(
+      {{"name", tensor.name}, {"type", to_string(tensor.type)}, {"shape", tensor.shape}, {"bytes", tensor.data.size()}});
+  if (program) {
+    out["architecture"] = program->architecture;
+    out["context_length"] = program->context_length;
+    out["kv_bytes_per_token"] = kv_block_bytes(*program, kv_bytes_per_value) / tokens_per_block;
+  } else {
+    out["unsupported"] = program.error().message;
+  }
+  return out;
+}
+
+} // namespace
+
+int inspect(const inspect_flags& flags) {
+  auto path = find_model(flags.model);
+  if (!path)
+    return report(path.error());
+  auto file = gguf::open(*path);
+  if (!file)
+    return report(file.error());
+  const auto program = make_program(**file);
+  const auto text = flags.json ? json_of(**file, program).dump(2, ' ', false, nlohmann::json::error_handler_t::replace) + "\n"
+                               : text_of(**file, program);
+  return write_stdout(text) ? 0 : report({errc::io, "Cannot write to stdout: it is closed or full."});
+}
+
+} // namespace troupe::cli

@@ -1,0 +1,171 @@
+#include "tools/troupe/local_engine.hpp"
+
+#include "actors/timeouts.hpp"
+#include "cpu/backends.hpp"
+
+namespace troupe::cli {
+
+namespace {
+
+constexpr int end_of_watch = SIGUSR1;
+
+} // namespace
+
+signal_watch::signal_watch(std::initializer_list<int> which) {
+  sigemptyset(&signals_);
+  sigaddset(&signals_, end_of_watch);
+  for (int signal : which)
+    sigaddset(&signals_, signal);
+  pthread_sigmask(SIG_BLOCK, &signals_, nullptr);
+}
+
+void signal_watch::watch(caf::actor whom) {
+  thread_ = std::thread([this, whom = std::move(whom)] {
+    for (int signal = 0; sigwait(&signals_, &signal) == 0 && !ending_;)
+      if (signal != end_of_watch)
+        caf::anon_send(whom, stop_atom::value);
+  });
+}
+
+void signal_watch::stop() {
+  if (thread_.joinable()) {
+    ending_ = true;
+    pthread_kill(thread_.native_handle(), end_of_watch);
+    thread_.join();
+  }
+  pthread_sigmask(SIG_UNBLOCK, &signals_, nullptr); // From here on they end the program, as ever.
+}
+
+signal_watch::~signal_watch() {
+  stop();
+}
+
+expected<engine_options> make_engine_options(const engine_flags& flags) {
+  if (flags.device != "cpu")
+    return fail(errc::unsupported, "--device " + flags.device + " is not part of this build; there is: cpu.");
+  const bool reference = flags.backend == "reference";
+  if (!reference && flags.backend != "cpu")
+    return fail(errc::unsupported, "--backend " + flags.backend + " is not known; there are: cpu, reference.");
+  auto path = find_model(flags.model);
+  if (!path)
+    return tl::unexpected(path.error());
+  auto source = load_model(*path);
+  if (!source)
+    return tl::unexpected(source.error());
+  engine_options options;
+  options.source = *source;
+  options.max_batched_tokens = flags.max_batched_tokens;
+  options.max_sequences = flags.max_sequences;
+  const auto tokens = flags.kv_tokens ? flags.kv_tokens
+                                      : std::clamp(options.source->program.context_length, 16384u, 65536u);
+  options.kv_blocks = (tokens + tokens_per_block - 1) / tokens_per_block;
+  backend_options device;
+  device.kv_blocks = options.kv_blocks;
+  device.max_rows = options.max_batched_tokens;
+  device.max_logit_rows = options.max_sequences;
+  device.threads = flags.threads;
+  const auto make = reference ? make_reference_backend : make_cpu_backend;
+  options.make_backend = [make, device, source = options.source] { return make(source->file, source->program, device); };
+  return options;
+}
+
+prompt make_prompt(const prompt_flags& flags, std::string text) {
+  if (flags.raw)
+    return text;
+  prompt_messages messages;
+  if (!flags.system.empty())
+    messages.push_back({"system", flags.system});
+  messages.push_back({"user", std::move(text)});
+  return messages;
+}
+
+expected<std::unique_ptr<local_engine>> local_engine::start(const engine_flags& flags,
+                                                             std::initializer_list<int> signals) {
+  auto options = make_engine_options(flags);
+  if (!options)
+    return tl::unexpected(options.error());
+  std::unique_ptr<local_engine> engine(new local_engine(signals));
+  engine->model_ = options->source;
+  configure(engine->config_);
+  engine->system_ = std::make_unique<caf::actor_system>(engine->config_);
+  engine->self_ = std::make_unique<caf::scoped_actor>(*engine->system_);
+  auto& self = *engine->self_;
+  engine->supervisor_ = spawn_engine(*engine->system_, std::move(*options));
+  self->monitor(engine->supervisor_);
+  engine->signals_.watch(caf::actor_cast<caf::actor>(self));
+  const auto client = caf::actor_cast<client_actor>(caf::strong_actor_ptr{self->ctrl()});
+  std::optional<error> failed;
+  auto ended = [&](const caf::error& reason) {
+    failed = error{errc::unavailable, "The engine has ended while it was starting: " + caf::to_string(reason) + "."};
+  };
+  self->request(engine->supervisor_, timeouts::bookkeeping, tree_atom::value)
+    .receive([&](actor_tree& tree) { engine->tree_ = std::move(tree); }, ended);
+  self->request(engine->supervisor_, timeouts::bookkeeping, open_atom::value, client, connection_id{0})
+    .receive([&](stream_actor& stream) { engine->stream_ = std::move(stream); }, ended);
+  if (engine->stream_)
+    self->monitor(engine->stream_);
+  if (failed)
+    return tl::unexpected(*failed);
+  return engine;
+}
+
+local_engine::~local_engine() {
+  signals_.stop();
+  if (!system_)
+    return;
+  stream_ = nullptr;
+  tree_ = {};
+  caf::anon_send(supervisor_, stop_atom::value);
+  supervisor_ = nullptr;
+  self_.reset();
+  system_->await_all_actors_done();
+}
+
+expected<worker_info> local_engine::info() {
+  expected<worker_info> result;
+  (*self_)->request(tree_.executor, timeouts::step, info_atom::value)
+    .receive([&](expected<worker_info>& info) { result = std::move(info); },
+             [&](const caf::error& reason) { result = fail(errc::unavailable, "The engine has ended: " + caf::to_string(reason) + "."); });
+  return result;
+}
+
+expected<prompt_tokens> local_engine::encode(const prompt& request) {
+  expected<prompt_tokens> result;
+  (*self_)->request(tree_.tokenizers.front(), timeouts::encoding, encode_atom::value, request)
+    .receive([&](expected<prompt_tokens>& tokens) { result = std::move(tokens); },
+             [&](const caf::error& reason) { result = fail(errc::unavailable, "The engine has ended: " + caf::to_string(reason) + "."); });
+  return result;
+}
+
+void local_engine::submit(generate_request request) {
+  (*self_)->send(stream_, submit_atom::value, std::move(request));
+}
+
+void local_engine::cancel(request_id id) {
+  (*self_)->send(stream_, cancel_atom::value, id);
+}
+
+expected<void> local_engine::receive(const std::function<bool(server_message&)>& take,
+                                     const std::function<bool()>& interrupted) {
+  bool more = true;
+  expected<void> result;
+  (*self_)->receive_while([&] { return more; })(
+    [&](deliver_atom, delivery& what) {
+      for (auto& message : what.messages)
+        more = more && take(message);
+    },
+    [&](stop_atom) { more = interrupted(); },
+    [&](const caf::down_msg& down) {
+      more = false;
+      result = fail(errc::unavailable, "The engine has ended: " + caf::to_string(down.reason) + ".");
+    });
+  return result;
+}
+
+void local_engine::forget_signals() {
+  bool more = true;
+  while (more)
+    (*self_)->receive([](stop_atom) {}, caf::after(std::chrono::milliseconds(0)) >> [&] { more = false; });
+}
+
+} // namespace troupe::cli

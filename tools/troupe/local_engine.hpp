@@ -1,0 +1,82 @@
+// An engine inside this process and a client of it: what `run`, `chat` and `batch` talk to.
+//
+// Owner: the main thread. The client is an actor of its own that the main thread plays (a caf::scoped_actor), so that everything that
+// a command waits for comes through one mailbox: tokens, endings, signals, the end of the engine.
+#pragma once
+
+#include <atomic>
+#include <csignal>
+#include <functional>
+#include <memory>
+#include <thread>
+
+#include "actors/system.hpp"
+#include "tools/troupe/options.hpp"
+
+namespace troupe::cli {
+
+/// Blocks signals in this thread and those that it starts, and sends `stop_atom` to an actor for each that comes. Make it
+/// before the actor system, so that every thread has them blocked, and `watch` once there is somebody to tell.
+class signal_watch {
+public:
+  explicit signal_watch(std::initializer_list<int> which);
+  ~signal_watch();
+  signal_watch(const signal_watch&) = delete;
+  void watch(caf::actor whom);
+  void stop();
+
+private:
+  sigset_t signals_;
+  std::atomic<bool> ending_{false};
+  std::thread thread_;
+};
+
+class local_engine {
+public:
+  /// Starts everything; weights are loaded while the caller goes on. Errors: those of load_model, and options that do not fit.
+  /// `signals` are taken over, see `receive`; others keep their effect.
+  static expected<std::unique_ptr<local_engine>> start(const engine_flags& flags,
+                                                       std::initializer_list<int> signals = {SIGINT, SIGTERM});
+  ~local_engine();
+
+  caf::actor_system& system() { return *system_; }
+  const troupe::model& model() const { return *model_; }
+  const supervisor_actor& supervisor() const { return supervisor_; }
+  caf::scoped_actor& self() { return *self_; }
+
+  /// Waits until the weights are loaded. Errors: why they could not be.
+  expected<worker_info> info();
+
+  /// The token ids of a prompt, by the engine's own tokenizer.
+  expected<prompt_tokens> encode(const prompt& request);
+
+  void submit(generate_request request);
+  void cancel(request_id id);
+
+  /// Takes messages as they come until `take` returns false. A signal calls `interrupted`, which may end the wait too.
+  /// Errors: unavailable, when the engine has ended.
+  expected<void> receive(const std::function<bool(server_message&)>& take, const std::function<bool()>& interrupted);
+
+  /// Drops the signals that came while nothing was running.
+  void forget_signals();
+
+private:
+  explicit local_engine(std::initializer_list<int> signals) : signals_(signals) {}
+
+  signal_watch signals_;
+  std::shared_ptr<const troupe::model> model_;
+  caf::actor_system_config config_;
+  std::unique_ptr<caf::actor_system> system_;
+  std::unique_ptr<caf::scoped_actor> self_;
+  supervisor_actor supervisor_;
+  actor_tree tree_;
+  stream_actor stream_;
+};
+
+/// Loads the model and lays out the engine that the flags ask for.
+expected<engine_options> make_engine_options(const engine_flags& flags);
+
+/// A text prompt as the flags want it: raw, or as the last message of a chat.
+prompt make_prompt(const prompt_flags& flags, std::string text);
+
+} // namespace troupe::cli

@@ -1,0 +1,138 @@
+// The command line of `troupe`: what may be said, and which function does it.
+#include <fcntl.h>
+
+#include <csignal>
+#include <cstdlib>
+#include <iostream>
+
+#include <CLI/CLI.hpp>
+
+#include "protocol/validate.hpp"
+#include "tools/troupe/options.hpp"
+#include "troupe_version.hpp"
+
+namespace {
+
+using namespace troupe::cli;
+
+void add_engine_options(CLI::App* command, engine_flags& flags) {
+  auto* group = command->add_option_group("Engine");
+  group->add_option("--model", flags.model, "A model by name (smollm2) or the path of a GGUF file")->capture_default_str();
+  group->add_option("--device", flags.device, "Where to compute: cpu")->capture_default_str();
+  group->add_option("--backend", flags.backend, "Which CPU implementation: cpu (fast) or reference (float32, slow, exact)")
+    ->capture_default_str();
+  group->add_option("--threads", flags.threads, "Threads that compute; 0: all that this process may use")
+    ->capture_default_str()->check(CLI::Range(0u, 1024u));
+  group->add_option("--kv-tokens", flags.kv_tokens, "Tokens that fit in the KV cache, of all requests together; 0: the "
+                                                    "model's context, but 16384 at least and 65536 at most")
+    ->capture_default_str()->check(CLI::Range(0u, 1u << 28));
+  group->add_option("--max-num-batched-tokens", flags.max_batched_tokens, "Tokens computed in one step")
+    ->capture_default_str()->check(CLI::Range(1u, 65536u));
+  group->add_option("--max-num-seqs", flags.max_sequences, "Requests that run at once")
+    ->capture_default_str()->check(CLI::Range(1u, 4096u));
+}
+
+/// CLI11 takes -1 for the largest number of 64 bits.
+const CLI::Validator not_negative(
+  [](const std::string& text) { return text.starts_with('-') ? "it is negative: " + text : std::string(); }, "", "not negative");
+
+void add_prompt_options(CLI::App* command, prompt_flags& flags) {
+  auto* group = command->add_option_group("Generation");
+  auto* raw = group->add_flag("--raw", flags.raw, "Use the prompt as it stands, without the model's chat template");
+  group->add_option("--system", flags.system, "A system message in front of the prompt")->excludes(raw);
+  auto& sampling = flags.sampling;
+  group->add_option("--temperature", sampling.temperature, "0: always the likeliest token; 1: as the model has learned")
+    ->capture_default_str();
+  group->add_option("--max-tokens", sampling.max_tokens, "Length of the answer at most")->capture_default_str();
+  group->add_option("--seed", sampling.seed, "The same seed gives the same answer")->capture_default_str()->check(not_negative);
+  group->add_option("--stop", sampling.stop, "End the answer before this text; may be given several times")
+    ->allow_extra_args(false); // One text each time: the word after it is the prompt.
+  group->add_flag("--ignore-eos", sampling.ignore_eos, "Go on when the model says that it has finished");
+}
+
+/// The command line's values by the same rules as a request's, before a model is loaded for nothing.
+int check(const prompt_flags& flags) {
+  auto valid = troupe::validate(flags.sampling);
+  return valid ? 0 : (report(valid.error()), exit_usage);
+}
+
+/// A descriptor that is closed would be given to the next file that is opened, and an answer written into that.
+void keep_standard_descriptors() {
+  for (int fd = 0; fd <= 2; ++fd)
+    if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", fd == 0 ? O_WRONLY : O_RDONLY) < 0) // It fails like a closed one.
+      std::abort();
+}
+
+} // namespace
+
+int main(int argc, char** argv) {
+  keep_standard_descriptors();
+  std::signal(SIGPIPE, SIG_IGN); // A reader that has gone is an error of `write`, and is said.
+  CLI::App app("Troupe runs language models on your own machine.\n\n"
+               "  troupe run \"What is the capital of France?\"     one answer\n"
+               "  troupe chat                                     a conversation\n"
+               "  troupe serve                                    for programs, over ZeroMQ");
+  app.name("troupe");
+  app.require_subcommand(1);
+  app.set_version_flag("--version", std::string("troupe ") + troupe::version);
+  run_flags run_with, chat_with;
+  serve_flags serve_with;
+  batch_flags batch_with;
+  tokenize_flags tokenize_with;
+  inspect_flags inspect_with;
+
+  auto* run_command = app.add_subcommand("run", "Answer one prompt: the argument, or all of stdin without one");
+  std::string text;
+  auto* text_option = run_command->add_option("PROMPT", text, "The prompt; stdin is not read when it is given");
+  run_command->add_flag("--json", run_with.json, "Print one JSON object at the end, with token ids and timings");
+  add_prompt_options(run_command, run_with.prompt);
+  add_engine_options(run_command, run_with.engine);
+
+  auto* chat_command = app.add_subcommand("chat", "Talk with the model; Ctrl-C cancels an answer, Ctrl-D ends");
+  add_prompt_options(chat_command, chat_with.prompt);
+  add_engine_options(chat_command, chat_with.engine);
+
+  auto* serve_command = app.add_subcommand("serve", "Serve programs over ZeroMQ (docs/protocol.md)");
+  serve_command->add_option("--zmq", serve_with.zmq, "Endpoint to listen on: tcp://HOST:PORT (* takes a free port), ipc://PATH")
+    ->capture_default_str();
+  add_engine_options(serve_command, serve_with.engine);
+
+  auto* batch_command = app.add_subcommand("batch", "Answer a file of prompts, one JSON object a line; goes on where it was stopped");
+  batch_command->add_option("FILE", batch_with.input, "JSON lines with prompt, messages or tokens, and options")->required();
+  batch_command->add_option("--output", batch_with.output, "Where results go; default: FILE with .out.jsonl");
+  add_prompt_options(batch_command, batch_with.prompt);
+  add_engine_options(batch_command, batch_with.engine);
+
+  auto* tokenize_command = app.add_subcommand("tokenize", "Token ids of stdin; special tokens are parsed, none are added");
+  tokenize_command->add_option("--model", tokenize_with.model, "A model by name or path")->capture_default_str();
+  tokenize_command->add_flag("--json", tokenize_with.json, "Print {\"ids\": [...]}");
+
+  auto* inspect_command = app.add_subcommand("inspect", "What is in a model file, and how much memory it will need");
+  inspect_command->add_option("MODEL", inspect_with.model, "A model by name or path")->required();
+  inspect_command->add_flag("--json", inspect_with.json, "Print one JSON object");
+
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& problem) {
+    return app.exit(problem) == 0 ? 0 : exit_usage;
+  }
+  if (*run_command) {
+    if (text_option->count() > 0)
+      run_with.text = text;
+    const int wrong = check(run_with.prompt);
+    return wrong ? wrong : run(run_with);
+  }
+  if (*chat_command) {
+    const int wrong = check(chat_with.prompt);
+    return wrong ? wrong : chat(chat_with);
+  }
+  if (*batch_command) {
+    const int wrong = check(batch_with.prompt);
+    return wrong ? wrong : batch(batch_with);
+  }
+  if (*serve_command)
+    return serve(serve_with);
+  if (*tokenize_command)
+    return tokenize(tokenize_with);
+  return inspect(inspect_with);
+}

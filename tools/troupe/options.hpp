@@ -1,0 +1,82 @@
+// What the commands of `troupe` share: the model, the device, and the size of things.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "protocol/messages.hpp"
+
+namespace troupe::cli {
+
+struct engine_flags {
+  std::string model = "smollm2";    ///< --model: a known name, or a path
+  std::string device = "cpu";       ///< --device
+  std::string backend = "cpu";      ///< --backend: which CPU implementation, "cpu" or "reference"
+  std::uint32_t threads = 0;        ///< --threads: 0 is all that the process may use
+  std::uint32_t kv_tokens = 0;      ///< --kv-tokens: 0 is the context, but 16,384 at least and 65,536 at most
+  std::uint32_t max_batched_tokens = 512;
+  std::uint32_t max_sequences = 64;
+};
+
+struct prompt_flags {
+  bool raw = false;                 ///< --raw: no chat template
+  std::string system;               ///< --system: a message in front, where not empty
+  sampling_parameters sampling;
+};
+
+struct run_flags {
+  engine_flags engine;
+  prompt_flags prompt;
+  std::optional<std::string> text;  ///< The argument; without it stdin is read to its end.
+  bool json = false;
+};
+
+struct serve_flags {
+  engine_flags engine;
+  std::string zmq = "tcp://127.0.0.1:5555";
+};
+
+struct batch_flags {
+  engine_flags engine;
+  prompt_flags prompt;              ///< Defaults for lines that do not say.
+  std::filesystem::path input;
+  std::filesystem::path output;     ///< Empty: the input's name with .out.jsonl
+};
+
+struct tokenize_flags {
+  std::string model = "smollm2";
+  bool json = false;
+};
+
+struct inspect_flags {
+  std::string model;
+  bool json = false;
+};
+
+/// Each command prints what is wrong to stderr and returns the exit code.
+int run(const run_flags& flags);
+int chat(const run_flags& flags);
+int serve(const serve_flags& flags);
+int batch(const batch_flags& flags);
+int tokenize(const tokenize_flags& flags);
+int inspect(const inspect_flags& flags);
+
+inline constexpr int exit_failed = 1; ///< The work could not be done; a sentence on stderr says why.
+inline constexpr int exit_usage = 2;  ///< The command line is wrong.
+
+/// "smollm2" or a path to a file. Errors: not_found, with what to do.
+expected<std::filesystem::path> find_model(const std::string& name_or_path);
+
+/// All of stdin, as it is. Errors: io, limit_exceeded.
+expected<std::string> read_stdin();
+
+/// Writes all of it to stdout, now. False when stdout is closed or full.
+bool write_stdout(std::string_view text);
+
+/// "troupe: " and the error's sentence, on stderr; returns `exit_failed`.
+int report(const error& problem);
+
+} // namespace troupe::cli
