@@ -1,0 +1,271 @@
+"""What the end-to-end tests share: the binary, small models to run, a server and its clients.
+
+A test is called as `test_X.py TROUPE WRITE_TINY_MODEL`. The Python needs pyzmq and msgpack: where the one that runs it
+lacks them, the one named in TROUPE_PYTHON is taken instead; where that lacks them too, the test is skipped (77).
+"""
+import atexit
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import unittest
+from pathlib import Path
+
+try:
+    import msgpack
+    import zmq
+except ImportError as missing:
+    other = os.environ.get("TROUPE_PYTHON")
+    if other and "TROUPE_E2E_AGAIN" not in os.environ:
+        os.environ["TROUPE_E2E_AGAIN"] = "1"
+        os.execv(other, [other, *sys.argv])
+    print(f"skipped: {missing} (pip install pyzmq msgpack)")
+    sys.exit(77)
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+REAL_MODEL = Path(os.environ.get("TROUPE_TEST_MODEL")
+                  or Path.home() / ".cache/troupe/models/SmolLM2-135M-Instruct.Q4_1.gguf")
+PATIENCE = int(os.environ.get("TROUPE_TEST_PATIENCE", 60))  # Seconds after which what has not come will not come, on the slowest machine.
+END_TOKENS = {0, 2}  # Of the tiny model: <|endoftext|> and <|im_end|>.
+folder = Path(tempfile.mkdtemp(prefix="troupe-e2e-"))
+atexit.register(shutil.rmtree, folder, ignore_errors=True)
+
+
+def troupe():
+    return sys.argv[1]
+
+
+def needs_real_model(test):
+    return unittest.skipUnless(REAL_MODEL.exists(), f"there is no model at {REAL_MODEL} (run tools/build)")(test)
+
+
+def tiny_model(**options):
+    """The path of a model of 100 KB that talks nonsense; the options are those of write_tiny_model."""
+    name = "-".join(["tiny", *(f"{key}-{value}" for key, value in options.items())]) + ".gguf"
+    path = folder / name
+    if not path.exists():
+        arguments = [word for key, value in options.items() for word in (f"--{key}", str(value))]
+        subprocess.run([sys.argv[2], path, *arguments], check=True)
+    return path
+
+
+def tiny(backend="reference", **options):
+    """Options of troupe that make it run a tiny model, by default on the backend that is the oracle of the others."""
+    return ["--model", str(tiny_model(**options)), "--backend", backend]
+
+
+def run(*arguments, stdin=subprocess.DEVNULL, text=True, **more):
+    """Runs troupe. `stdin` is a file or what is to be read from it."""
+    given = {"stdin": stdin} if isinstance(stdin, int) or hasattr(stdin, "fileno") else {"input": stdin}
+    return subprocess.run([troupe(), *map(os.fspath, arguments)], capture_output="stdout" not in more, text=text,
+                          timeout=PATIENCE, **given, **more)
+
+
+def eventually(what, is_so):
+    """Waits until it is so. Only for what has no message to wait for."""
+    end = time.monotonic() + PATIENCE
+    while not is_so():
+        if time.monotonic() > end:
+            raise AssertionError(f"not in {PATIENCE} s: {what}")
+        time.sleep(0.01)
+
+
+class TestCase(unittest.TestCase):
+    def assert_refused(self, result, *words, code=1):
+        """It ended with a sentence on stderr, and nothing on stdout."""
+        self.assertEqual(result.returncode, code, result.stderr)
+        self.assertFalse(result.stdout)
+        last = result.stderr.strip().splitlines()[-1]
+        self.assertRegex(last, r"^troupe: [A-Z/-].*\.$")
+        self.assertEqual(len(result.stderr.strip().splitlines()), 1, result.stderr)
+        for word in words:
+            self.assertIn(word, last)
+
+    def run_json(self, *arguments, **more):
+        result = run("run", "--json", *arguments, **more)
+        self.assertEqual(result.returncode, 0, result.stderr)
+        return json.loads(result.stdout)
+
+    def serve(self, *arguments, **more):
+        server = Server(*arguments, **more)
+        self.addCleanup(server.kill)
+        return server
+
+    def client(self, server, hello=True):
+        client = Client(server.endpoint, hello)
+        self.addCleanup(client.close)
+        return client
+
+
+class Server:
+    """A `troupe serve`, ready for clients."""
+    count = 0
+
+    def __init__(self, *arguments, endpoint=None):
+        Server.count += 1
+        self.socket_file = folder / f"server-{Server.count}"
+        self.process = subprocess.Popen([troupe(), "serve", "--zmq", endpoint or f"ipc://{self.socket_file}", *arguments],
+                                        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        self.log = []
+        self.ready = threading.Event()
+        self.reader = threading.Thread(target=self.read, daemon=True)
+        self.reader.start()
+        if not self.ready.wait(PATIENCE) or not self.endpoint:
+            self.kill()
+            raise AssertionError(f"the server does not listen: {self.log}")
+
+    endpoint = None
+
+    def read(self):
+        for line in self.process.stderr:
+            self.log.append(line)
+            found = re.search(r"Listening on (\S+)\. ", line)
+            if found:
+                self.endpoint = found[1]
+                self.ready.set()
+        self.ready.set()
+
+    def stop(self, signal_number=signal.SIGTERM):
+        """Asks it to stop, and returns its exit code."""
+        self.process.send_signal(signal_number)
+        return self.process.wait(PATIENCE)
+
+    def kill(self):
+        self.process.kill()
+        self.process.wait()
+        self.reader.join()
+        self.process.stdout.close()
+        self.process.stderr.close()
+
+    def descriptors(self):
+        return len(os.listdir(f"/proc/{self.process.pid}/fd"))
+
+    def resident_bytes(self):
+        return int(Path(f"/proc/{self.process.pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+    def stat(self):
+        """What /proc/PID/stat says, from the state on."""
+        return Path(f"/proc/{self.process.pid}/stat").read_text().rsplit(")", 1)[1].split()
+
+    def cpu_seconds(self):
+        fields = self.stat()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+class Answer:
+    """What came for one request. Checks the order of what comes."""
+
+    def __init__(self):
+        self.tokens, self.text, self.end = [], "", None
+
+    def take(self, message):
+        assert self.end is None, f"after its end came {message}"
+        if message["type"] == "request_end":
+            self.end = message
+            return
+        assert message["type"] == "token_delta", message
+        assert message["position"] == len(self.tokens), (message, len(self.tokens))
+        assert message["token_ids"] or message["text"], message
+        self.tokens += message["token_ids"]
+        self.text += message["text"]
+
+    def result(self):
+        """All that must be the same whenever the same request is sent."""
+        keys = ("reason", "prompt_tokens", "completion_tokens", "code", "message")
+        return self.tokens, self.text, {key: self.end[key] for key in keys if key in self.end}
+
+
+class Client:
+    """One connection: a DEALER of its own."""
+    context = zmq.Context()
+
+    def __init__(self, endpoint, hello=True):
+        self.socket = self.context.socket(zmq.DEALER)
+        self.socket.linger = 0
+        self.socket.sndhwm = self.socket.rcvhwm = 0
+        self.socket.connect(endpoint)
+        self.answers = {}
+        self.others = []  # What is about no request.
+        if hello:
+            self.hello()
+
+    def close(self):
+        self.socket.close()
+
+    def hello(self):
+        self.send(type="hello", version=1)
+        welcome = self.next()
+        assert welcome["type"] == "welcome", welcome
+        return welcome
+
+    def send(self, **message):
+        self.socket.send(msgpack.packb(message))
+
+    def next(self, patience=PATIENCE):
+        if not self.socket.poll(patience * 1000):
+            raise AssertionError(f"nothing came in {patience} s; so far: "
+                                 f"{[(id, len(a.tokens), a.end) for id, a in self.answers.items()]}")
+        return msgpack.unpackb(self.socket.recv())
+
+    def ask(self, id, prompt=None, **fields):
+        if prompt is not None:
+            fields["prompt" if isinstance(prompt, str) else "tokens"] = prompt
+        self.answers[id] = Answer()
+        self.send(type="generate_request", id=id, **fields)
+        return self.answers[id]
+
+    def take(self, patience=PATIENCE):
+        message = self.next(patience)
+        if "id" in message:
+            self.answers[message["id"]].take(message)
+        else:
+            self.others.append(message)
+        return message
+
+    def wait(self, id, tokens=None):
+        """Until the request has ended, or has so many tokens."""
+        answer = self.answers[id]
+        while answer.end is None and (tokens is None or len(answer.tokens) < tokens):
+            self.take()
+        return answer
+
+    def complete(self, id=1, prompt=None, **fields):
+        self.ask(id, prompt, **fields)
+        return self.wait(id)
+
+    def round_trip(self):
+        """When this returns, the server has taken all frames that were sent before; takes what comes meanwhile."""
+        self.send(type="ping", nonce=77)
+        while True:
+            message = self.take()
+            if message == {"type": "pong", "nonce": 77}:
+                return self.others.remove(message)
+
+
+def wait_for_all(clients, patience=PATIENCE):
+    """Takes what comes to many clients, until each of their requests has ended."""
+    poller = zmq.Poller()
+    waiting = {}
+    for client in clients:
+        if any(answer.end is None for answer in client.answers.values()):
+            poller.register(client.socket, zmq.POLLIN)
+            waiting[client.socket] = client
+    while waiting:
+        ready = poller.poll(patience * 1000)
+        assert ready, f"{len(waiting)} clients wait in vain"
+        for socket, _ in ready:
+            client = waiting[socket]
+            client.take()
+            if all(answer.end is not None for answer in client.answers.values()):
+                poller.unregister(socket)
+                del waiting[socket]
+
+
+def main():
+    unittest.main(argv=[sys.argv[0], *sys.argv[3:]])
