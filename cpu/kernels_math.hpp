@@ -98,10 +98,13 @@ void quantise(const float* x, std::size_t columns, activation_block* tile, unsig
     const lanes inverse = lanes::all(some ? largest_activation / largest : 0.0f);
     const float first = store_integers(a * inverse, tile->high[row], tile->low[row]);
     const float second = store_integers(b * inverse, tile->high[row] + 16, tile->low[row] + 16);
-    tile->scale[row] = scale;
-    tile->sum[row] = scale * (first + second);
-    tile->offset[0][row] = -static_cast<std::int32_t>(first);
-    tile->offset[1][row] = -static_cast<std::int32_t>(second);
+    // What is no number has no integers; its scale makes every product of it no number either, which the worker reports.
+    const bool number = first + second == first + second;
+    constexpr float no_number = std::numeric_limits<float>::quiet_NaN();
+    tile->scale[row] = number ? scale : no_number;
+    tile->sum[row] = number ? scale * (first + second) : no_number;
+    tile->offset[0][row] = number ? -static_cast<std::int32_t>(first) : 0;
+    tile->offset[1][row] = number ? -static_cast<std::int32_t>(second) : 0;
   }
 }
 

@@ -28,7 +28,7 @@ expected<page_memory> page_memory::allocate(std::size_t count, std::size_t bytes
   // A mapping begins anywhere; large pages begin at multiples of their size.
   const bool large = large_pages && bytes >= large_page;
   const std::size_t mapped = bytes + (large ? large_page : 0);
-  void* data = mmap(nullptr, mapped, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  void* data = mmap(nullptr, mapped, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   if (data == MAP_FAILED)
     return fail(errc::out_of_memory, fmt::format("There is no memory for {} ({} MiB).", what, bytes >> 20));
   out.mapping_ = static_cast<std::uint8_t*>(data);

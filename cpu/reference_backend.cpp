@@ -71,7 +71,7 @@ private:
   void matmul(const operation& op, range outputs);
   void rope(const operation& op, std::size_t row);
   void store_kv(const operation& op, std::size_t row);
-  void attention(const operation& op, std::size_t row, std::uint32_t head, std::vector<float>& scores);
+  void attention(const operation& op, std::size_t row, std::uint32_t head, std::span<float> scores);
   void swiglu(const operation& op, std::size_t row);
   void take_rows(const operation& op);
 
@@ -92,6 +92,7 @@ private:
   const backend_options options_;
   thread_pool pool_;
   const rope_frequencies frequencies_;
+  std::vector<std::vector<float>> scores_; ///< Each thread's, for the longest sequence.
   page_memory weights_, kv_, workspace_;
   std::map<std::string, const float*, std::less<>> tensors_;
   float* buffers_[static_cast<std::size_t>(buffer::count)] = {};
@@ -116,6 +117,8 @@ std::optional<error> reference_backend::load() {
   weights_ = std::move(*weights);
   kv_ = std::move(*kv);
   workspace_ = std::move(*workspace);
+  const auto longest = std::min<std::size_t>(program_.context_length, std::size_t{options_.kv_blocks} * tokens_per_block);
+  scores_.assign(pool_.size(), std::vector<float>(longest));
   float* at = workspace_.as<float>();
   for (std::size_t i = 0; i < static_cast<std::size_t>(buffer::logits); ++i) {
     buffers_[i] = at;
@@ -169,7 +172,7 @@ void reference_backend::run(const operation& op, unsigned thread) {
   if (op.kind == op_kind::matmul)
     return matmul(op, part_of(program_.width_of(op.output), thread, threads));
   if (op.kind == op_kind::attention) {
-    std::vector<float> scores;
+    auto& scores = scores_[thread];
     for (std::size_t row = 0; row < rows_; ++row)
       for (std::uint32_t head = 0; head < program_.heads; ++head)
         if ((row * program_.heads + head) % threads == thread)
@@ -260,13 +263,13 @@ void reference_backend::store_kv(const operation& op, std::size_t row) {
 }
 
 void reference_backend::attention(const operation& op, std::size_t row, std::uint32_t head,
-                                  std::vector<float>& scores) {
+                                  std::span<float> scores) {
   const std::size_t size = program_.head_size;
   const std::size_t kv_head = head / (program_.heads / program_.kv_heads);
   const auto& place = places_[row];
   const float* query = row_of(op.input, row) + head * size;
   float* out = row_of(op.output, row) + head * size;
-  scores.resize(place.position + 1);
+  scores = scores.first(place.position + 1);
   float largest = -INFINITY;
   for (std::uint32_t p = 0; p <= place.position; ++p) {
     scores[p] = dot(query, kv_of(place, p, op.layer, 0) + kv_head * size, size) * program_.attention_scale;
@@ -314,6 +317,8 @@ expected<std::unique_ptr<backend>> make_reference_backend(std::shared_ptr<const 
     return made;
   } catch (const std::system_error& failure) {
     return fail(errc::unavailable, fmt::format("The system gives no threads to compute with: {}.", failure.what()));
+  } catch (const std::bad_alloc&) {
+    return fail(errc::out_of_memory, "There is no memory for the buffers of the reference backend.");
   }
 }
 

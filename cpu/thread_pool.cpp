@@ -5,6 +5,9 @@
 #include <string>
 
 #include <sched.h>
+#if defined(__x86_64__)
+#include <xmmintrin.h>
+#endif
 
 namespace troupe::cpu {
 
@@ -20,6 +23,21 @@ void pause() {
   __asm__ volatile("yield");
 #endif
 }
+
+/// Round to nearest, denormals as they are, for as long as it lives: a program that embeds us may have other habits, and
+/// which thread takes a row must change no bit.
+class plain_arithmetic {
+public:
+#if defined(__x86_64__)
+  plain_arithmetic() : before_(_mm_getcsr()) { _mm_setcsr(0x1f80); }
+  ~plain_arithmetic() { _mm_setcsr(before_); }
+
+private:
+  unsigned before_;
+#else
+  plain_arithmetic() {} // What the program has set counts.
+#endif
+};
 
 unsigned affinity_cpus() {
   cpu_set_t set;
@@ -87,6 +105,7 @@ void thread_pool::stop() {
 }
 
 void thread_pool::work(unsigned index) {
+  const plain_arithmetic arithmetic;
   std::uint32_t seen = 0;
   for (;;) {
     round_.wait(seen, std::memory_order_acquire);
@@ -99,6 +118,7 @@ void thread_pool::work(unsigned index) {
 }
 
 void thread_pool::run(const std::function<void(unsigned)>& body) {
+  const plain_arithmetic arithmetic;
   if (threads_ == 1)
     return body(0);
   body_ = &body;
@@ -114,7 +134,7 @@ void thread_pool::barrier() {
   const auto phase = phase_.load(std::memory_order_relaxed);
   if (arrived_.fetch_add(1, std::memory_order_acq_rel) + 1 == threads_) {
     arrived_.store(0, std::memory_order_relaxed);
-    phase_.store(phase + 1, std::memory_order_release);
+    phase_.exchange(phase + 1, std::memory_order_seq_cst); // A plain store could pass `notify_all`'s look for waiters.
     phase_.notify_all();
     return;
   }

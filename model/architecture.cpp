@@ -160,7 +160,8 @@ void read_rope(key_reader& keys, const gguf::file& file, const family& kind, mod
     keys.refuse(errc::malformed, "rope.dimension_count", "is odd, and elements turn in pairs");
   rope.base = keys.positive("rope.freq_base", rope.base);
   const auto old_factor = keys.positive("rope.scale_linear", 1.0f); // What files before "rope.scaling" say.
-  const std::string_view fallback = old_factor == 1.0f ? "none" : "linear";
+  const auto factor = keys.positive("rope.scaling.factor", old_factor);
+  const std::string_view fallback = factor == 1.0f ? "none" : "linear";
   const auto scaling = keys.get<std::string_view>("rope.scaling.type", fallback);
   if (scaling == "linear")
     rope.scaling = rope_scaling::linear;
@@ -170,7 +171,7 @@ void read_rope(key_reader& keys, const gguf::file& file, const family& kind, mod
     keys.refuse(errc::unsupported, "rope.scaling.type",
                 fmt::format("is \"{}\"; none, linear and yarn are known", scaling));
   if (rope.scaling != rope_scaling::none)
-    rope.factor = keys.positive("rope.scaling.factor", old_factor);
+    rope.factor = factor;
   if (rope.scaling == rope_scaling::yarn)
     read_yarn(keys, rope, out.context_length);
   if (file.find_tensor("rope_freqs.weight"))
@@ -298,7 +299,12 @@ std::optional<error> write_operations(const gguf::file& file, const family& kind
   to.linear(buffer::normed, tied ? "token_embd" : "output", buffer::logits);
   if (!to.failure)
     to.check_all_used();
-  return to.failure;
+  if (to.failure)
+    return to.failure;
+  for (const double frequency : frequencies_of(out, file).frequencies)
+    if (!std::isfinite(frequency) || frequency <= 0)
+      return error{errc::malformed, "The model's rotary frequencies (rope.freq_base, rope_freqs.weight) are not all numbers above 0."};
+  return std::nullopt;
 }
 
 std::optional<error> check_keys(const gguf::file& file, std::string_view architecture) {

@@ -84,6 +84,14 @@ expected<std::shared_ptr<const tokenizer>> tokenizer::from_gguf(const gguf::file
       return tl::unexpected(failure);
     source.add_bos = value;
   }
+  if (file.has("tokenizer.ggml.add_eos_token")) {
+    bool value = false;
+    if (!read(file, "tokenizer.ggml.add_eos_token", value, failure))
+      return tl::unexpected(failure);
+    if (value)
+      return fail(errc::unsupported, "tokenizer.ggml.add_eos_token is true; prompts that end with an end-of-sequence "
+                                     "token are not supported.");
+  }
   return create(source);
 }
 

@@ -87,6 +87,26 @@ BOOST_AUTO_TEST_CASE(weights_that_cannot_be_loaded_end_every_request_with_the_re
   BOOST_TEST(tries == 1);
 }
 
+BOOST_AUTO_TEST_CASE(a_model_that_computes_no_numbers_is_an_error_and_not_an_answer) {
+  class broken_backend : public fake_backend {
+    using fake_backend::fake_backend;
+    void forward(const forward_batch&, std::span<float> logits) override {
+      std::fill(logits.begin(), logits.end(), std::numeric_limits<float>::quiet_NaN());
+    }
+  };
+  engine_fixture engine([](engine_options& o) {
+    o.make_backend = []() -> expected<std::unique_ptr<backend>> {
+      auto device = std::make_shared<fake_device>();
+      device->vocabulary = tiny()->program.vocabulary;
+      return std::make_unique<broken_backend>(device, 64);
+    };
+  });
+  client c(engine);
+  c.submit(1, numbered_prompt(1, 20), 10);
+  BOOST_CHECK(c.wait(1).ends[0].failure.code == errc::internal);
+  BOOST_TEST(c.answers[1].tokens.empty());
+}
+
 BOOST_AUTO_TEST_CASE(the_requests_of_a_stream_that_dies_leave_nothing_behind) {
   engine_fixture engine;
   client c(engine);

@@ -1,6 +1,7 @@
 // Every instruction set that this machine has computes the same bits as the portable kernels.
 #include <cmath>
 #include <cstdlib>
+#include <limits>
 #include <cstring>
 #include <functional>
 #include <memory>
@@ -166,6 +167,25 @@ BOOST_AUTO_TEST_CASE(products_have_the_same_bits_on_every_instruction_set) {
                      to_string(which) << ", kind " << static_cast<int>(weights.kind) << ", " << rows << " rows of "
                                       << weights.columns);
       }
+  });
+}
+
+BOOST_AUTO_TEST_CASE(what_is_no_number_stays_none_and_only_in_its_own_row) {
+  for_panels([](const panel& weights, const std::vector<float>& given, random_numbers&) {
+    auto x = given;
+    x[weights.columns + 5] = std::numeric_limits<float>::quiet_NaN();     // row 1
+    x[2 * weights.columns + 17] = std::numeric_limits<float>::infinity(); // row 2
+    for (auto which : available()) {
+      const auto& kernels = kernels_for(which);
+      const auto tile = quantised(kernels, x, weights.columns, 4);
+      const auto out = multiply(kernels, weights, tile.blocks.get(), x.data(), 4, 16, nullptr, false);
+      for (unsigned row = 0; row < 4; ++row)
+        for (unsigned i = 0; i < 16; ++i) {
+          // A float times infinity is infinity, or none where the float is 0.
+          const bool finite = std::isfinite(out[row * stride + i]);
+          BOOST_TEST(finite == (row == 0 || row == 3), to_string(which) << ", kind " << static_cast<int>(weights.kind));
+        }
+    }
   });
 }
 

@@ -42,7 +42,7 @@ def troupe():
 
 
 def needs_real_model(test):
-    return unittest.skipUnless(REAL_MODEL.exists(), f"there is no model at {REAL_MODEL} (run tools/build)")(test)
+    return unittest.skipUnless(REAL_MODEL.exists(), f"there is no model at {REAL_MODEL} (run tools/fetch-model)")(test)
 
 
 def tiny_model(**options):

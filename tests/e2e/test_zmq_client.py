@@ -3,10 +3,16 @@
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
-from support import PATIENCE, ROOT, TestCase, folder, main, tiny
+from support import PATIENCE, ROOT, TestCase, folder, main, tiny, troupe
 
 EXAMPLE = ROOT / "examples" / "zmq_client.py"
+
+
+def built(name):
+    """An example of the same build as the binary."""
+    return Path(troupe()).parent.parent / "examples" / name
 
 
 class Example(TestCase):
@@ -34,6 +40,18 @@ class Example(TestCase):
             result = self.example("What is this?", *options, "--max-tokens", "20")
             self.assertEqual(result.stdout, ran["text"] + "\n")
             self.assertRegex(result.stderr, r"^troupe \d.*, Troupe's tiny test model, context 65536\n")
+
+    def test_the_client_in_cpp_and_the_embedding_example_give_what_run_gives(self):
+        ran = self.run_json("What is this?", "--max-tokens", "20", *tiny(context=65536))
+        result = subprocess.run([built("zmq_client"), "--endpoint", self.server.endpoint, "What is this?",
+                                 "--max-tokens", "20"], capture_output=True, text=True, timeout=PATIENCE)
+        self.assertEqual((result.returncode, result.stdout), (0, ran["text"] + "\n"), result.stderr)
+        on_cpu = tiny("cpu", context=65536)
+        question = "What is the capital of France?"
+        ran = self.run_json(question, "--max-tokens", "64", *on_cpu)
+        result = subprocess.run([built("embedding"), on_cpu[1]], capture_output=True, text=True, timeout=PATIENCE)
+        self.assertEqual(result.returncode, 0, result.stderr)
+        self.assertIn(f"{question}\n  {ran['text']}\n  [{ran['finish_reason']}]\n", result.stdout)
 
     def test_thirty_two_at_once_each_get_their_own(self):
         result = self.example("--concurrent", "32", "--max-tokens", "10", "What is {n} plus {n}?")

@@ -70,7 +70,6 @@ BOOST_AUTO_TEST_CASE(the_examples_are_what_the_codec_writes_byte_for_byte) {
   BOOST_TEST(examples["welcome"] == encode(welcome{1, "troupe 0.1.0", "SmolLM2-135M-Instruct", 8192}));
   BOOST_TEST(examples["token_delta"] == encode(token_delta{7, 0, {504, 3575}, "The capital"}));
   BOOST_TEST(examples["request_end"] == encode(request_end{7, finish_reason::length, {37, 64}, {48.5, 752.25}}));
-  // The sentence is what the decoder says of such a field.
   const error failure{errc::unknown_field, "generate_request has no field 'top_p'."};
   BOOST_TEST(examples["failed_request_end"] == encode(request_end{7, finish_reason::error, {}, {}, failure}));
 }

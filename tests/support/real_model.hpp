@@ -1,5 +1,5 @@
 // Where the real model is, for tests that need it. Its path is in the environment variable TROUPE_TEST_MODEL, or else
-// it is where tools/build puts it.
+// it is where tools/fetch-model puts it.
 //
 //   BOOST_AUTO_TEST_CASE(a_claim, *boost::unit_test::precondition(troupe::test::needs_real_model))
 //
@@ -23,7 +23,7 @@ inline std::filesystem::path real_model_path() {
 inline boost::test_tools::assertion_result needs_real_model(boost::unit_test::test_unit_id) {
   boost::test_tools::assertion_result result(std::filesystem::exists(real_model_path()));
   if (!result)
-    result.message() << "there is no model at " << real_model_path() << " (set TROUPE_TEST_MODEL, or run tools/build)";
+    result.message() << "there is no model at " << real_model_path() << " (set TROUPE_TEST_MODEL, or run tools/fetch-model)";
   return result;
 }
 

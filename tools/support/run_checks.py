@@ -189,15 +189,13 @@ def run(check, nightly):
         [tools / "check-includes"], "an include is against the order of the folders", cases=1))
     if not built:
         return
-    check.run_stage("tests", lambda: check.run_tests("build", ["--no-suite", "nightly"]))
+    check.run_stage("tests", lambda: check.run_tests("build", []))
     if check.run_stage("sanitizer build", lambda: check.run_command(
             [tools / "build", "--asan", "--no-install"], "the build with the sanitizers failed")):
         # Boost would catch a signal before the sanitizer can say where it came from. Cases with the label `slow` (a real model
         # in a reference implementation) would take ten times as long here.
         environment = {**fuzz, "BOOST_TEST_CATCH_SYSTEM_ERRORS": "no", "BOOST_TEST_RUN_FILTERS": "!@slow"}
         check.run_stage("sanitizer tests", lambda: check.run_tests("build-asan", sanitized_tests(), environment))
-    if nightly:
-        check.run_stage("nightly tests", lambda: check.run_tests("build", ["--suite", "nightly"], fuzz))
 
 
 def main():

@@ -1,5 +1,6 @@
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstdlib>
 #include <cstring>
@@ -52,6 +53,17 @@ expected<std::filesystem::path> find_model(const std::string& name_or_path) {
     return std::filesystem::path(name_or_path);
   return fail(errc::not_found, "There is no file " + name_or_path + ", and no model of this name is known (known: " + known
                                  + "). Give the path of a GGUF file.");
+}
+
+std::uint32_t kv_tokens_of(const engine_flags& flags, std::uint32_t context_length) {
+  return flags.kv_tokens ? flags.kv_tokens : std::clamp(context_length, least_kv_tokens, most_kv_tokens);
+}
+
+expected<std::shared_ptr<const gguf::file>> open_model(const std::string& name_or_path) {
+  auto path = find_model(name_or_path);
+  if (!path)
+    return tl::unexpected(path.error());
+  return gguf::open(*path);
 }
 
 expected<std::string> read_stdin() {

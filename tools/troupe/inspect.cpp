@@ -20,6 +20,10 @@ std::string type_of(const gguf::metadata_entry& entry) {
   return fmt::format("{}[{}]", to_string(entry.element_type), entry.count);
 }
 
+double megabytes(std::uint64_t bytes) {
+  return static_cast<double>(bytes) / 1e6;
+}
+
 struct type_total {
   std::size_t tensors = 0;
   std::uint64_t bytes = 0;
@@ -52,11 +56,12 @@ std::string text_of(const gguf::file& file, const expected<model_program>& progr
   if (!program)
     return out + "\nTroupe cannot run this model: " + program.error().message + "\n";
   const auto block = kv_block_bytes(*program, kv_bytes_per_value);
-  const auto context = std::uint64_t{(program->context_length + tokens_per_block - 1) / tokens_per_block} * block;
-  return out + fmt::format("\nMemory on the CPU\n  weights       {:>8.1f} MB\n  KV cache      {:>8.1f} MB for one full context of {} "
-                           "tokens ({} bytes a token)\n",
-                           static_cast<double>(file.size()) / 1e6, static_cast<double>(context) / 1e6,
-                           program->context_length, block / tokens_per_block);
+  const auto tokens = kv_tokens_of({}, program->context_length);
+  const auto kv = tokens / tokens_per_block * block;
+  return out + fmt::format("\nMemory on the CPU, at most\n  weights       {:>8.1f} MB\n  KV cache      {:>8.1f} MB for {} tokens, {} bytes "
+                           "each (--kv-tokens; the model's context is {})\n  together      {:>8.1f} MB and some buffers\n",
+                           megabytes(file.size()), megabytes(kv), tokens, block / tokens_per_block, program->context_length,
+                           megabytes(file.size() + kv));
 }
 
 nlohmann::ordered_json json_of(const gguf::file& file, const expected<model_program>& program) {
@@ -73,7 +78,11 @@ nlohmann::ordered_json json_of(const gguf::file& file, const expected<model_prog
   if (program) {
     out["architecture"] = program->architecture;
     out["context_length"] = program->context_length;
-    out["kv_bytes_per_token"] = kv_block_bytes(*program, kv_bytes_per_value) / tokens_per_block;
+    const auto kv_bytes = kv_block_bytes(*program, kv_bytes_per_value) / tokens_per_block;
+    const auto tokens = kv_tokens_of({}, program->context_length);
+    out["kv_bytes_per_token"] = kv_bytes;
+    out["kv_tokens"] = tokens;
+    out["memory_bytes"] = file.size() + std::uint64_t{tokens} * kv_bytes;
   } else {
     out["unsupported"] = program.error().message;
   }
@@ -83,10 +92,7 @@ nlohmann::ordered_json json_of(const gguf::file& file, const expected<model_prog
 } // namespace
 
 int inspect(const inspect_flags& flags) {
-  auto path = find_model(flags.model);
-  if (!path)
-    return report(path.error());
-  auto file = gguf::open(*path);
+  auto file = open_model(flags.model);
   if (!file)
     return report(file.error());
   const auto program = make_program(**file);

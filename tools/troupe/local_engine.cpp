@@ -56,8 +56,7 @@ expected<engine_options> make_engine_options(const engine_flags& flags) {
   options.source = *source;
   options.max_batched_tokens = flags.max_batched_tokens;
   options.max_sequences = flags.max_sequences;
-  const auto tokens = flags.kv_tokens ? flags.kv_tokens
-                                      : std::clamp(options.source->program.context_length, 16384u, 65536u);
+  const auto tokens = kv_tokens_of(flags, options.source->program.context_length);
   options.kv_blocks = (tokens + tokens_per_block - 1) / tokens_per_block;
   backend_options device;
   device.kv_blocks = options.kv_blocks;

@@ -24,7 +24,7 @@ void add_engine_options(CLI::App* command, engine_flags& flags) {
   group->add_option("--threads", flags.threads, "Threads that compute; 0: all that this process may use")
     ->capture_default_str()->check(CLI::Range(0u, 1024u));
   group->add_option("--kv-tokens", flags.kv_tokens, "Tokens that fit in the KV cache, of all requests together; 0: the "
-                                                    "model's context, but 16384 at least and 65536 at most")
+                                                    "model's context, but 12288 at least and 65536 at most")
     ->capture_default_str()->check(CLI::Range(0u, 1u << 28));
   group->add_option("--max-num-batched-tokens", flags.max_batched_tokens, "Tokens computed in one step")
     ->capture_default_str()->check(CLI::Range(1u, 65536u));
@@ -90,6 +90,7 @@ int main(int argc, char** argv) {
 
   auto* chat_command = app.add_subcommand("chat", "Talk with the model; Ctrl-C cancels an answer, Ctrl-D ends");
   add_prompt_options(chat_command, chat_with.prompt);
+  chat_command->get_option("--raw")->description("Each line by itself as it stands, without the chat template; nothing is remembered");
   add_engine_options(chat_command, chat_with.engine);
 
   auto* serve_command = app.add_subcommand("serve", "Serve programs over ZeroMQ (docs/protocol.md)");

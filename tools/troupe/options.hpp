@@ -7,16 +7,21 @@
 #include <string>
 #include <vector>
 
+#include "model/gguf/file.hpp"
 #include "protocol/messages.hpp"
 
 namespace troupe::cli {
+
+// The size of the KV cache where nobody says. With 12,288 tokens the default model stays under 500 MB in all.
+inline constexpr std::uint32_t least_kv_tokens = 12288;
+inline constexpr std::uint32_t most_kv_tokens = 65536;
 
 struct engine_flags {
   std::string model = "smollm2";    ///< --model: a known name, or a path
   std::string device = "cpu";       ///< --device
   std::string backend = "cpu";      ///< --backend: which CPU implementation, "cpu" or "reference"
   std::uint32_t threads = 0;        ///< --threads: 0 is all that the process may use
-  std::uint32_t kv_tokens = 0;      ///< --kv-tokens: 0 is the context, but 16,384 at least and 65,536 at most
+  std::uint32_t kv_tokens = 0;      ///< --kv-tokens: 0 is the context, but `least_kv_tokens` at least and `most_kv_tokens` at most
   std::uint32_t max_batched_tokens = 512;
   std::uint32_t max_sequences = 64;
 };
@@ -69,6 +74,12 @@ inline constexpr int exit_usage = 2;  ///< The command line is wrong.
 
 /// "smollm2" or a path to a file. Errors: not_found, with what to do.
 expected<std::filesystem::path> find_model(const std::string& name_or_path);
+
+/// Tokens that fit in the KV cache, as asked for or by default.
+std::uint32_t kv_tokens_of(const engine_flags& flags, std::uint32_t context_length);
+
+/// Opens a model's file without loading it. Errors: those of `find_model` and gguf::open.
+expected<std::shared_ptr<const gguf::file>> open_model(const std::string& name_or_path);
 
 /// All of stdin, as it is. Errors: io, limit_exceeded.
 expected<std::string> read_stdin();

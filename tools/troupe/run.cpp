@@ -6,7 +6,6 @@
 #include <nlohmann/json.hpp>
 
 #include "protocol/validate.hpp"
-#include "protocol/validate.hpp"
 #include "tools/troupe/local_engine.hpp"
 
 namespace troupe::cli {
@@ -95,8 +94,6 @@ int run(const run_flags& flags) {
   request.id = 1;
   request.sampling = flags.prompt.sampling;
   request.prompt = make_prompt(flags.prompt, std::move(text));
-  if (auto valid = validate(request); !valid)
-    return report(valid.error());
   prompt_tokens prompt_ids;
   if (auto valid = validate(request); !valid) // Here, because with --json the stream gets no text to check.
     return report(valid.error());

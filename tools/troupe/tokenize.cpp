@@ -9,10 +9,7 @@
 namespace troupe::cli {
 
 int tokenize(const tokenize_flags& flags) {
-  auto path = find_model(flags.model);
-  if (!path)
-    return report(path.error());
-  auto file = gguf::open(*path);
+  auto file = open_model(flags.model);
   if (!file)
     return report(file.error());
   auto tokens = tokenizer::from_gguf(**file);
