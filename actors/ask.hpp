@@ -5,8 +5,9 @@
 
 namespace troupe {
 
-/// As `self->request(...).then(...)`, for an answer of one value of type `Answer`. CAF 0.17 keeps a request's time-out, and with it the actor, until
-/// it is due, although the answer has long come: thousands of requests would be thousands of timers.
+/// As `self->request(...).then(...)`, for an answer of one value of type `Answer`. CAF 0.17 keeps a request's
+/// time-out, and with it the actor, until it is due, although the answer has long come: thousands of requests would
+/// be thousands of timers.
 template <class Answer, class Self, class Actor, class Timeout, class OnAnswer, class OnError, class... Args>
 void ask(Self* self, const Actor& whom, Timeout timeout, OnAnswer on_answer, OnError on_error, Args&&... args) {
   auto pending = self->request(whom, timeout, std::forward<Args>(args)...);

@@ -35,10 +35,12 @@ expected<void> check_file(const std::string& file) {
   if (unreadable || !std::filesystem::exists(status))
     return {};
   if (!std::filesystem::is_socket(status))
-    return fail(errc::io, "Cannot listen on " + std::string(ipc) + file + ": there is a file that is no socket. Choose another "
+    return fail(errc::io, "Cannot listen on " + std::string(ipc) + file +
+                            ": there is a file that is no socket. Choose another "
                             "endpoint with --zmq.");
   if (somebody_listens(file))
-    return fail(errc::io, "Cannot listen on " + std::string(ipc) + file + ": another server does. Choose another endpoint with --zmq.");
+    return fail(errc::io, "Cannot listen on " + std::string(ipc) + file +
+                            ": another server does. Choose another endpoint with --zmq.");
   return {};
 }
 
@@ -54,7 +56,8 @@ std::string socket_file_of(const std::string& endpoint) {
   if (!endpoint.starts_with(ipc))
     return {};
   auto file = endpoint.substr(ipc.size());
-  const bool named = !file.empty() && file != "*" && file[0] != '@'; // * is a folder that ZeroMQ makes and removes, @ no file.
+  const bool named =
+    !file.empty() && file != "*" && file[0] != '@'; // * is a folder that ZeroMQ makes and removes, @ no file.
   return named ? file : std::string();
 }
 
@@ -63,7 +66,8 @@ expected<void> check_endpoint(const std::string& endpoint) {
     return check_file(file);
   const auto colon = endpoint.rfind(':');
   if (endpoint.starts_with(tcp) && colon >= tcp.size() && !is_port(std::string_view(endpoint).substr(colon + 1)))
-    return fail(errc::invalid_argument, "Cannot listen on " + endpoint + ": a port is a number from 0 to 65535, or * for a free "
+    return fail(errc::invalid_argument, "Cannot listen on " + endpoint +
+                                          ": a port is a number from 0 to 65535, or * for a free "
                                           "one. Choose another endpoint with --zmq.");
   return {};
 }

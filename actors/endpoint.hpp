@@ -1,5 +1,5 @@
-// What ZeroMQ does not check of an endpoint before it binds: it takes a port modulo 65536, and for an ipc endpoint it deletes
-// whatever file is there, another server's too.
+// What ZeroMQ does not check of an endpoint before it binds: it takes a port modulo 65536, and for an ipc endpoint it
+// deletes whatever file is there, another server's too.
 #pragma once
 
 #include <string>
@@ -8,8 +8,8 @@
 
 namespace troupe {
 
-/// Whether a server may bind this. Errors: invalid_argument (a port that is none), io (somebody listens there, or the file is
-/// no socket). The errors that ZeroMQ reports itself are left to it.
+/// Whether a server may bind this. Errors: invalid_argument (a port that is none), io (somebody listens there, or the
+/// file is no socket). The errors that ZeroMQ reports itself are left to it.
 expected<void> check_endpoint(const std::string& endpoint);
 
 /// The file of "ipc://PATH", which ZeroMQ leaves behind; empty for every other endpoint.

@@ -90,7 +90,8 @@ executor_actor::behavior_type executor(self_pointer self, supervisor_actor super
           ++self->state.steps;
           self->send(self->state.scheduler, result_atom::value, std::move(*result));
         },
-        [=](const caf::error& reason) { replace_stage(self, epoch, caf::to_string(reason)); }, step_atom::value, step);
+        [=](const caf::error& reason) { replace_stage(self, epoch, caf::to_string(reason)); }, step_atom::value,
+        step);
     },
     [=](info_atom) {
       auto& state = self->state;
@@ -104,7 +105,9 @@ executor_actor::behavior_type executor(self_pointer self, supervisor_actor super
       }
       return promise;
     },
-    [=](status_atom) -> caf::result<std::uint64_t, std::uint64_t> { return {self->state.steps, self->state.epoch}; },
+    [=](status_atom) -> caf::result<std::uint64_t, std::uint64_t> {
+      return {self->state.steps, self->state.epoch};
+    },
   };
 }
 

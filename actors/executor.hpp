@@ -9,7 +9,7 @@ struct executor_state {
 
   supervisor_actor supervisor;
   scheduler_actor scheduler;
-  stage_actor stage;       ///< Invalid while a dead one is being replaced.
+  stage_actor stage; ///< Invalid while a dead one is being replaced.
   std::uint64_t epoch = 0;
   std::uint64_t steps = 0; ///< Results passed on since the start.
   std::optional<error> failed;
@@ -17,8 +17,9 @@ struct executor_state {
   static inline const char* name = "executor";
 };
 
-/// The executor of one engine. When a stage dies it raises the epoch, so that nothing of the old one counts, asks the supervisor
-/// for another, and has the scheduler compute every sequence again.
-executor_actor::behavior_type executor(executor_actor::stateful_pointer<executor_state> self, supervisor_actor supervisor);
+/// The executor of one engine. When a stage dies it raises the epoch, so that nothing of the old one counts, asks the
+/// supervisor for another, and has the scheduler compute every sequence again.
+executor_actor::behavior_type executor(executor_actor::stateful_pointer<executor_state> self,
+                                       supervisor_actor supervisor);
 
 } // namespace troupe

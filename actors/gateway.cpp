@@ -66,7 +66,8 @@ class gateway : public caf::blocking_actor {
 public:
   gateway(caf::actor_config& config, supervisor_actor supervisor, gateway_options options,
           std::shared_ptr<bound_socket> socket)
-    : blocking_actor(config), supervisor_(std::move(supervisor)), options_(std::move(options)), socket_(std::move(socket)) {}
+      : blocking_actor(config), supervisor_(std::move(supervisor)), options_(std::move(options)),
+        socket_(std::move(socket)) {}
 
   void enqueue(caf::mailbox_element_ptr what, caf::execution_unit* unit) override {
     blocking_actor::enqueue(std::move(what), unit);
@@ -110,7 +111,8 @@ private:
   std::chrono::milliseconds wait_time() const {
     if (connections_.empty())
       return -1ms; // Idle is idle.
-    const auto left = std::chrono::ceil<std::chrono::milliseconds>(next_keepalive_ - std::chrono::steady_clock::now());
+    const auto left =
+      std::chrono::ceil<std::chrono::milliseconds>(next_keepalive_ - std::chrono::steady_clock::now());
     return std::clamp(left, 0ms, std::chrono::milliseconds(keepalive_ms));
   }
 
@@ -118,19 +120,18 @@ private:
     mail_.clear();
     bool more = true;
     while (more && running_ && !mailbox().empty())
-      receive(
-        [&](deliver_atom, delivery& messages) { deliver(messages); },
-        [&](const caf::down_msg& down) {
-          if (down.source == supervisor_.address())
-            running_ = false;
-          else
-            stream_died(down.source);
-        },
-        [&](const caf::exit_msg& exit) {
-          fail_state(exit.reason);
-          running_ = false;
-        },
-        caf::after(0ms) >> [&] { more = false; });
+      receive([&](deliver_atom, delivery& messages) { deliver(messages); },
+              [&](const caf::down_msg& down) {
+                if (down.source == supervisor_.address())
+                  running_ = false;
+                else
+                  stream_died(down.source);
+              },
+              [&](const caf::exit_msg& exit) {
+                fail_state(exit.reason);
+                running_ = false;
+              },
+              caf::after(0ms) >> [&] { more = false; });
   }
 
   void stream_died(const caf::actor_addr& stream) {
@@ -156,8 +157,8 @@ private:
   bool send_frame(const std::string& identity, const server_message& message) {
     const auto frame = encode(message);
     try {
-      return socket_->router.send(zmq::buffer(identity), zmq::send_flags::sndmore | zmq::send_flags::dontwait)
-             && socket_->router.send(zmq::buffer(frame), zmq::send_flags::dontwait);
+      return socket_->router.send(zmq::buffer(identity), zmq::send_flags::sndmore | zmq::send_flags::dontwait) &&
+             socket_->router.send(zmq::buffer(frame), zmq::send_flags::dontwait);
     } catch (const zmq::error_t&) { // EHOSTUNREACH
       return false;
     }
@@ -180,14 +181,16 @@ private:
       try {
         take_frame(identity.to_string(), one_frame, body);
       } catch (const std::bad_alloc&) {
-        refuse(identity.to_string(), {errc::out_of_memory, "The server has no memory for this frame: try again later."});
+        refuse(identity.to_string(),
+               {errc::out_of_memory, "The server has no memory for this frame: try again later."});
       }
     }
   }
 
   void take_frame(const std::string& identity, bool one_frame, const zmq::message_t& body) {
     if (!one_frame)
-      return refuse(identity, {errc::malformed, "A message must be one frame: multipart messages are not part of the protocol."});
+      return refuse(
+        identity, {errc::malformed, "A message must be one frame: multipart messages are not part of the protocol."});
     auto message = decode_client(body.to_string_view());
     auto known = ids_.find(identity);
     if (known != ids_.end())
@@ -206,15 +209,19 @@ private:
     std::visit([&](auto& body) { take(connection, body); }, *message);
   }
 
-  void refuse(const std::string& identity, error failure) { send_frame(identity, protocol_error{std::move(failure)}); }
+  void refuse(const std::string& identity, error failure) {
+    send_frame(identity, protocol_error{std::move(failure)});
+  }
 
   void greet(const std::string& identity, const hello& first) {
     if (auto same = check_version(first); !same)
       return refuse(identity, same.error());
     if (auto known = ids_.find(identity); known != ids_.end())
-      drop(known->second); // The client has begun anew, with a routing id of its own: it knows nothing of what was open.
+      drop(
+        known->second); // The client has begun anew, with a routing id of its own: it knows nothing of what was open.
     if (connections_.size() >= options_.max_connections)
-      return refuse(identity, {errc::limit_exceeded, "This server has as many connections as it takes: try again later."});
+      return refuse(identity,
+                    {errc::limit_exceeded, "This server has as many connections as it takes: try again later."});
     const auto id = ++last_id_;
     auto stream = open_stream(id);
     if (!stream)
@@ -222,7 +229,8 @@ private:
     monitor(*stream);
     connections_.emplace(id, connection{identity, *stream, std::chrono::steady_clock::now()});
     ids_.emplace(identity, id);
-    send_frame(identity, welcome{protocol_version, options_.server_name, options_.model_name, options_.context_length});
+    send_frame(identity,
+               welcome{protocol_version, options_.server_name, options_.model_name, options_.context_length});
   }
 
   std::optional<stream_actor> open_stream(connection_id id) {
@@ -233,7 +241,9 @@ private:
   }
 
   void take(connection&, const hello&) {}
-  void take(connection& from, generate_request& request) { send(from.stream, submit_atom::value, std::move(request)); }
+  void take(connection& from, generate_request& request) {
+    send(from.stream, submit_atom::value, std::move(request));
+  }
   void take(connection& from, const cancel_request& request) { send(from.stream, cancel_atom::value, request.id); }
   void take(connection& from, const credit_grant& grant) { send(from.stream, credit_atom::value, grant); }
   void take(connection& from, const ping& request) { send_frame(from.identity, pong{request.nonce}); }
@@ -274,7 +284,8 @@ private:
 
 } // namespace
 
-expected<running_gateway> spawn_gateway(caf::actor_system& system, supervisor_actor supervisor, gateway_options options) {
+expected<running_gateway> spawn_gateway(caf::actor_system& system, supervisor_actor supervisor,
+                                        gateway_options options) {
   if (auto free = check_endpoint(options.endpoint); !free)
     return tl::unexpected(free.error());
   auto socket = std::make_shared<bound_socket>();
@@ -289,8 +300,8 @@ expected<running_gateway> spawn_gateway(caf::actor_system& system, supervisor_ac
     router.set(zmq::sockopt::heartbeat_timeout, 20000);
     router.bind(options.endpoint);
   } catch (const zmq::error_t& problem) {
-    return fail(errc::io, "Cannot listen on " + options.endpoint + ": " + problem.what()
-                            + ". Choose another endpoint with --zmq, for example tcp://127.0.0.1:*.");
+    return fail(errc::io, "Cannot listen on " + options.endpoint + ": " + problem.what() +
+                            ". Choose another endpoint with --zmq, for example tcp://127.0.0.1:*.");
   }
   auto endpoint = router.get(zmq::sockopt::last_endpoint);
   auto actor = system.spawn<gateway, caf::detached>(std::move(supervisor), std::move(options), std::move(socket));

@@ -1,7 +1,7 @@
 // The ZeroMQ front: a ROUTER socket on one side, streams on the other. docs/protocol.md is what it speaks.
 //
-// Owner of: the socket, and which connection has which stream. It runs in a thread of its own, which sleeps in `zmq_poll` until a
-// frame or a message of an actor comes (a message pokes an eventfd).
+// Owner of: the socket, and which connection has which stream. It runs in a thread of its own, which sleeps in
+// `zmq_poll` until a frame or a message of an actor comes (a message pokes an eventfd).
 #pragma once
 
 #include <string>
@@ -25,6 +25,7 @@ struct running_gateway {
 };
 
 /// Binds and spawns. It ends with its supervisor, or on an exit message. Errors: io (the endpoint is taken or wrong).
-expected<running_gateway> spawn_gateway(caf::actor_system& system, supervisor_actor supervisor, gateway_options options);
+expected<running_gateway> spawn_gateway(caf::actor_system& system, supervisor_actor supervisor,
+                                        gateway_options options);
 
 } // namespace troupe

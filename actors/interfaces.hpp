@@ -1,7 +1,7 @@
 // Every actor's interface. The comment on a handler is its contract; who may change what is in docs/contracts.md.
 //
-// A request that fails for a reason that the sender should know answers with `expected<T>`; CAF's own errors mean that the
-// other side is gone or late. No sender waits for ever: see actors/timeouts.hpp.
+// A request that fails for a reason that the sender should know answers with `expected<T>`; CAF's own errors mean
+// that the other side is gone or late. No sender waits for ever: see actors/timeouts.hpp.
 #pragma once
 
 #include <caf/all.hpp>
@@ -44,7 +44,8 @@ using client_actor = caf::typed_actor<
 
 /// The requests of one connection: their journals, text and endings.
 using stream_actor = caf::typed_actor<
-  // Begins a request. Whatever is wrong with it comes back as its `request_end`; an id that is open already, as a `protocol_error`.
+  // Begins a request. Whatever is wrong with it comes back as its `request_end`; an id that is open already, as a
+  // `protocol_error`.
   caf::reacts_to<submit_atom, generate_request>,
   // A request that could not be decoded but for its id: it ends with this error, unless one with this id is open.
   caf::reacts_to<fail_atom, request_id, error>,
@@ -78,29 +79,27 @@ using scheduler_actor = caf::typed_actor<
   // All KV memory is gone and a new epoch begins (from the executor): every sequence is computed again.
   caf::reacts_to<reset_atom, std::uint64_t>,
   // The engine has given up (from the executor): every sequence ends with this error, and so does every later one.
-  caf::reacts_to<fail_atom, error>,
-  caf::replies_to<status_atom>::with<planner_counts>,
+  caf::reacts_to<fail_atom, error>, caf::replies_to<status_atom>::with<planner_counts>,
   // Checks the planner's invariants.
   caf::replies_to<check_atom>::with<expected<nothing>>>;
 
 /// All that is true of the KV cache: which block is whose.
 using kv_cache_actor = caf::typed_actor<
   // What the scheduler spent and freed since its last report; answers with new blocks for its purse.
-  caf::replies_to<report_atom, kv_report>::with<kv_grant>,
-  caf::replies_to<status_atom>::with<block_counts>,
+  caf::replies_to<report_atom, kv_report>::with<kv_grant>, caf::replies_to<status_atom>::with<block_counts>,
   caf::replies_to<check_atom>::with<expected<nothing>>>;
 
 /// One device: its backend, its batch, its sampler.
 using worker_actor = caf::typed_actor<
-  // Computes a step. An error is permanent (the weights could not be loaded, a step was wrong); a crash is this actor's death.
+  // Computes a step. An error is permanent (the weights could not be loaded, a step was wrong); a crash is this
+  // actor's death.
   caf::replies_to<step_atom, step_ptr>::with<expected<step_result>>,
   // What it runs on, once its weights are loaded.
   caf::replies_to<info_atom>::with<expected<worker_info>>>;
 
 /// One pipeline stage: passes steps to its workers in order and their results on. It dies with a worker.
-using stage_actor = caf::typed_actor<
-  caf::replies_to<step_atom, step_ptr>::with<expected<step_result>>,
-  caf::replies_to<info_atom>::with<expected<worker_info>>>;
+using stage_actor = caf::typed_actor<caf::replies_to<step_atom, step_ptr>::with<expected<step_result>>,
+                                     caf::replies_to<info_atom>::with<expected<worker_info>>>;
 
 /// The steps in flight of one engine, its epoch and its stages.
 using executor_actor = caf::typed_actor<
@@ -111,8 +110,7 @@ using executor_actor = caf::typed_actor<
   // The supervisor has given up replacing it.
   caf::reacts_to<fail_atom, error>,
   // Runs a step of the present epoch; an older one is dropped.
-  caf::reacts_to<step_atom, step_ptr>,
-  caf::replies_to<info_atom>::with<expected<worker_info>>,
+  caf::reacts_to<step_atom, step_ptr>, caf::replies_to<info_atom>::with<expected<worker_info>>,
   // Steps run since the start, and the epoch.
   caf::replies_to<status_atom>::with<std::uint64_t, std::uint64_t>>;
 
@@ -123,8 +121,7 @@ using router_actor = caf::typed_actor<
   // The engine for an admitted request.
   caf::replies_to<place_atom, ticket, std::uint32_t>::with<expected<scheduler_actor>>,
   // The request has ended; its ticket is void.
-  caf::reacts_to<leave_atom, ticket>,
-  caf::replies_to<status_atom>::with<router_status>>;
+  caf::reacts_to<leave_atom, ticket>, caf::replies_to<status_atom>::with<router_status>>;
 
 /// The handles of one running Troupe, for whoever wants to look at an actor or to talk to it directly.
 struct actor_tree {
@@ -141,8 +138,7 @@ using supervisor_actor = caf::typed_actor<
   // A stream for a client's connection.
   caf::replies_to<open_atom, client_actor, connection_id>::with<stream_actor>,
   // A stage for one that has died, and why it did (from an executor). The answer is `replace` or `fail`, sent to it.
-  caf::reacts_to<replace_atom, std::string>,
-  caf::replies_to<tree_atom>::with<actor_tree>,
+  caf::reacts_to<replace_atom, std::string>, caf::replies_to<tree_atom>::with<actor_tree>,
   // Ends all requests, then all other actors, then itself.
   caf::reacts_to<stop_atom>>;
 

@@ -12,12 +12,12 @@ using self_pointer = router_actor::stateful_pointer<router_state>;
 
 expected<ticket> admit(self_pointer self, std::uint32_t tokens) {
   auto& state = self->state;
-  if (state.open.size() >= state.limits.max_open_requests
-      || state.open_tokens + tokens > state.limits.max_open_tokens) {
+  if (state.open.size() >= state.limits.max_open_requests ||
+      state.open_tokens + tokens > state.limits.max_open_tokens) {
     ++state.refused;
-    return fail(errc::queue_full, "There are " + std::to_string(state.open.size())
-                                    + " open requests with prompts of about " + std::to_string(state.open_tokens)
-                                    + " tokens, as many as this server takes: try again in a second.");
+    return fail(errc::queue_full, "There are " + std::to_string(state.open.size()) +
+                                    " open requests with prompts of about " + std::to_string(state.open_tokens) +
+                                    " tokens, as many as this server takes: try again in a second.");
   }
   const auto owner = caf::actor_cast<caf::actor_addr>(self->current_sender());
   state.open.emplace(++state.last_id, router_state::request{tokens, {}, owner});
@@ -71,8 +71,7 @@ void owner_died(self_pointer self, const caf::actor_addr& owner) {
 
 } // namespace
 
-router_actor::behavior_type router(self_pointer self, router_limits limits,
-                                   std::vector<scheduler_actor> engines) {
+router_actor::behavior_type router(self_pointer self, router_limits limits, std::vector<scheduler_actor> engines) {
   explain_exceptions(self);
   self->state.limits = limits;
   for (auto& scheduler : engines)

@@ -8,8 +8,8 @@
 namespace troupe {
 
 struct router_limits {
-  std::uint32_t max_open_requests = 4096;       ///< Admitted and not ended, all engines together.
-  std::uint64_t max_open_tokens = 64u << 20;    ///< Of their prompts, estimated until they are tokenized.
+  std::uint32_t max_open_requests = 4096;    ///< Admitted and not ended, all engines together.
+  std::uint64_t max_open_tokens = 64u << 20; ///< Of their prompts, estimated until they are tokenized.
 };
 
 struct router_state {

@@ -90,17 +90,18 @@ scheduler_actor::behavior_type scheduler(self_pointer self, planner_options opti
   state.max_steps_in_flight = stages;
   self->send(state.steps, attach_atom::value, scheduler_actor(self));
   report_blocks(self);
-  self->set_down_handler([=](const caf::down_msg& down) { // A stream has died: nobody waits for its sequences any more.
-    auto& state = self->state;
-    std::erase_if(state.streams, [&](const auto& entry) {
-      if (entry.second.address() != down.source)
-        return false;
-      state.plan->remove(entry.first);
-      return true;
+  self->set_down_handler(
+    [=](const caf::down_msg& down) { // A stream has died: nobody waits for its sequences any more.
+      auto& state = self->state;
+      std::erase_if(state.streams, [&](const auto& entry) {
+        if (entry.second.address() != down.source)
+          return false;
+        state.plan->remove(entry.first);
+        return true;
+      });
+      state.watched.forget(down.source);
+      pump(self);
     });
-    state.watched.forget(down.source);
-    pump(self);
-  });
   return {
     [=](add_atom, new_sequence& sequence, const stream_actor& stream) {
       auto& state = self->state;

@@ -21,7 +21,8 @@ struct scheduler_state {
 };
 
 /// The scheduler of one engine. Its decisions are in engine/planner.hpp; it tells the executor that it is there.
-scheduler_actor::behavior_type scheduler(scheduler_actor::stateful_pointer<scheduler_state> self, planner_options options,
-                                         kv_cache_actor blocks, executor_actor steps, std::uint32_t stages);
+scheduler_actor::behavior_type scheduler(scheduler_actor::stateful_pointer<scheduler_state> self,
+                                         planner_options options, kv_cache_actor blocks, executor_actor steps,
+                                         std::uint32_t stages);
 
 } // namespace troupe

@@ -59,8 +59,9 @@ auto lost(self_pointer self, request_id id, sequence_id admitted) {
   return [=](const caf::error& reason) {
     if (auto* j = find(self, id, admitted)) {
       j->encoding = false;
-      end_with(self, id, finish_reason::error,
-               {errc::unavailable, "A part of the server did not answer (" + caf::to_string(reason) + "): try again."});
+      end_with(
+        self, id, finish_reason::error,
+        {errc::unavailable, "A part of the server did not answer (" + caf::to_string(reason) + "): try again."});
     }
   };
 }
@@ -131,7 +132,8 @@ void admit(self_pointer self, request_id id, journal& j) {
   auto same = [=]() -> journal* { // Without a ticket yet, a request is known by the moment it began.
     auto found = self->state.journals.find(id);
     return found != self->state.journals.end() && found->second.begun == begun && !found->second.admitted
-             ? &found->second : nullptr;
+             ? &found->second
+             : nullptr;
   };
   ask<expected<ticket>>(
     self, state.context.router, timeouts::bookkeeping,
@@ -157,8 +159,9 @@ void admit(self_pointer self, request_id id, journal& j) {
 }
 
 void refuse_open_id(self_pointer self, request_id id) {
-  deliver(self, {protocol_error{{errc::invalid_argument, "Request id " + std::to_string(id)
-                                   + " is open already on this connection: use another until it has ended."}}});
+  deliver(self, {protocol_error{{errc::invalid_argument,
+                                 "Request id " + std::to_string(id) +
+                                   " is open already on this connection: use another until it has ended."}}});
 }
 
 void refuse_undecoded(self_pointer self, request_id id, error& why) {
@@ -185,8 +188,8 @@ void submit(self_pointer self, generate_request& request) {
     return end_with(self, id, finish_reason::error, valid.error());
   if (state.journals.size() > max_requests_per_client)
     return end_with(self, id, finish_reason::error,
-                    {errc::limit_exceeded, "This connection has " + std::to_string(max_requests_per_client)
-                                             + " open requests already: wait until one has ended."});
+                    {errc::limit_exceeded, "This connection has " + std::to_string(max_requests_per_client) +
+                                             " open requests already: wait until one has ended."});
   admit(self, id, entry);
 }
 
@@ -266,7 +269,8 @@ void scheduler_died(self_pointer self, const caf::down_msg& down) {
       ended.push_back(id);
     }
   for (auto id : ended)
-    end_with(self, id, finish_reason::error, {errc::unavailable, "The engine has ended: " + caf::to_string(down.reason)});
+    end_with(self, id, finish_reason::error,
+             {errc::unavailable, "The engine has ended: " + caf::to_string(down.reason)});
 }
 
 } // namespace
@@ -274,10 +278,11 @@ void scheduler_died(self_pointer self, const caf::down_msg& down) {
 stream_actor::behavior_type stream(self_pointer self, stream_context context) {
   self->state.context = std::move(context);
   self->monitor(self->state.context.client);
-  self->set_exception_handler([=](std::exception_ptr&) -> caf::error { // No memory, or a bug: but nobody waits for ever.
-    end_all(self, {errc::internal, "The server had to give this connection up: connect again."});
-    return caf::make_error(caf::sec::runtime_error, std::string("a stream has failed"));
-  });
+  self->set_exception_handler(
+    [=](std::exception_ptr&) -> caf::error { // No memory, or a bug: but nobody waits for ever.
+      end_all(self, {errc::internal, "The server had to give this connection up: connect again."});
+      return caf::make_error(caf::sec::runtime_error, std::string("a stream has failed"));
+    });
   self->set_down_handler([=](const caf::down_msg& down) {
     if (down.source == self->state.context.client.address())
       return self->quit(); // Nobody is left to tell; router and schedulers notice.

@@ -23,10 +23,10 @@ struct stream_state {
 
   /// All that is known of one request.
   struct journal {
-    generate_request request;   ///< Its prompt is moved to the tokenizer.
+    generate_request request; ///< Its prompt is moved to the tokenizer.
     std::optional<ticket> admitted;
-    scheduler_actor scheduler;  ///< Invalid until it is placed.
-    bool encoding = false;      ///< At the tokenizer now.
+    scheduler_actor scheduler; ///< Invalid until it is placed.
+    bool encoding = false;     ///< At the tokenizer now.
     std::uint32_t prompt_tokens = 0;
     std::vector<token_id> tokens;
     std::unique_ptr<answer_text> text;

@@ -40,8 +40,8 @@ void spawn_tree(self_pointer self) {
   tree.scheduler = self->spawn<caf::monitored>(scheduler, std::move(plan), tree.kv_cache, tree.executor, 1u);
   tree.router = self->spawn<caf::monitored>(router, options.limits, std::vector<scheduler_actor>{tree.scheduler});
   for (std::uint32_t i = 0; i < std::max(1u, options.tokenizers); ++i)
-    tree.tokenizers.push_back(self->spawn<caf::monitored>(tokenizing, options.source,
-                                                           options.source->program.context_length));
+    tree.tokenizers.push_back(
+      self->spawn<caf::monitored>(tokenizing, options.source, options.source->program.context_length));
   spawn_stage(self);
 }
 
@@ -82,10 +82,11 @@ void restart_stage(self_pointer self, const std::string& why) {
   while (!restarts.empty() && now - restarts.front() > state.options.restart_window)
     restarts.pop_front();
   if (restarts.size() >= state.options.max_restarts)
-    return self->send(state.tree.executor, fail_atom::value,
-                      error{errc::unavailable, "A worker has died " + std::to_string(restarts.size() + 1) + " times within "
-                                                 + std::to_string(state.options.restart_window.count())
-                                                 + " seconds, the last time by: " + why + ". It is not started again."});
+    return self->send(
+      state.tree.executor, fail_atom::value,
+      error{errc::unavailable, "A worker has died " + std::to_string(restarts.size() + 1) + " times within " +
+                                 std::to_string(state.options.restart_window.count()) +
+                                 " seconds, the last time by: " + why + ". It is not started again."});
   restarts.push_back(now);
   spawn_stage(self);
 }
@@ -93,8 +94,8 @@ void restart_stage(self_pointer self, const std::string& why) {
 stream_actor open(self_pointer self, const client_actor& client, connection_id connection) {
   auto& state = self->state;
   const auto& tokenizers = state.tree.tokenizers;
-  stream_context context{state.options.source, state.tree.router, tokenizers[state.opened++ % tokenizers.size()], client,
-                         connection};
+  stream_context context{state.options.source, state.tree.router, tokenizers[state.opened++ % tokenizers.size()],
+                         client, connection};
   auto result = self->spawn<caf::monitored>(stream, std::move(context));
   state.streams.push_back(result);
   return result;

@@ -19,9 +19,9 @@ struct engine_options {
   std::uint32_t max_sequences = 64;       ///< Running at once.
   std::uint32_t tokenizers = 2;
   router_limits limits;
-  std::uint32_t max_restarts = 5;         ///< Of a worker, within `restart_window`.
+  std::uint32_t max_restarts = 5; ///< Of a worker, within `restart_window`.
   std::chrono::seconds restart_window{60};
-  bool detached_workers = true;           ///< Off under a deterministic test scheduler.
+  bool detached_workers = true; ///< Off under a deterministic test scheduler.
 };
 
 struct supervisor_state {
@@ -38,6 +38,7 @@ struct supervisor_state {
   static inline const char* name = "supervisor";
 };
 
-supervisor_actor::behavior_type supervisor(supervisor_actor::stateful_pointer<supervisor_state> self, engine_options options);
+supervisor_actor::behavior_type supervisor(supervisor_actor::stateful_pointer<supervisor_state> self,
+                                           engine_options options);
 
 } // namespace troupe

@@ -40,8 +40,8 @@ void next_slice(self_pointer self) {
     job.promise.deliver(expected<prompt_tokens>(std::move(tokens)));
   } else if (job.text.count() > self->state.context_length) {
     job.promise.deliver(expected<prompt_tokens>(
-      fail(errc::context_overflow, "The prompt has more than " + std::to_string(self->state.context_length)
-                                     + " tokens, which is all that prompt and answer may have together: shorten it.")));
+      fail(errc::context_overflow, "The prompt has more than " + std::to_string(self->state.context_length) +
+                                     " tokens, which is all that prompt and answer may have together: shorten it.")));
   } else {
     jobs.push_back(std::move(job));
   }

@@ -19,7 +19,7 @@ struct tokenizing_state {
 
   std::shared_ptr<const model> source;
   std::uint32_t context_length = 0; ///< No prompt of more tokens is encoded to its end.
-  std::deque<job> jobs; ///< Served in turn, a slice each.
+  std::deque<job> jobs;             ///< Served in turn, a slice each.
   static inline const char* name = "tokenizer";
 };
 

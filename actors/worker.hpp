@@ -20,7 +20,8 @@ struct worker_state {
   static inline const char* name = "worker";
 };
 
-/// A worker; spawn it detached, for it computes in its handlers. Its weights are loaded when it starts; steps wait in its mailbox.
+/// A worker; spawn it detached, for it computes in its handlers. Its weights are loaded when it starts; steps wait in
+/// its mailbox.
 worker_actor::behavior_type worker(worker_actor::stateful_pointer<worker_state> self, backend_factory make_backend,
                                    std::uint32_t vocabulary);
 

@@ -1,5 +1,6 @@
-// The whole engine, actors and all, on the work that bench/peers/run gives to the peers: prefill of 512 tokens, decode at
-// batch 1 after 512, and 64 tokens in, 64 out at batch 8 and 32. Prints a figure a line, each the median of the rounds.
+// The whole engine, actors and all, on the work that bench/peers/run gives to the peers: prefill of 512 tokens,
+// decode at batch 1 after 512, and 64 tokens in, 64 out at batch 8 and 32. Prints a figure a line, each the median of
+// the rounds.
 //
 //   build/bench/engine MODEL.gguf [--threads N] [--rounds N]
 #include <algorithm>
@@ -66,7 +67,7 @@ double median(std::vector<double> values) {
 class measurements {
 public:
   measurements(bench_client& client, std::uint32_t vocabulary, int rounds)
-    : client_(client), vocabulary_(vocabulary), rounds_(rounds) {}
+      : client_(client), vocabulary_(vocabulary), rounds_(rounds) {}
 
   void run() {
     client_.submit(new_prompt(64), 4); // warms the caches, as the peers' own benchmarks do
@@ -133,7 +134,9 @@ int main(int argc, char** argv) {
   device.kv_blocks = options.kv_blocks;
   device.max_rows = options.max_batched_tokens;
   device.max_logit_rows = options.max_sequences;
-  options.make_backend = [device, source = *source] { return make_cpu_backend(source->file, source->program, device); };
+  options.make_backend = [device, source = *source] {
+    return make_cpu_backend(source->file, source->program, device);
+  };
   caf::actor_system_config config;
   configure(config);
   caf::actor_system system(config);

@@ -19,9 +19,9 @@ expected<std::unique_ptr<backend>> make_reference_backend(std::shared_ptr<const 
                                                           const model_program& program,
                                                           const backend_options& options);
 
-/// The threaded backend: packed weights, activations in 15 bits with a scale for each 32 columns, KV in bfloat16, kernels for the
-/// instruction set that the CPU has. TROUPE_CPU_ISA (portable, avx2, avx512vnni) forces a lower one: the results are
-/// the same bits with each of them, with any number of threads, and for any composition of the batch.
+/// The threaded backend: packed weights, activations in 15 bits with a scale for each 32 columns, KV in bfloat16,
+/// kernels for the instruction set that the CPU has. TROUPE_CPU_ISA (portable, avx2, avx512vnni) forces a lower one:
+/// the results are the same bits with each of them, with any number of threads, and for any composition of the batch.
 expected<std::unique_ptr<backend>> make_cpu_backend(std::shared_ptr<const gguf::file> file,
                                                     const model_program& program, const backend_options& options);
 

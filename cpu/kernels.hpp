@@ -1,18 +1,19 @@
 // The arithmetic of the threaded backend, once for each instruction set, with the same results bit for bit.
 //
-// Canonical arithmetic. Activations that meet quantised weights are integers of 15 bits with a float32 scale for each 32
-// columns (scale = largest magnitude / 16256, rounded to the nearest even), kept as 128 * high + low with two int8. Eight
-// bits would cost half as much, but change the top token of one position in thirty. A product sums each block of 32
-// columns exactly in int32, then
+// Canonical arithmetic. Activations that meet quantised weights are integers of 15 bits with a float32 scale for each
+// 32 columns (scale = largest magnitude / 16256, rounded to the nearest even), kept as 128 * high + low with two
+// int8. Eight bits would cost half as much, but change the top token of one position in thirty. A product sums each
+// block of 32 columns exactly in int32, then
 //   acc = fma(float(sum), weight_scale * activation_scale, acc);  acc = fma(weight_min, activation_sum, acc)
-// for the blocks in ascending order. Unquantised weights meet float32 activations: one FMA for each column, ascending.
-// Attention goes over blocks of 16 positions with an online softmax. Each row of each operation is a function of its own
-// inputs alone. Every float operation is a correctly rounded one that all instruction sets have, in one fixed order, so
-// neither the instruction set nor the rows beside a row can change it.
+// for the blocks in ascending order. Unquantised weights meet float32 activations: one FMA for each column,
+// ascending. Attention goes over blocks of 16 positions with an online softmax. Each row of each operation is a
+// function of its own inputs alone. Every float operation is a correctly rounded one that all instruction sets have,
+// in one fixed order, so neither the instruction set nor the rows beside a row can change it.
 //
-// Layouts. A packed matrix is made of panels of 16 outputs; activations of tiles of 16 rows. The kernels of an instruction
-// set live in translation units of their own with their own compiler flags: nothing in them may be an inline function with
-// external linkage, because the linker could choose its AVX-512 version for code that runs everywhere.
+// Layouts. A packed matrix is made of panels of 16 outputs; activations of tiles of 16 rows. The kernels of an
+// instruction set live in translation units of their own with their own compiler flags: nothing in them may be an
+// inline function with external linkage, because the linker could choose its AVX-512 version for code that runs
+// everywhere.
 #pragma once
 
 #include <cstddef>
@@ -71,7 +72,8 @@ struct product_target {
   bool accumulate = false;     ///< out += product
 };
 
-/// One KV head of one layer in one block: keys [head_size][16 positions], then values [16 positions][padded head_size], bfloat16.
+/// One KV head of one layer in one block: keys [head_size][16 positions], then values [16 positions][padded
+/// head_size], bfloat16.
 struct kv_shape {
   std::uint32_t head_size = 0;
   std::uint32_t padded = 0; ///< head_size, rounded up to a multiple of 16.

@@ -1,14 +1,14 @@
 // Attention of a tile of queries against one KV head; included by each instruction set's translation unit.
 //
-// For each query: blocks of 16 positions in ascending order, from position 0 to its own. In each block the scores are one chain
-// of FMAs over the head, then the running maximum, the weights exp(score - maximum), and one chain of FMAs over the
-// positions. Positions after the query's own are never read into a result, whatever a block holds there.
+// For each query: blocks of 16 positions in ascending order, from position 0 to its own. In each block the scores are
+// one chain of FMAs over the head, then the running maximum, the weights exp(score - maximum), and one chain of FMAs
+// over the positions. Positions after the query's own are never read into a result, whatever a block holds there.
 // Source: https://arxiv.org/abs/1805.02867 (online softmax).
 
 namespace {
 
-/// For P matrices at once: c[p][r] += sum over k of a[r][k] * b[p][k], where b[p][k] are 16 bfloat16 numbers; k ascends. Each
-/// c[p][r] is one chain of FMAs; P only keeps the CPU busy where R is small.
+/// For P matrices at once: c[p][r] += sum over k of a[r][k] * b[p][k], where b[p][k] are 16 bfloat16 numbers; k
+/// ascends. Each c[p][r] is one chain of FMAs; P only keeps the CPU busy where R is small.
 template <unsigned R, unsigned P>
 void add_products(const float* a, std::size_t a_stride, const std::uint16_t* const* b, std::size_t b_stride,
                   unsigned count, float* c, std::size_t c_stride, std::size_t c_next) {

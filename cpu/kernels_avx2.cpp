@@ -31,8 +31,8 @@ inline __m256i widen_pairs(__m256i x) {
   return _mm256_madd_epi16(x, _mm256_set1_epi16(1));
 }
 
-// Below, sums are of 8 of a panel's 16 outputs. A 16-bit lane takes at most 16 products of a nibble and an int8 of magnitude
-// 127: 30,480, so nothing saturates.
+// Below, sums are of 8 of a panel's 16 outputs. A 16-bit lane takes at most 16 products of a nibble and an int8 of
+// magnitude 127: 30,480, so nothing saturates.
 
 template <unsigned R>
 inline __attribute__((always_inline)) void nibble_sums(const std::uint8_t* quants,

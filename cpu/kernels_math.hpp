@@ -1,7 +1,8 @@
 // Element-wise kernels over `lanes`; included by each instruction set's translation unit after its `lanes`.
 //
-// What an instruction set provides: `lanes`, sixteen floats, with the arithmetic of IEEE 754 rounded to nearest; sum_of and
-// largest_of in one fixed order; `larger` and `smaller` as x86 has them (the second operand where one is not a number).
+// What an instruction set provides: `lanes`, sixteen floats, with the arithmetic of IEEE 754 rounded to nearest;
+// sum_of and largest_of in one fixed order; `larger` and `smaller` as x86 has them (the second operand where one is
+// not a number).
 
 namespace {
 
@@ -10,8 +11,8 @@ using namespace troupe::cpu;
 /// Adding this to a float of magnitude below 2^22 leaves the nearest integer (ties to even) in the low bits.
 constexpr float integer_magic = 12582912.0f; // 1.5 * 2^23
 
-/// e^x. x is taken as within [-80, 80], so that neither the result nor 1 + result leaves the normal numbers. exp_of(0) is exactly 1.
-/// Source of the polynomial: Cephes, expf.
+/// e^x. x is taken as within [-80, 80], so that neither the result nor 1 + result leaves the normal numbers.
+/// exp_of(0) is exactly 1. Source of the polynomial: Cephes, expf.
 inline lanes exp_of(lanes x) {
   x = smaller(larger(x, lanes::all(-80.0f)), lanes::all(80.0f));
   const lanes shifted = fma(x, lanes::all(1.44269504088896341f), lanes::all(integer_magic));
@@ -98,7 +99,8 @@ void quantise(const float* x, std::size_t columns, activation_block* tile, unsig
     const lanes inverse = lanes::all(some ? largest_activation / largest : 0.0f);
     const float first = store_integers(a * inverse, tile->high[row], tile->low[row]);
     const float second = store_integers(b * inverse, tile->high[row] + 16, tile->low[row] + 16);
-    // What is no number has no integers; its scale makes every product of it no number either, which the worker reports.
+    // What is no number has no integers; its scale makes every product of it no number either, which the worker
+    // reports.
     const bool number = first + second == first + second;
     constexpr float no_number = std::numeric_limits<float>::quiet_NaN();
     tile->scale[row] = number ? scale : no_number;

@@ -81,7 +81,8 @@ void quantised_rows(const panel& weights, const activation_block* tile, unsigned
       finish(acc[r], target, from + r);
 }
 
-/// Rows in pieces of 16, 8, 4, 2 or 1, whichever this instruction set has; a piece may be a little larger than what is left.
+/// Rows in pieces of 16, 8, 4, 2 or 1, whichever this instruction set has; a piece may be a little larger than what
+/// is left.
 template <panel_kind Kind, bool Half>
 void quantised_tile(const panel& weights, const activation_block* tile, unsigned rows, const product_target& target) {
   constexpr unsigned sixteen = most_rows, eight = rows_at_once;

@@ -14,8 +14,8 @@ namespace troupe::cpu {
 
 class packed_matrix {
 public:
-  /// The panels of a tensor of [N rows, K columns], without memory yet. Errors: unsupported (a number of columns that is
-  /// no multiple of 32 with a quantised type).
+  /// The panels of a tensor of [N rows, K columns], without memory yet. Errors: unsupported (a number of columns that
+  /// is no multiple of 32 with a quantised type).
   static expected<packed_matrix> plan(const gguf::tensor& from);
 
   /// Bytes that `place` wants: zeroed, aligned to 64, and outliving the matrix.

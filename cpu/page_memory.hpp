@@ -22,8 +22,8 @@ public:
     return *this;
   }
 
-  /// `count` things of `bytes` each. `what` is for the error, out_of_memory: "the KV cache". `large_pages`: ask for pages
-  /// of 2 MiB, for what is touched as a whole.
+  /// `count` things of `bytes` each. `what` is for the error, out_of_memory: "the KV cache". `large_pages`: ask for
+  /// pages of 2 MiB, for what is touched as a whole.
   static expected<page_memory> allocate(std::size_t count, std::size_t bytes, const char* what, bool large_pages);
 
   template <class T = std::uint8_t>

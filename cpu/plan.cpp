@@ -68,7 +68,8 @@ private:
     steps_.back().row_operations.push_back(std::move(what));
   }
 
-  /// Makes sure that the int8 form of a buffer is there: as the last thing of the step that wrote it, if that came just before.
+  /// Makes sure that the int8 form of a buffer is there: as the last thing of the step that wrote it, if that came
+  /// just before.
   void need_int8(buffer which) {
     if (!int8_.insert(which).second)
       return;

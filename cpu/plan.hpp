@@ -1,4 +1,5 @@
-// What the threaded backend does for a program: neighbouring operations put together into steps with a barrier between them.
+// What the threaded backend does for a program: neighbouring operations put together into steps with a barrier
+// between them.
 //
 // Pure decisions; the backend executes them. No fusion changes a bit of a result.
 #pragma once

@@ -1,5 +1,5 @@
-// See backends.hpp. Every operation is written as its comment in model/architecture.hpp says, one after another; the work
-// is cut by outputs or rows, each of which one thread computes alone, so the number of threads changes no bit.
+// See backends.hpp. Every operation is written as its comment in model/architecture.hpp says, one after another; the
+// work is cut by outputs or rows, each of which one thread computes alone, so the number of threads changes no bit.
 #include <cassert>
 #include <cmath>
 #include <cstring>
@@ -78,7 +78,8 @@ private:
   float* row_of(buffer which, std::size_t row) {
     return buffers_[static_cast<std::size_t>(which)] + row * program_.width_of(which);
   }
-  /// The key (0) or value (1) of one position: [layer][block][position in the block][key or value][kv head][head_size].
+  /// The key (0) or value (1) of one position: [layer][block][position in the block][key or value][kv
+  /// head][head_size].
   float* kv_of(const row_place& place, std::uint32_t position, std::uint32_t layer, std::size_t which) {
     const std::size_t width = program_.width_of(buffer::key);
     const std::size_t block = place.blocks[position / tokens_per_block];
@@ -117,7 +118,8 @@ std::optional<error> reference_backend::load() {
   weights_ = std::move(*weights);
   kv_ = std::move(*kv);
   workspace_ = std::move(*workspace);
-  const auto longest = std::min<std::size_t>(program_.context_length, std::size_t{options_.kv_blocks} * tokens_per_block);
+  const auto longest =
+    std::min<std::size_t>(program_.context_length, std::size_t{options_.kv_blocks} * tokens_per_block);
   scores_.assign(pool_.size(), std::vector<float>(longest));
   float* at = workspace_.as<float>();
   for (std::size_t i = 0; i < static_cast<std::size_t>(buffer::logits); ++i) {
@@ -262,8 +264,7 @@ void reference_backend::store_kv(const operation& op, std::size_t row) {
   std::memcpy(kv_of(place, place.position, op.layer, 1), row_of(op.input2, row), bytes);
 }
 
-void reference_backend::attention(const operation& op, std::size_t row, std::uint32_t head,
-                                  std::span<float> scores) {
+void reference_backend::attention(const operation& op, std::size_t row, std::uint32_t head, std::span<float> scores) {
   const std::size_t size = program_.head_size;
   const std::size_t kv_head = head / (program_.heads / program_.kv_heads);
   const auto& place = places_[row];

@@ -13,7 +13,8 @@ namespace troupe::cpu {
 
 namespace {
 
-// Each round is a pause of some 40 to 140 cycles: 20 to 60 microseconds in all, about the cost of sleeping and waking.
+// Each round is a pause of some 40 to 140 cycles: 20 to 60 microseconds in all, about the cost of sleeping and
+// waking.
 constexpr unsigned barrier_spins = 1000;
 
 void pause() {
@@ -24,13 +25,17 @@ void pause() {
 #endif
 }
 
-/// Round to nearest, denormals as they are, for as long as it lives: a program that embeds us may have other habits, and
-/// which thread takes a row must change no bit.
+/// Round to nearest, denormals as they are, for as long as it lives: a program that embeds us may have other habits,
+/// and which thread takes a row must change no bit.
 class plain_arithmetic {
 public:
 #if defined(__x86_64__)
-  plain_arithmetic() : before_(_mm_getcsr()) { _mm_setcsr(0x1f80); }
-  ~plain_arithmetic() { _mm_setcsr(before_); }
+  plain_arithmetic() : before_(_mm_getcsr()) {
+    _mm_setcsr(0x1f80);
+  }
+  ~plain_arithmetic() {
+    _mm_setcsr(before_);
+  }
 
 private:
   unsigned before_;
@@ -134,7 +139,8 @@ void thread_pool::barrier() {
   const auto phase = phase_.load(std::memory_order_relaxed);
   if (arrived_.fetch_add(1, std::memory_order_acq_rel) + 1 == threads_) {
     arrived_.store(0, std::memory_order_relaxed);
-    phase_.exchange(phase + 1, std::memory_order_seq_cst); // A plain store could pass `notify_all`'s look for waiters.
+    phase_.exchange(phase + 1,
+                    std::memory_order_seq_cst); // A plain store could pass `notify_all`'s look for waiters.
     phase_.notify_all();
     return;
   }

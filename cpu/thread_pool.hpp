@@ -1,8 +1,9 @@
 // The threads that run a forward pass together.
 //
 // Every thread runs the same function and they meet at barriers, so that a pass of some hundred small operations
-// wakes them once and not a hundred times. Owner: one backend; `run` is called by one thread at a time, which takes part
-// as index 0. Between two runs the others sleep; inside a run a barrier spins for a bounded time, then sleeps too.
+// wakes them once and not a hundred times. Owner: one backend; `run` is called by one thread at a time, which takes
+// part as index 0. Between two runs the others sleep; inside a run a barrier spins for a bounded time, then sleeps
+// too.
 #pragma once
 
 #include <atomic>

@@ -1,7 +1,7 @@
 // The class behind make_cpu_backend; see backends.hpp.
 //
-// All threads walk through the steps of cpu/plan.hpp together, take pieces of each step's work from a shared counter, and
-// meet at a barrier after it. Which thread takes which piece changes no result.
+// All threads walk through the steps of cpu/plan.hpp together, take pieces of each step's work from a shared counter,
+// and meet at a barrier after it. Which thread takes which piece changes no result.
 #pragma once
 
 #include <atomic>

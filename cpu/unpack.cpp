@@ -1,5 +1,5 @@
-// Takes a stored block apart into integers, scales and a min. Source: https://github.com/ggml-org/ggml, docs/gguf.md and
-// the layouts that the `gguf` Python package's quants.py describes.
+// Takes a stored block apart into integers, scales and a min. Source: https://github.com/ggml-org/ggml, docs/gguf.md
+// and the layouts that the `gguf` Python package's quants.py describes.
 #include <cstring>
 
 #include "cpu/packed_matrix.hpp"
@@ -67,7 +67,8 @@ void scale_and_min(const std::byte* scales, unsigned j, unsigned& scale, unsigne
   }
 }
 
-/// Q4_K: half d, half dmin, 12 bytes of scales, 128 bytes of nibbles; Q5_K has 32 bytes of fifth bits before the nibbles.
+/// Q4_K: half d, half dmin, 12 bytes of scales, 128 bytes of nibbles; Q5_K has 32 bytes of fifth bits before the
+/// nibbles.
 quant_block unpack_k(const std::byte* p, unsigned j, bool five) {
   unsigned scale = 0, min = 0;
   scale_and_min(p + 4, j, scale, min);

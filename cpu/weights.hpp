@@ -1,4 +1,5 @@
-// All of a model's weights as the threaded backend keeps them: matrices packed, vectors in float32, the embedding in its file.
+// All of a model's weights as the threaded backend keeps them: matrices packed, vectors in float32, the embedding in
+// its file.
 #pragma once
 
 #include <map>

@@ -7,8 +7,8 @@ namespace troupe {
 namespace {
 
 auto broken(sequence_id id, const char* what) {
-  return fail(errc::internal, "A step is wrong for sequence " + std::to_string(id) + ": " + what
-                                + "; this is a bug of the scheduler.");
+  return fail(errc::internal, "A step is wrong for sequence " + std::to_string(id) + ": " + what +
+                                "; this is a bug of the scheduler.");
 }
 
 } // namespace

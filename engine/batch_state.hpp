@@ -34,8 +34,8 @@ public:
     std::vector<sample> samples;
   };
 
-  /// Applies a step's changes and lays out its rows. An error is a bug of the scheduler, or a step that was lost; the state is
-  /// then undefined until the next snapshot.
+  /// Applies a step's changes and lays out its rows. An error is a bug of the scheduler, or a step that was lost; the
+  /// state is then undefined until the next snapshot.
   expected<const rows*> apply(const step_changes& step);
 
   /// Remembers a sampled token, for the step that goes on from it.

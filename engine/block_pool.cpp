@@ -29,8 +29,8 @@ std::vector<block_id> block_pool::lease(std::uint32_t count) {
 expected<void> block_pool::assign(sequence_id sequence, std::span<const block_id> blocks) {
   for (auto block : blocks)
     if (block >= places_.size() || places_[block] != place::leased)
-      return fail(errc::internal, "Block " + std::to_string(block) + " was assigned to sequence "
-                                    + std::to_string(sequence) + " without a lease; this is a bug of the scheduler.");
+      return fail(errc::internal, "Block " + std::to_string(block) + " was assigned to sequence " +
+                                    std::to_string(sequence) + " without a lease; this is a bug of the scheduler.");
   if (blocks.empty())
     return {};
   auto& table = tables_[sequence];

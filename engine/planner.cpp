@@ -27,9 +27,11 @@ expected<void> planner::add(new_sequence request) {
   if (request.prompt.empty())
     return fail(errc::invalid_argument, "The prompt is empty: it has no token to go on from.");
   if (request.prompt.size() >= options_.context_length)
-    return fail(errc::context_overflow,
-                "The prompt has " + std::to_string(request.prompt.size()) + " tokens, but prompt and answer together "
-                  "may have " + std::to_string(options_.context_length) + " here: shorten it, or serve with more KV memory.");
+    return fail(errc::context_overflow, "The prompt has " + std::to_string(request.prompt.size()) +
+                                          " tokens, but prompt and answer together "
+                                          "may have " +
+                                          std::to_string(options_.context_length) +
+                                          " here: shorten it, or serve with more KV memory.");
   auto s = std::make_unique<sequence>();
   s->prompt_tokens = static_cast<std::uint32_t>(request.prompt.size());
   s->request = std::move(request);
@@ -92,8 +94,8 @@ void planner::plan_running(std::uint32_t& budget, step_changes& step) {
     if (plannable(*s) && !schedule(*s, 0, budget, step))
       lacking = true;
   }
-  // If more blocks are on their way, those without one wait for the next step. Otherwise somebody gives some up; they come back
-  // into the purse through the manager.
+  // If more blocks are on their way, those without one wait for the next step. Otherwise somebody gives some up; they
+  // come back into the purse through the manager.
   if (lacking && no_block_is_coming())
     if (auto* victim = pick_victim())
       preempt(*victim);

@@ -1,17 +1,18 @@
 // The scheduler's decisions: which rows the next step computes, with whose blocks, and who is put off when there are
 // not enough. Plain values in and out; no actor, no clock, no device.
 //
-// Owner: the scheduler actor; one thread. Facts it owns: the queues, each sequence's tokens, how far each is computed,
-// its credit, and the purse of leased blocks. It does not own blocks (the KV-cache manager does) and does not end
-// requests (their stream does): `take` says that a sequence has all its tokens, and why.
+// Owner: the scheduler actor; one thread. Facts it owns: the queues, each sequence's tokens, how far each is
+// computed, its credit, and the purse of leased blocks. It does not own blocks (the KV-cache manager does) and does
+// not end requests (their stream does): `take` says that a sequence has all its tokens, and why.
 //
-// There are no phases: a sequence has tokens, of which a first part is computed, and a step computes some more. Running
-// sequences come first, in the order of their admission, so that decodes are served before new prompts; then the
-// waiting ones, first come first served. Steps in flight have disjoint sequences: one that is in a step is not planned
-// again before its result is taken.
+// There are no phases: a sequence has tokens, of which a first part is computed, and a step computes some more.
+// Running sequences come first, in the order of their admission, so that decodes are served before new prompts; then
+// the waiting ones, first come first served. Steps in flight have disjoint sequences: one that is in a step is not
+// planned again before its result is taken.
 //
-// Preemption is by recompute: when no block is free, the sequence admitted last (one without credit before all others) gives
-// up its blocks and waits at the front. One without credit also gives up its place to whoever waits for one. Its tokens stay, and are computed again to the same values.
+// Preemption is by recompute: when no block is free, the sequence admitted last (one without credit before all
+// others) gives up its blocks and waits at the front. One without credit also gives up its place to whoever waits for
+// one. Its tokens stay, and are computed again to the same values.
 #pragma once
 
 #include <cstdint>
@@ -56,8 +57,8 @@ struct token_event {
 struct planner_counts {
   std::uint32_t waiting = 0, running = 0, paused = 0; ///< `paused` of the running ones have no credit.
   std::uint32_t steps_in_flight = 0;
-  std::uint32_t purse = 0;                            ///< Leased blocks not spent.
-  std::uint64_t preemptions = 0;                      ///< Since the start.
+  std::uint32_t purse = 0;       ///< Leased blocks not spent.
+  std::uint64_t preemptions = 0; ///< Since the start.
 };
 
 class planner {
@@ -80,7 +81,8 @@ public:
   /// Takes a step's result in: new tokens in the order of the result. Tokens of removed sequences are dropped.
   std::vector<token_event> take(const step_result& result);
 
-  /// All KV memory is gone (a worker died): nothing is in flight, everything is recomputed, and the next step is a snapshot.
+  /// All KV memory is gone (a worker died): nothing is in flight, everything is recomputed, and the next step is a
+  /// snapshot.
   void reset(std::uint64_t epoch);
 
   /// What the manager must know, if anything: at most one report is on its way until `grant` takes the answer.
@@ -94,14 +96,14 @@ public:
 
 private:
   struct sequence {
-    new_sequence request;            ///< Its prompt grows by the answer: all tokens of the sequence.
+    new_sequence request; ///< Its prompt grows by the answer: all tokens of the sequence.
     std::uint32_t prompt_tokens = 0;
-    std::uint32_t computed = 0;      ///< Tokens whose KV is stored, or will be by the step in flight.
+    std::uint32_t computed = 0; ///< Tokens whose KV is stored, or will be by the step in flight.
     std::vector<block_id> blocks;
     bool in_flight = false;
-    bool removed = false;            ///< Waits for its step in flight to come back.
-    bool worker_has_last = false;    ///< The worker sampled the last token and still holds it.
-    bool known_to_worker = false;    ///< Joined and not left.
+    bool removed = false;         ///< Waits for its step in flight to come back.
+    bool worker_has_last = false; ///< The worker sampled the last token and still holds it.
+    bool known_to_worker = false; ///< Joined and not left.
 
     std::vector<token_id>& tokens() { return request.prompt; }
     const std::vector<token_id>& tokens() const { return request.prompt; }
@@ -123,12 +125,12 @@ private:
 
   planner_options options_;
   std::unordered_map<sequence_id, sequence_ptr> all_;
-  std::deque<sequence*> waiting_;   ///< Preempted ones at the front.
-  std::vector<sequence*> running_;  ///< In the order of admission.
+  std::deque<sequence*> waiting_;  ///< Preempted ones at the front.
+  std::vector<sequence*> running_; ///< In the order of admission.
   std::vector<block_id> purse_;
   std::unordered_map<std::uint64_t, std::vector<sequence_id>> steps_; ///< In flight: who is in which.
   kv_report report_;
-  std::vector<sequence_id> left_;   ///< Not yet told to the worker.
+  std::vector<sequence_id> left_; ///< Not yet told to the worker.
   bool report_on_its_way_ = false;
   bool short_of_blocks_ = false;
   bool snapshot_ = true;

@@ -48,9 +48,9 @@ struct blocks_appended {
   bool operator==(const blocks_appended&) const = default;
 };
 
-/// The rows of one sequence in this step: positions [first_position, first_position + count).
-/// `tokens` are the tokens at the first `tokens.size()` of them. If it has one less than `count`, the last row's token
-/// is the one that was sampled last for this sequence, which the worker still holds. Rows from `count - drafts` on are drafts.
+/// The rows of one sequence in this step: positions [first_position, first_position + count). `tokens` are the tokens
+/// at the first `tokens.size()` of them. If it has one less than `count`, the last row's token is the one that was
+/// sampled last for this sequence, which the worker still holds. Rows from `count - drafts` on are drafts.
 struct step_rows {
   sequence_id sequence = 0;
   std::uint32_t first_position = 0;

@@ -1,7 +1,7 @@
 // Troupe inside an actor system of your own.
 //
-// This program has a CAF system for its own purposes. It spawns an engine's actors into it, and an actor of its own, the
-// `journalist`, that asks two questions at once and prints each answer when it has ended.
+// This program has a CAF system for its own purposes. It spawns an engine's actors into it, and an actor of its own,
+// the `journalist`, that asks two questions at once and prints each answer when it has ended.
 //
 //   build/examples/embedding [MODEL.gguf]
 #include <cstdlib>
@@ -65,7 +65,9 @@ expected<engine_options> options_for(const std::string& path) {
   device.kv_blocks = options.kv_blocks;
   device.max_rows = options.max_batched_tokens;
   device.max_logit_rows = options.max_sequences;
-  options.make_backend = [device, source = *source] { return make_cpu_backend(source->file, source->program, device); };
+  options.make_backend = [device, source = *source] {
+    return make_cpu_backend(source->file, source->program, device);
+  };
   return options;
 }
 
@@ -86,8 +88,8 @@ int main(int argc, char** argv) {
   troupe::configure(config); // Your own settings may follow.
   caf::actor_system system(config);
   auto engine = troupe::spawn_engine(system, std::move(*options));
-  auto asker = system.spawn(journalist, engine,
-                            std::vector<std::string>{"What is the capital of France?", "Who wrote Romeo and Juliet?"});
+  auto asker = system.spawn(
+    journalist, engine, std::vector<std::string>{"What is the capital of France?", "Who wrote Romeo and Juliet?"});
   {
     caf::scoped_actor self(system);
     self->wait_for(asker);

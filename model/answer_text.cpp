@@ -17,7 +17,7 @@ std::size_t overlap(const std::string& text, const std::string& stop) {
 } // namespace
 
 answer_text::answer_text(std::shared_ptr<const tokenizer> tokens, std::vector<std::string> stop_strings)
-  : text_(std::move(tokens)), stop_strings_(std::move(stop_strings)) {}
+    : text_(std::move(tokens)), stop_strings_(std::move(stop_strings)) {}
 
 std::string answer_text::feed(token_id token) {
   if (stopped_)

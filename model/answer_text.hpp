@@ -1,4 +1,5 @@
-// The text of one answer as its tokens come: whole UTF-8 characters, and nothing that may turn out to be a stop string.
+// The text of one answer as its tokens come: whole UTF-8 characters, and nothing that may turn out to be a stop
+// string.
 //
 // Owner: the stream actor, one for each request. No actor, no clock.
 #pragma once

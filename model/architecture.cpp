@@ -32,7 +32,8 @@ constexpr family families[] = {
   {"llama", rope_layout::interleaved, true},
 };
 
-/// Keys below "<architecture>." that are read here, or that only inform. Any other would be ignored, so it is refused.
+/// Keys below "<architecture>." that are read here, or that only inform. Any other would be ignored, so it is
+/// refused.
 constexpr std::string_view known_keys[] = {
   "block_count",
   "context_length",
@@ -303,7 +304,8 @@ std::optional<error> write_operations(const gguf::file& file, const family& kind
     return to.failure;
   for (const double frequency : frequencies_of(out, file).frequencies)
     if (!std::isfinite(frequency) || frequency <= 0)
-      return error{errc::malformed, "The model's rotary frequencies (rope.freq_base, rope_freqs.weight) are not all numbers above 0."};
+      return error{errc::malformed,
+                   "The model's rotary frequencies (rope.freq_base, rope_freqs.weight) are not all numbers above 0."};
   return std::nullopt;
 }
 

@@ -4,8 +4,9 @@
 // `model_program`, the hyperparameters and the list of operations that every backend executes in order. There is no
 // class for a family; a new one that needs nothing new is one more entry.
 //
-// An operation reads and writes named row buffers: matrices of float32 of shape [rows of the batch, width]. A backend may
-// keep them in another type, and may fuse neighbours, as long as each row's result does not depend on the other rows.
+// An operation reads and writes named row buffers: matrices of float32 of shape [rows of the batch, width]. A backend
+// may keep them in another type, and may fuse neighbours, as long as each row's result does not depend on the other
+// rows.
 #pragma once
 
 #include <cstdint>
@@ -92,8 +93,9 @@ rope_frequencies frequencies_of(const rope_parameters& rope, std::span<const flo
 rope_frequencies frequencies_of(const model_program& program, const gguf::file& file);
 
 /// Reads the metadata, looks the family up and checks that every tensor an operation names is there with the shape it
-/// needs, and that there is no key of the family's own and no tensor that the program would ignore. Errors: unsupported
-/// (names the architecture and those that are known, or the key or tensor), malformed (names the key or tensor), not_found.
+/// needs, and that there is no key of the family's own and no tensor that the program would ignore. Errors:
+/// unsupported (names the architecture and those that are known, or the key or tensor), malformed (names the key or
+/// tensor), not_found.
 expected<model_program> make_program(const gguf::file& file);
 
 } // namespace troupe

@@ -18,10 +18,11 @@ namespace troupe {
 
 /// Consecutive positions of one sequence. The KV of all positions before `first_position` is in `blocks` already.
 struct batch_span {
-  std::uint32_t first_row = 0;      ///< Index in `forward_batch::tokens`.
+  std::uint32_t first_row = 0; ///< Index in `forward_batch::tokens`.
   std::uint32_t rows = 0;
   std::uint32_t first_position = 0;
-  std::span<const block_id> blocks; ///< Covers positions 0 to first_position + rows - 1. (More groups will get tables of their own.)
+  std::span<const block_id>
+    blocks; ///< Covers positions 0 to first_position + rows - 1. (More groups will get tables of their own.)
 };
 
 struct forward_batch {
@@ -49,10 +50,10 @@ public:
 };
 
 struct backend_options {
-  std::uint32_t kv_blocks = 0;      ///< Blocks of `tokens_per_block` positions for all layers.
-  std::uint32_t max_rows = 512;     ///< Most rows in one `forward`.
+  std::uint32_t kv_blocks = 0;  ///< Blocks of `tokens_per_block` positions for all layers.
+  std::uint32_t max_rows = 512; ///< Most rows in one `forward`.
   std::uint32_t max_logit_rows = 64;
-  std::uint32_t threads = 0;        ///< 0: as many as the process may run on.
+  std::uint32_t threads = 0; ///< 0: as many as the process may run on.
 };
 
 /// Bytes of KV memory that one block takes, for all layers.

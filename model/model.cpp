@@ -23,8 +23,9 @@ expected<std::shared_ptr<const model>> load_model(std::shared_ptr<const gguf::fi
     return tl::unexpected(tokens.error());
   result->tokens = std::move(*tokens);
   if (result->tokens->size() != result->program.vocabulary)
-    return fail(errc::malformed, "The tokenizer has " + std::to_string(result->tokens->size())
-                                   + " tokens, but the embedding has " + std::to_string(result->program.vocabulary) + " rows.");
+    return fail(errc::malformed, "The tokenizer has " + std::to_string(result->tokens->size()) +
+                                   " tokens, but the embedding has " + std::to_string(result->program.vocabulary) +
+                                   " rows.");
   if (result->file->has("tokenizer.chat_template")) {
     auto source = result->file->get<std::string_view>("tokenizer.chat_template");
     if (!source)
@@ -73,9 +74,9 @@ expected<text_parts> prompt_text_of(const model& model, const prompt& prompt, st
 expected<void> check_tokens(const model& model, const prompt_tokens& tokens) {
   for (std::size_t i = 0; i < tokens.size(); ++i)
     if (tokens[i] < 0 || static_cast<std::size_t>(tokens[i]) >= model.tokens->size())
-      return fail(errc::invalid_argument, "tokens[" + std::to_string(i) + "] is " + std::to_string(tokens[i])
-                                            + ", but the vocabulary has ids 0 to "
-                                            + std::to_string(model.tokens->size() - 1) + ".");
+      return fail(errc::invalid_argument, "tokens[" + std::to_string(i) + "] is " + std::to_string(tokens[i]) +
+                                            ", but the vocabulary has ids 0 to " +
+                                            std::to_string(model.tokens->size() - 1) + ".");
   return {};
 }
 

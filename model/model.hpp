@@ -30,14 +30,16 @@ struct model {
 expected<std::shared_ptr<const model>> load_model(const std::filesystem::path& path);
 expected<std::shared_ptr<const model>> load_model(std::shared_ptr<const gguf::file> file, std::string name);
 
-/// A prompt as the text that is to be encoded: the template's rendering of messages, with the opening of the answer; text as it
-/// stands. `now` is for templates that print the date, in seconds since 1970. Errors: unsupported (messages to a model without a template), those of the template.
+/// A prompt as the text that is to be encoded: the template's rendering of messages, with the opening of the answer;
+/// text as it stands. `now` is for templates that print the date, in seconds since 1970. Errors: unsupported
+/// (messages to a model without a template), those of the template.
 expected<text_parts> prompt_text_of(const model& model, const prompt& prompt, std::int64_t now);
 
 /// Token ids as they stand, checked against the vocabulary. Errors: invalid_argument.
 expected<void> check_tokens(const model& model, const prompt_tokens& tokens);
 
-/// The ids that go in front of encoded text (the model's BOS where its metadata asks for one and the text does not bring it).
+/// The ids that go in front of encoded text (the model's BOS where its metadata asks for one and the text does not
+/// bring it).
 std::vector<token_id> prefix_of(const model& model, const prompt& prompt);
 
 } // namespace troupe

@@ -7,7 +7,8 @@ namespace troupe {
 
 namespace {
 
-// The finaliser of SplitMix64 (Steele, Lea, Flood 2014): every input bit changes every output bit with probability near one half.
+// The finaliser of SplitMix64 (Steele, Lea, Flood 2014): every input bit changes every output bit with probability
+// near one half.
 constexpr std::uint64_t mix(std::uint64_t x) {
   x += 0x9e3779b97f4a7c15u;
   x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9u;
@@ -21,7 +22,8 @@ std::uint64_t key_of(const sequence_sampling& sampling, std::uint32_t position) 
 
 double noise_of(std::uint64_t key, token_id token) {
   const auto bits = mix(key ^ mix(static_cast<std::uint64_t>(token))) >> 12;
-  const auto uniform = (static_cast<double>(bits) + 0.5) * 0x1p-52; // in (0, 1), ends excluded: 53 bits would round to 1
+  const auto uniform =
+    (static_cast<double>(bits) + 0.5) * 0x1p-52; // in (0, 1), ends excluded: 53 bits would round to 1
   return -std::log(-std::log(uniform));
 }
 
@@ -41,7 +43,8 @@ token_id sample(std::span<const float> logits, const sequence_sampling& sampling
     return top;
   const auto key = key_of(sampling, position);
   const auto scale = 1.0 / sampling.temperature;
-  // The likeliest token goes first, so that those which no noise could lift over it are passed by without two logarithms.
+  // The likeliest token goes first, so that those which no noise could lift over it are passed by without two
+  // logarithms.
   auto best = top;
   auto best_score = logits[static_cast<std::size_t>(top)] * scale + noise_of(key, top);
   for (std::size_t i = 0; i < logits.size(); ++i) {

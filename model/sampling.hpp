@@ -1,9 +1,9 @@
 // From logits to a token.
 //
-// Sampling is Gumbel-max: the token with the largest logit / temperature + noise, where the noise of each token is drawn from
-// (seed, choice, position, token) and from nothing else. So a sequence's tokens depend on its request and the model alone: not on
-// the batch, nor on how often a step was repeated. Temperature 0 is greedy; ties go to the lowest id in both cases.
-// Source: Gumbel (1954); Maddison et al., "A* Sampling" (2014).
+// Sampling is Gumbel-max: the token with the largest logit / temperature + noise, where the noise of each token is
+// drawn from (seed, choice, position, token) and from nothing else. So a sequence's tokens depend on its request and
+// the model alone: not on the batch, nor on how often a step was repeated. Temperature 0 is greedy; ties go to the
+// lowest id in both cases. Source: Gumbel (1954); Maddison et al., "A* Sampling" (2014).
 #pragma once
 
 #include <cstdint>

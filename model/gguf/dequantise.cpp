@@ -91,8 +91,8 @@ struct scale_and_min {
   float min;
 };
 
-/// Group `j` of 8: 12 bytes hold eight 6-bit scales and eight 6-bit minima, the last four of each with their upper two
-/// bits in the top of the first eight bytes.
+/// Group `j` of 8: 12 bytes hold eight 6-bit scales and eight 6-bit minima, the last four of each with their upper
+/// two bits in the top of the first eight bytes.
 scale_and_min k_scale(bytes_in packed, int j, float d, float dmin) {
   int scale;
   int min;

@@ -95,9 +95,9 @@ public:
 
   /// Typed metadata. T: bool, std::int64_t, std::uint64_t, std::uint32_t, std::int32_t (from any integer type whose
   /// value fits), float, double (from either), std::string_view, or std::vector of std::string_view, std::int32_t,
-  /// float. Vectors of std::int32_t come from arrays of integers of 16 bits or more, so that none takes over twice the
-  /// bytes that the file has for it.
-  /// Errors: not_found (names the key), malformed (names the key, the type there and the one wanted).
+  /// float. Vectors of std::int32_t come from arrays of integers of 16 bits or more, so that none takes over twice
+  /// the bytes that the file has for it. Errors: not_found (names the key), malformed (names the key, the type there
+  /// and the one wanted).
   template <class T>
   expected<T> get(std::string_view key) const;
 
@@ -141,8 +141,8 @@ private:
   std::unique_ptr<const contents> contents_;
 };
 
-/// Writes the float32 values of stored weights, exactly as the `gguf` Python package does. `bytes` is a whole number of
-/// blocks of `type`; `out` has as many elements as they hold.
+/// Writes the float32 values of stored weights, exactly as the `gguf` Python package does. `bytes` is a whole number
+/// of blocks of `type`; `out` has as many elements as they hold.
 void dequantise(tensor_type type, std::span<const std::byte> bytes, std::span<float> out);
 
 } // namespace troupe::gguf

@@ -40,7 +40,8 @@ expected<value_type> read_value_type(cursor& at, std::string_view key);
 expected<void> skip_value(cursor& at, value_type type, std::string_view key, std::uint32_t nesting = 0);
 
 /// Goes over all descriptions and allocates nothing: that every tensor's data can be in the file, and that together
-/// they do not take more than there is (which bounds what is allocated for the descriptions). Returns where data begins.
+/// they do not take more than there is (which bounds what is allocated for the descriptions). Returns where data
+/// begins.
 expected<std::uint64_t> check_tensors(cursor& at, std::uint64_t count, std::uint64_t alignment);
 
 /// Fills `out.tensors` from `count` checked descriptions, the first of which is at the cursor.

@@ -32,8 +32,8 @@ public:
   static expected<std::shared_ptr<const chat_template>> parse(std::string_view source);
 
   /// Renders; text that came out of `messages` is untrusted, whatever string methods and filters it went through.
-  /// Errors: invalid_argument (the template's own raise_exception, with its text), limit_exceeded, malformed (a name or
-  /// type that the template uses wrongly, with its line), unsupported (a filter or test that there is not).
+  /// Errors: invalid_argument (the template's own raise_exception, with its text), limit_exceeded, malformed (a name
+  /// or type that the template uses wrongly, with its line), unsupported (a filter or test that there is not).
   expected<text_parts> render(std::span<const chat_message> messages, const chat_template_options& options) const;
 
   /// The same for any variables (tool calls, tools, documents), as JSON.

@@ -1,11 +1,13 @@
 // Byte-level BPE: text to token ids and back, from the vocabulary of a GGUF file.
 //
-// A `tokenizer` is immutable; any thread may use one. Encoding comes in slices (`encoder`), so that an actor can serve
-// a short prompt between two slices of a long one. An `encoder` and a `detokenizer` belong to one thread at a time.
+// A `tokenizer` is immutable; any thread may use one. Encoding comes in slices (`encoder`), so that an actor can
+// serve a short prompt between two slices of a long one. An `encoder` and a `detokenizer` belong to one thread at a
+// time.
 //
 // Text is encoded in this order: special tokens are found in it, the leftmost first and the longest of those that
-// begin there; what lies between them is cut into words by the model's pre-tokenizer; the merges run within each word.
-// Sources: OpenAI's GPT-2 (encoder.py) for bytes as characters; pre_tokenizer_rules.cpp and merges.hpp for theirs.
+// begin there; what lies between them is cut into words by the model's pre-tokenizer; the merges run within each
+// word. Sources: OpenAI's GPT-2 (encoder.py) for bytes as characters; pre_tokenizer_rules.cpp and merges.hpp for
+// theirs.
 #pragma once
 
 #include <cstddef>
@@ -58,9 +60,9 @@ public:
 
   /// Encodes the parts as one text; special tokens are parsed only where a part is trusted; none are added.
   ///
-  /// User-defined tokens are parsed in untrusted text too, as the models saw it in training, with one exception: where
-  /// one is named like a control token ("<|...|>" in ASCII or full width, or a name that ends generation), it needs
-  /// trust as well. So nothing that a user writes can become a control token.
+  /// User-defined tokens are parsed in untrusted text too, as the models saw it in training, with one exception:
+  /// where one is named like a control token ("<|...|>" in ASCII or full width, or a name that ends generation), it
+  /// needs trust as well. So nothing that a user writes can become a control token.
   ///
   /// Invalid UTF-8 is encoded byte by byte, so that decode(encode(x)) = x for any bytes that the vocabulary has. Many
   /// vocabularies lack those that their training text did not contain (SmolLM2: 21, e.g. 0x04 and 0xFF). Such a
@@ -81,7 +83,8 @@ public:
   bool adds_bos() const; ///< tokenizer.ggml.add_bos_token
   std::size_t size() const;
 
-  /// No token stands for more bytes, so a text that is sure to have too many tokens can be refused before it is encoded.
+  /// No token stands for more bytes, so a text that is sure to have too many tokens can be refused before it is
+  /// encoded.
   std::size_t longest_token_bytes() const;
 
 private:
@@ -112,8 +115,8 @@ private:
 };
 
 /// Turns tokens into text as they come, without ever cutting a UTF-8 character: bytes that may be the start of one
-/// are held back (three at most); bytes that cannot become one are given out as U+FFFD, one for each maximal part of a
-/// character. The text is the same however the bytes are spread over tokens.
+/// are held back (three at most); bytes that cannot become one are given out as U+FFFD, one for each maximal part of
+/// a character. The text is the same however the bytes are spread over tokens.
 class detokenizer {
 public:
   explicit detokenizer(std::shared_ptr<const tokenizer> tokens);

@@ -1,6 +1,7 @@
 // A whole engine over a fake device, and clients that are played by the test's thread.
 //
-// Every teardown checks the contracts: no open request, no block owned, the accounts of scheduler and manager in order.
+// Every teardown checks the contracts: no open request, no block owned, the accounts of scheduler and manager in
+// order.
 #pragma once
 
 #include <boost/test/unit_test.hpp>
@@ -153,7 +154,8 @@ public:
     stream_ = nullptr;
   }
 
-  void submit(request_id id, prompt text, std::uint32_t max_tokens, const std::function<void(generate_request&)>& change = {}) {
+  void submit(request_id id, prompt text, std::uint32_t max_tokens,
+              const std::function<void(generate_request&)>& change = {}) {
     generate_request request;
     request.id = id;
     request.prompt = std::move(text);
@@ -164,14 +166,15 @@ public:
   }
 
   void cancel(request_id id) { self_->send(stream_, cancel_atom::value, id); }
-  void grant(request_id id, std::uint32_t tokens) { self_->send(stream_, credit_atom::value, credit_grant{id, tokens}); }
+  void grant(request_id id, std::uint32_t tokens) {
+    self_->send(stream_, credit_atom::value, credit_grant{id, tokens});
+  }
 
   /// Takes messages until `done`, or fails.
   void take_until(const std::function<bool()>& done) {
     while (!done()) {
       bool timed_out = false;
-      self_->receive([&](deliver_atom, delivery& what) { take(what); },
-                     caf::after(30s) >> [&] { timed_out = true; });
+      self_->receive([&](deliver_atom, delivery& what) { take(what); }, caf::after(30s) >> [&] { timed_out = true; });
       BOOST_REQUIRE_MESSAGE(!timed_out, "nothing came for 30 seconds");
     }
   }

@@ -65,7 +65,8 @@ BOOST_AUTO_TEST_CASE(a_worker_that_crashes_again_and_again_is_given_up_with_the_
   const auto& a = c.wait(1);
   BOOST_CHECK(a.ends[0].failure.code == errc::unavailable);
   BOOST_TEST(a.ends[0].failure.message.find("4 times") != std::string::npos, a.ends[0].failure.message);
-  BOOST_TEST(a.ends[0].failure.message.find("the device has crashed") != std::string::npos, a.ends[0].failure.message);
+  BOOST_TEST(a.ends[0].failure.message.find("the device has crashed") != std::string::npos,
+             a.ends[0].failure.message);
   c.submit(2, numbered_prompt(2, 20), 10); // and everyone later is told too
   BOOST_CHECK(c.wait(2).ends[0].failure.code == errc::unavailable);
 }

@@ -36,7 +36,8 @@ BOOST_AUTO_TEST_CASE(a_text_prompt_is_encoded_as_it_stands_and_a_chat_by_the_tem
   BOOST_TEST(c.wait(1).tokens == engine.right_answer(text, 4), boost::test_tools::per_element());
   auto parts = prompt_text_of(*tiny(), prompt_messages{{"user", "hello"}}, 0);
   BOOST_REQUIRE(parts);
-  BOOST_TEST(c.wait(2).tokens == engine.right_answer(tiny()->tokens->encode(*parts), 4), boost::test_tools::per_element());
+  BOOST_TEST(c.wait(2).tokens == engine.right_answer(tiny()->tokens->encode(*parts), 4),
+             boost::test_tools::per_element());
 }
 
 BOOST_AUTO_TEST_CASE(each_of_64_requests_at_once_gets_the_tokens_that_it_gets_alone_although_blocks_are_short) {
@@ -114,7 +115,8 @@ BOOST_AUTO_TEST_CASE(a_client_that_goes_away_is_cancelled) {
     c.submit(2, prompt_text("some text"), 400);
     c.take_until([&] { return !c.answers[1].tokens.empty(); });
   }
-  engine.eventually("nothing of it is left", [&] { return engine.open_requests() == 0 && engine.blocks().owned == 0; });
+  engine.eventually("nothing of it is left",
+                    [&] { return engine.open_requests() == 0 && engine.blocks().owned == 0; });
 }
 
 BOOST_AUTO_TEST_CASE(a_request_without_credit_pauses_alone_and_goes_on_when_granted) {
@@ -190,7 +192,8 @@ BOOST_AUTO_TEST_CASE(an_answer_ends_before_a_stop_string) {
   client c(engine);
   c.submit(1, numbered_prompt(1, 10), 60);
   const auto shown = c.wait(1).text; // as UTF-8: broken bytes are replaced
-  const auto letter = std::find_if(shown.begin() + 5, shown.end(), [](char ch) { return std::isalnum(static_cast<unsigned char>(ch)); });
+  const auto letter = std::find_if(shown.begin() + 5, shown.end(),
+                                   [](char ch) { return std::isalnum(static_cast<unsigned char>(ch)); });
   BOOST_REQUIRE(letter != shown.end());
   const std::string stop(1, *letter);
   c.submit(2, numbered_prompt(1, 10), 60, [&](generate_request& r) { r.sampling.stop = {stop}; });

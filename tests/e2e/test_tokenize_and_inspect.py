@@ -50,7 +50,7 @@ class Inspect(TestCase):
         self.assertEqual((result.returncode, result.stderr), (0, ""))
         for words in (str(path), f"{path.stat().st_size} bytes", "general.architecture", "'llama'",
                       "blk.1.ffn_down.weight", "[128 x 64]", "F32", "32768 bytes", "Memory on the CPU", "KV cache",
-                      "512 tokens"):
+                      "for 12288 tokens", "the model's context is 512"):
             self.assertIn(words, result.stdout)
 
     def test_the_json_object_agrees_with_the_file(self):

@@ -66,7 +66,7 @@ BOOST_AUTO_TEST_CASE(a_step_that_does_not_fit_the_state_is_refused_with_the_sequ
   refused([](step_changes& s) { s.joined = {{1, {}}}; });
   refused([](step_changes& s) { s.appended = {{3, 0, {1}}}; });
   refused([](step_changes& s) { s.rows = {{3, 0, 1, 0, true, {1}}}; });
-  refused([](step_changes& s) { s.rows = {{1, 3, 1, 0, true, {}}}; });      // no token was sampled
+  refused([](step_changes& s) { s.rows = {{1, 3, 1, 0, true, {}}}; }); // no token was sampled
   refused([](step_changes& s) { s.rows = {{1, 3, 14, 0, true, std::vector<token_id>(14, 1)}}; }); // past its blocks
   refused([](step_changes& s) { s.rows = {{1, 3, 0, 0, false, {}}}; });
   refused([](step_changes& s) { s.joined = {{4, {}, 1, 0}}; });

@@ -70,19 +70,20 @@ BOOST_AUTO_TEST_CASE(a_random_walk_keeps_every_block_in_exactly_one_place) {
   std::vector<block_id> purse;
   for (int i = 0; i < 20000; ++i) {
     switch (rng() % 3) {
-      case 0: {
-        auto more = pool.lease(rng() % 8);
-        purse.insert(purse.end(), more.begin(), more.end());
-        break;
-      }
-      case 1: {
-        auto count = purse.empty() ? 0 : rng() % (purse.size() + 1);
-        std::vector<block_id> spent(purse.end() - static_cast<std::ptrdiff_t>(count), purse.end());
-        purse.resize(purse.size() - count);
-        BOOST_REQUIRE(pool.assign(rng() % 10, spent));
-        break;
-      }
-      default: pool.release(rng() % 10);
+    case 0: {
+      auto more = pool.lease(rng() % 8);
+      purse.insert(purse.end(), more.begin(), more.end());
+      break;
+    }
+    case 1: {
+      auto count = purse.empty() ? 0 : rng() % (purse.size() + 1);
+      std::vector<block_id> spent(purse.end() - static_cast<std::ptrdiff_t>(count), purse.end());
+      purse.resize(purse.size() - count);
+      BOOST_REQUIRE(pool.assign(rng() % 10, spent));
+      break;
+    }
+    default:
+      pool.release(rng() % 10);
     }
     BOOST_REQUIRE(pool.check_integrity());
     BOOST_REQUIRE(pool.counts().leased == purse.size());

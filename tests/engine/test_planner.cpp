@@ -1,5 +1,5 @@
-// The planner against a toy engine: a real block pool, a real batch state, and a model whose next token is a hash of all the tokens
-// before it, so that a token computed from the wrong rows or the wrong blocks is a wrong token.
+// The planner against a toy engine: a real block pool, a real batch state, and a model whose next token is a hash of
+// all the tokens before it, so that a token computed from the wrong rows or the wrong blocks is a wrong token.
 #include "engine/planner.hpp"
 
 #include "engine/batch_state.hpp"
@@ -43,8 +43,8 @@ struct toy_worker {
     for (const auto& span : rows.spans)
       for (std::uint32_t i = 0; i < span.count; ++i) {
         const auto position = span.first_position + i;
-        memory[span.blocks[position / tokens_per_block] * tokens_per_block + position % tokens_per_block]
-          = rows.tokens[span.first_row + i];
+        memory[span.blocks[position / tokens_per_block] * tokens_per_block + position % tokens_per_block] =
+          rows.tokens[span.first_row + i];
       }
     step_result result{step.epoch, step.step, {}, 0};
     for (const auto& sample : rows.samples)
@@ -69,8 +69,7 @@ struct toy_engine {
   std::map<sequence_id, std::vector<token_id>> answers;
   std::map<sequence_id, finish_reason> ended;
 
-  explicit toy_engine(planner_options o)
-    : options(o), pool(o.total_blocks), plan(o), worker(o.total_blocks) {}
+  explicit toy_engine(planner_options o) : options(o), pool(o.total_blocks), plan(o), worker(o.total_blocks) {}
 
   void settle_blocks() {
     while (auto report = plan.take_report()) {
@@ -346,40 +345,40 @@ BOOST_AUTO_TEST_CASE(a_random_walk_gives_every_sequence_the_tokens_that_it_gets_
     for (int i = 0; i < 400; ++i) {
       BOOST_TEST_CONTEXT("seed " << seed << ", event " << i)
       switch (rng() % 8) {
-        case 0: {
-          auto r = request(asked.size() + 1, 1 + rng() % 60, 1 + rng() % 40);
-          r.ignore_eos = rng() % 2;
-          r.credit = rng() % 2 ? unlimited_credit : rng() % 10;
-          BOOST_REQUIRE(e.plan.add(r));
-          asked.emplace(r.id, r);
-          break;
+      case 0: {
+        auto r = request(asked.size() + 1, 1 + rng() % 60, 1 + rng() % 40);
+        r.ignore_eos = rng() % 2;
+        r.credit = rng() % 2 ? unlimited_credit : rng() % 10;
+        BOOST_REQUIRE(e.plan.add(r));
+        asked.emplace(r.id, r);
+        break;
+      }
+      case 1:
+        if (!asked.empty()) {
+          auto id = 1 + rng() % asked.size();
+          if (e.plan.remove(id))
+            removed.push_back(id);
         }
-        case 1:
-          if (!asked.empty()) {
-            auto id = 1 + rng() % asked.size();
-            if (e.plan.remove(id))
-              removed.push_back(id);
-          }
-          break;
-        case 2:
-          if (!asked.empty())
-            e.plan.grant_credit(1 + rng() % asked.size(), rng() % 10);
-          break;
-        case 3:
-          if (rng() % 20 == 0) {
-            e.plan.reset(++epoch);
-            flying.reset();
-            e.worker = toy_worker(o.total_blocks);
-          }
-          break;
-        default:
-          if (flying) {
-            e.take(e.worker.run(*flying));
-            flying.reset();
-          }
-          if (rng() % 4)
-            e.settle_blocks();
-          flying = e.plan.plan();
+        break;
+      case 2:
+        if (!asked.empty())
+          e.plan.grant_credit(1 + rng() % asked.size(), rng() % 10);
+        break;
+      case 3:
+        if (rng() % 20 == 0) {
+          e.plan.reset(++epoch);
+          flying.reset();
+          e.worker = toy_worker(o.total_blocks);
+        }
+        break;
+      default:
+        if (flying) {
+          e.take(e.worker.run(*flying));
+          flying.reset();
+        }
+        if (rng() % 4)
+          e.settle_blocks();
+        flying = e.plan.plan();
       }
       e.check();
     }
@@ -390,7 +389,7 @@ BOOST_AUTO_TEST_CASE(a_random_walk_gives_every_sequence_the_tokens_that_it_gets_
     for (const auto& [id, r] : asked)
       if (r.credit == unlimited_credit && std::find(removed.begin(), removed.end(), id) == removed.end())
         BOOST_TEST_CONTEXT("seed " << seed << ", sequence " << id)
-          BOOST_REQUIRE(e.ended.count(id));
+    BOOST_REQUIRE(e.ended.count(id));
     for (const auto& [id, r] : asked)
       e.plan.grant_credit(id, unlimited_credit);
     while (e.step())

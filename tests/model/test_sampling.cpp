@@ -34,7 +34,8 @@ BOOST_AUTO_TEST_CASE(passing_unlikely_tokens_by_changes_nothing) {
     token_id best = 0;
     double best_score = -1e300;
     for (std::size_t i = 0; i < logits.size(); ++i) {
-      const auto score = logits[i] * (1.0 / sampling.temperature) + gumbel_noise(sampling, position, static_cast<token_id>(i));
+      const auto score =
+        logits[i] * (1.0 / sampling.temperature) + gumbel_noise(sampling, position, static_cast<token_id>(i));
       if (score > best_score) {
         best_score = score;
         best = static_cast<token_id>(i);

@@ -1,5 +1,5 @@
-// How much memory a piece of code asks operator new for at once. A binary that compiles allocation_peak.cpp in has its
-// operator new replaced; aligned forms are not counted. One measurement at a time.
+// How much memory a piece of code asks operator new for at once. A binary that compiles allocation_peak.cpp in has
+// its operator new replaced; aligned forms are not counted. One measurement at a time.
 #pragma once
 
 #include <cstddef>

@@ -1,11 +1,12 @@
-// A backend without a model, for tests of the engine: the next token is a hash of all tokens before it, read back from KV memory through
-// the block table. A token from wrong rows, wrong blocks or a lost step is therefore a wrong token.
+// A backend without a model, for tests of the engine: the next token is a hash of all tokens before it, read back
+// from KV memory through the block table. A token from wrong rows, wrong blocks or a lost step is therefore a wrong
+// token.
 #pragma once
 
 #include <atomic>
 #include <chrono>
-#include <condition_variable>
 #include <cmath>
+#include <condition_variable>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -82,7 +83,7 @@ inline std::vector<token_id> fake_answer(std::vector<token_id> tokens, std::size
 class fake_backend : public backend {
 public:
   fake_backend(std::shared_ptr<fake_device> device, std::uint32_t kv_blocks)
-    : device_(std::move(device)), memory_(std::size_t{kv_blocks} * tokens_per_block, -1) {}
+      : device_(std::move(device)), memory_(std::size_t{kv_blocks} * tokens_per_block, -1) {}
 
   std::string_view name() const override { return "fake"; }
   memory_account memory() const override { return {}; }
@@ -112,7 +113,8 @@ public:
 
 private:
   token_id& at(const batch_span& span, std::uint32_t position) {
-    return memory_[std::size_t{span.blocks[position / tokens_per_block]} * tokens_per_block + position % tokens_per_block];
+    return memory_[std::size_t{span.blocks[position / tokens_per_block]} * tokens_per_block +
+                   position % tokens_per_block];
   }
 
   std::shared_ptr<fake_device> device_;

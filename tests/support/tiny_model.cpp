@@ -141,8 +141,8 @@ private:
   random_source random_;
 };
 
-/// The deviation at which a product over `inputs` keeps the size of what goes in. Newton's method, because its bits are
-/// the same everywhere.
+/// The deviation at which a product over `inputs` keeps the size of what goes in. Newton's method, because its bits
+/// are the same everywhere.
 float keeping_size(std::uint32_t inputs) {
   float root = static_cast<float>(inputs);
   for (int i = 0; i < 30; ++i)

@@ -1,8 +1,9 @@
 // A complete Llama model of some 100 KB with random weights, for tests of whatever loads and runs one.
 //
-// The same options give the same bytes on every machine. What it generates is nonsense, but lively: its layers outweigh
-// the residual stream, so a greedy answer depends on the whole prompt. It has the metadata, names and vocabulary rules of
-// SmolLM2's file: byte-level BPE with 256 byte tokens, a few merges, and <|endoftext|> 0, <|im_start|> 1, <|im_end|> 2.
+// The same options give the same bytes on every machine. What it generates is nonsense, but lively: its layers
+// outweigh the residual stream, so a greedy answer depends on the whole prompt. It has the metadata, names and
+// vocabulary rules of SmolLM2's file: byte-level BPE with 256 byte tokens, a few merges, and <|endoftext|> 0,
+// <|im_start|> 1, <|im_end|> 2.
 #pragma once
 
 #include <cstddef>

@@ -1,5 +1,5 @@
-// `troupe batch FILE.jsonl`: many prompts, results in the order of the file. The output grows a line at a time, so that an interrupted
-// run goes on after the last whole line.
+// `troupe batch FILE.jsonl`: many prompts, results in the order of the file. The output grows a line at a time, so
+// that an interrupted run goes on after the last whole line.
 #include <unistd.h>
 
 #include <chrono>
@@ -103,7 +103,8 @@ private:
 
   static bool sampling_field(sampling_parameters& sampling, const std::string& key, const json& value) {
     auto whole = [&](auto& field) { // A negative or broken number must not be taken modulo something.
-      if (!value.is_number_unsigned() || value.get<std::uint64_t>() > std::numeric_limits<std::decay_t<decltype(field)>>::max())
+      if (!value.is_number_unsigned() ||
+          value.get<std::uint64_t>() > std::numeric_limits<std::decay_t<decltype(field)>>::max())
         throw wrong_type();
       field = value.get<std::decay_t<decltype(field)>>();
       return true;
@@ -133,8 +134,8 @@ std::string fingerprint_of(const std::string& line) {
   return fmt::format("{:016x}", XXH3_64bits(line.data(), line.size()));
 }
 
-/// The output file: whole lines only. Opening it counts the results that are there and cuts off half a line, but touches nothing that
-/// is not a result of this command for this input.
+/// The output file: whole lines only. Opening it counts the results that are there and cuts off half a line, but
+/// touches nothing that is not a result of this command for this input.
 class result_file {
 public:
   expected<std::size_t> open(const std::filesystem::path& path, std::ifstream& input) {
@@ -172,7 +173,8 @@ public:
     errors_ += result.contains("error");
     out_ << result.dump(-1, ' ', false, json::error_handler_t::replace) << '\n' << std::flush;
     if (!out_)
-      return fail(errc::io, "Cannot write " + path_.string() + ": is the disk full? What is there is whole; run the same "
+      return fail(errc::io, "Cannot write " + path_.string() +
+                              ": is the disk full? What is there is whole; run the same "
                               "command again to go on.");
     return {};
   }
@@ -187,8 +189,8 @@ private:
   }
 
   tl::unexpected<error> not_ours(std::size_t line) const {
-    return fail(errc::invalid_argument, path_.string() + " is there, but its line " + std::to_string(line)
-                                          + " is not a result of this command for this input: name another --output.");
+    return fail(errc::invalid_argument, path_.string() + " is there, but its line " + std::to_string(line) +
+                                          " is not a result of this command for this input: name another --output.");
   }
 
   std::filesystem::path path_;
@@ -225,8 +227,9 @@ class batch_job {
 public:
   batch_job(local_engine& engine, const batch_flags& flags, std::ifstream& input, result_file& output,
             std::size_t done, std::size_t total)
-    : engine_(engine), reader_(flags.prompt), input_(input), output_(output),
-      window_(std::min(4 * flags.engine.max_sequences, max_requests_per_client)), next_line_(done), written_(done), bar_(total) {}
+      : engine_(engine), reader_(flags.prompt), input_(input), output_(output),
+        window_(std::min(4 * flags.engine.max_sequences, max_requests_per_client)), next_line_(done), written_(done),
+        bar_(total) {}
 
   int work() {
     fill();
@@ -259,7 +262,8 @@ public:
   static int exit_code_of(const result_file& output) {
     if (output.errors() == 0)
       return 0;
-    return report({errc::invalid_argument, std::to_string(output.errors()) + " of the results are errors, which say why."});
+    return report(
+      {errc::invalid_argument, std::to_string(output.errors()) + " of the results are errors, which say why."});
   }
 
 private:

@@ -22,7 +22,8 @@ public:
       messages_.push_back({"system", flags_.system});
   }
 
-  /// Sends the conversation with one more message and prints the answer as it comes. False when the engine or stdout is gone.
+  /// Sends the conversation with one more message and prints the answer as it comes. False when the engine or stdout
+  /// is gone.
   bool say(std::string text) {
     messages_.push_back({"user", std::move(text)});
     generate_request request;

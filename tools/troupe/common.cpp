@@ -46,13 +46,13 @@ expected<std::filesystem::path> find_model(const std::string& name_or_path) {
     auto path = models_folder() / file;
     if (std::error_code problem; std::filesystem::exists(path, problem))
       return path;
-    return fail(errc::not_found, "The model " + name_or_path + " is not at " + path.string() + " yet: get it with tools/fetch-model "
-                                   + name_or_path + ".");
+    return fail(errc::not_found, "The model " + name_or_path + " is not at " + path.string() +
+                                   " yet: get it with tools/fetch-model " + name_or_path + ".");
   }
   if (std::error_code problem; std::filesystem::exists(name_or_path, problem) || problem) // `open` says what is wrong
     return std::filesystem::path(name_or_path);
-  return fail(errc::not_found, "There is no file " + name_or_path + ", and no model of this name is known (known: " + known
-                                 + "). Give the path of a GGUF file.");
+  return fail(errc::not_found, "There is no file " + name_or_path + ", and no model of this name is known (known: " +
+                                 known + "). Give the path of a GGUF file.");
 }
 
 std::uint32_t kv_tokens_of(const engine_flags& flags, std::uint32_t context_length) {
@@ -80,7 +80,8 @@ expected<std::string> read_stdin() {
     }
     text.append(buffer, static_cast<std::size_t>(got));
     if (text.size() > max_string_bytes)
-      return fail(errc::limit_exceeded, "The text on stdin is longer than " + std::to_string(max_string_bytes) + " bytes.");
+      return fail(errc::limit_exceeded,
+                  "The text on stdin is longer than " + std::to_string(max_string_bytes) + " bytes.");
   }
 }
 

@@ -40,8 +40,8 @@ std::map<std::string, type_total> totals_of(const gguf::file& file) {
 }
 
 std::string text_of(const gguf::file& file, const expected<model_program>& program) {
-  auto out = fmt::format("{}\n{} bytes, {} metadata entries, {} tensors\n\nMetadata\n", file.path().string(), file.size(),
-                         file.metadata_count(), file.tensors().size());
+  auto out = fmt::format("{}\n{} bytes, {} metadata entries, {} tensors\n\nMetadata\n", file.path().string(),
+                         file.size(), file.metadata_count(), file.tensors().size());
   for (std::size_t i = 0; i < file.metadata_count(); ++i) {
     const auto entry = file.metadata(i);
     out += fmt::format("  {:<42} {:<12} {}\n", entry.key, type_of(entry), file.describe(entry.key, 80));
@@ -58,10 +58,12 @@ std::string text_of(const gguf::file& file, const expected<model_program>& progr
   const auto block = kv_block_bytes(*program, kv_bytes_per_value);
   const auto tokens = kv_tokens_of({}, program->context_length);
   const auto kv = tokens / tokens_per_block * block;
-  return out + fmt::format("\nMemory on the CPU, at most\n  weights       {:>8.1f} MB\n  KV cache      {:>8.1f} MB for {} tokens, {} bytes "
-                           "each (--kv-tokens; the model's context is {})\n  together      {:>8.1f} MB and some buffers\n",
-                           megabytes(file.size()), megabytes(kv), tokens, block / tokens_per_block, program->context_length,
-                           megabytes(file.size() + kv));
+  return out +
+         fmt::format("\nMemory on the CPU, at most\n  weights       {:>8.1f} MB\n  KV cache      {:>8.1f} MB for {} "
+                     "tokens, {} bytes "
+                     "each (--kv-tokens; the model's context is {})\n  together      {:>8.1f} MB and some buffers\n",
+                     megabytes(file.size()), megabytes(kv), tokens, block / tokens_per_block, program->context_length,
+                     megabytes(file.size() + kv));
 }
 
 nlohmann::ordered_json json_of(const gguf::file& file, const expected<model_program>& program) {
@@ -73,8 +75,10 @@ nlohmann::ordered_json json_of(const gguf::file& file, const expected<model_prog
     out["metadata"][std::string(entry.key)] = {{"type", type_of(entry)}, {"value", file.describe(entry.key, 80)}};
   }
   for (const auto& tensor : file.tensors())
-    out["tensors"].push_back(
-      {{"name", tensor.name}, {"type", to_string(tensor.type)}, {"shape", tensor.shape}, {"bytes", tensor.data.size()}});
+    out["tensors"].push_back({{"name", tensor.name},
+                              {"type", to_string(tensor.type)},
+                              {"shape", tensor.shape},
+                              {"bytes", tensor.data.size()}});
   if (program) {
     out["architecture"] = program->architecture;
     out["context_length"] = program->context_length;
@@ -96,8 +100,9 @@ int inspect(const inspect_flags& flags) {
   if (!file)
     return report(file.error());
   const auto program = make_program(**file);
-  const auto text = flags.json ? json_of(**file, program).dump(2, ' ', false, nlohmann::json::error_handler_t::replace) + "\n"
-                               : text_of(**file, program);
+  const auto text = flags.json
+                      ? json_of(**file, program).dump(2, ' ', false, nlohmann::json::error_handler_t::replace) + "\n"
+                      : text_of(**file, program);
   return write_stdout(text) ? 0 : report({errc::io, "Cannot write to stdout: it is closed or full."});
 }
 

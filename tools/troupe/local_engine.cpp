@@ -64,7 +64,9 @@ expected<engine_options> make_engine_options(const engine_flags& flags) {
   device.max_logit_rows = options.max_sequences;
   device.threads = flags.threads;
   const auto make = reference ? make_reference_backend : make_cpu_backend;
-  options.make_backend = [make, device, source = options.source] { return make(source->file, source->program, device); };
+  options.make_backend = [make, device, source = options.source] {
+    return make(source->file, source->program, device);
+  };
   return options;
 }
 
@@ -79,7 +81,7 @@ prompt make_prompt(const prompt_flags& flags, std::string text) {
 }
 
 expected<std::unique_ptr<local_engine>> local_engine::start(const engine_flags& flags,
-                                                             std::initializer_list<int> signals) {
+                                                            std::initializer_list<int> signals) {
   auto options = make_engine_options(flags);
   if (!options)
     return tl::unexpected(options.error());
@@ -122,17 +124,23 @@ local_engine::~local_engine() {
 
 expected<worker_info> local_engine::info() {
   expected<worker_info> result;
-  (*self_)->request(tree_.executor, timeouts::step, info_atom::value)
+  (*self_)
+    ->request(tree_.executor, timeouts::step, info_atom::value)
     .receive([&](expected<worker_info>& info) { result = std::move(info); },
-             [&](const caf::error& reason) { result = fail(errc::unavailable, "The engine has ended: " + caf::to_string(reason) + "."); });
+             [&](const caf::error& reason) {
+               result = fail(errc::unavailable, "The engine has ended: " + caf::to_string(reason) + ".");
+             });
   return result;
 }
 
 expected<prompt_tokens> local_engine::encode(const prompt& request) {
   expected<prompt_tokens> result;
-  (*self_)->request(tree_.tokenizers.front(), timeouts::encoding, encode_atom::value, request)
+  (*self_)
+    ->request(tree_.tokenizers.front(), timeouts::encoding, encode_atom::value, request)
     .receive([&](expected<prompt_tokens>& tokens) { result = std::move(tokens); },
-             [&](const caf::error& reason) { result = fail(errc::unavailable, "The engine has ended: " + caf::to_string(reason) + "."); });
+             [&](const caf::error& reason) {
+               result = fail(errc::unavailable, "The engine has ended: " + caf::to_string(reason) + ".");
+             });
   return result;
 }
 

@@ -1,7 +1,7 @@
 // An engine inside this process and a client of it: what `run`, `chat` and `batch` talk to.
 //
-// Owner: the main thread. The client is an actor of its own that the main thread plays (a caf::scoped_actor), so that everything that
-// a command waits for comes through one mailbox: tokens, endings, signals, the end of the engine.
+// Owner: the main thread. The client is an actor of its own that the main thread plays (a caf::scoped_actor), so that
+// everything that a command waits for comes through one mailbox: tokens, endings, signals, the end of the engine.
 #pragma once
 
 #include <atomic>
@@ -15,8 +15,9 @@
 
 namespace troupe::cli {
 
-/// Blocks signals in this thread and those that it starts, and sends `stop_atom` to an actor for each that comes. Make it
-/// before the actor system, so that every thread has them blocked, and `watch` once there is somebody to tell.
+/// Blocks signals in this thread and those that it starts, and sends `stop_atom` to an actor for each that comes.
+/// Make it before the actor system, so that every thread has them blocked, and `watch` once there is somebody to
+/// tell.
 class signal_watch {
 public:
   explicit signal_watch(std::initializer_list<int> which);
@@ -33,8 +34,8 @@ private:
 
 class local_engine {
 public:
-  /// Starts everything; weights are loaded while the caller goes on. Errors: those of load_model, and options that do not fit.
-  /// `signals` are taken over, see `receive`; others keep their effect.
+  /// Starts everything; weights are loaded while the caller goes on. Errors: those of load_model, and options that do
+  /// not fit. `signals` are taken over, see `receive`; others keep their effect.
   static expected<std::unique_ptr<local_engine>> start(const engine_flags& flags,
                                                        std::initializer_list<int> signals = {SIGINT, SIGTERM});
   ~local_engine();
@@ -53,8 +54,8 @@ public:
   void submit(generate_request request);
   void cancel(request_id id);
 
-  /// Takes messages as they come until `take` returns false. A signal calls `interrupted`, which may end the wait too.
-  /// Errors: unavailable, when the engine has ended.
+  /// Takes messages as they come until `take` returns false. A signal calls `interrupted`, which may end the wait
+  /// too. Errors: unavailable, when the engine has ended.
   expected<void> receive(const std::function<bool(server_message&)>& take, const std::function<bool()>& interrupted);
 
   /// Drops the signals that came while nothing was running.

@@ -17,34 +17,47 @@ using namespace troupe::cli;
 
 void add_engine_options(CLI::App* command, engine_flags& flags) {
   auto* group = command->add_option_group("Engine");
-  group->add_option("--model", flags.model, "A model by name (smollm2) or the path of a GGUF file")->capture_default_str();
+  group->add_option("--model", flags.model, "A model by name (smollm2) or the path of a GGUF file")
+    ->capture_default_str();
   group->add_option("--device", flags.device, "Where to compute: cpu")->capture_default_str();
-  group->add_option("--backend", flags.backend, "Which CPU implementation: cpu (fast) or reference (float32, slow, exact)")
+  group
+    ->add_option("--backend", flags.backend,
+                 "Which CPU implementation: cpu (fast) or reference (float32, slow, exact)")
     ->capture_default_str();
   group->add_option("--threads", flags.threads, "Threads that compute; 0: all that this process may use")
-    ->capture_default_str()->check(CLI::Range(0u, 1024u));
-  group->add_option("--kv-tokens", flags.kv_tokens, "Tokens that fit in the KV cache, of all requests together; 0: the "
-                                                    "model's context, but 12288 at least and 65536 at most")
-    ->capture_default_str()->check(CLI::Range(0u, 1u << 28));
+    ->capture_default_str()
+    ->check(CLI::Range(0u, 1024u));
+  group
+    ->add_option("--kv-tokens", flags.kv_tokens,
+                 "Tokens that fit in the KV cache, of all requests together; 0: the "
+                 "model's context, but 12288 at least and 65536 at most")
+    ->capture_default_str()
+    ->check(CLI::Range(0u, 1u << 28));
   group->add_option("--max-num-batched-tokens", flags.max_batched_tokens, "Tokens computed in one step")
-    ->capture_default_str()->check(CLI::Range(1u, 65536u));
+    ->capture_default_str()
+    ->check(CLI::Range(1u, 65536u));
   group->add_option("--max-num-seqs", flags.max_sequences, "Requests that run at once")
-    ->capture_default_str()->check(CLI::Range(1u, 4096u));
+    ->capture_default_str()
+    ->check(CLI::Range(1u, 4096u));
 }
 
 /// CLI11 takes -1 for the largest number of 64 bits.
 const CLI::Validator not_negative(
-  [](const std::string& text) { return text.starts_with('-') ? "it is negative: " + text : std::string(); }, "", "not negative");
+  [](const std::string& text) { return text.starts_with('-') ? "it is negative: " + text : std::string(); }, "",
+  "not negative");
 
 void add_prompt_options(CLI::App* command, prompt_flags& flags) {
   auto* group = command->add_option_group("Generation");
   auto* raw = group->add_flag("--raw", flags.raw, "Use the prompt as it stands, without the model's chat template");
   group->add_option("--system", flags.system, "A system message in front of the prompt")->excludes(raw);
   auto& sampling = flags.sampling;
-  group->add_option("--temperature", sampling.temperature, "0: always the likeliest token; 1: as the model has learned")
+  group
+    ->add_option("--temperature", sampling.temperature, "0: always the likeliest token; 1: as the model has learned")
     ->capture_default_str();
   group->add_option("--max-tokens", sampling.max_tokens, "Length of the answer at most")->capture_default_str();
-  group->add_option("--seed", sampling.seed, "The same seed gives the same answer")->capture_default_str()->check(not_negative);
+  group->add_option("--seed", sampling.seed, "The same seed gives the same answer")
+    ->capture_default_str()
+    ->check(not_negative);
   group->add_option("--stop", sampling.stop, "End the answer before this text; may be given several times")
     ->allow_extra_args(false); // One text each time: the word after it is the prompt.
   group->add_flag("--ignore-eos", sampling.ignore_eos, "Go on when the model says that it has finished");
@@ -90,21 +103,26 @@ int main(int argc, char** argv) {
 
   auto* chat_command = app.add_subcommand("chat", "Talk with the model; Ctrl-C cancels an answer, Ctrl-D ends");
   add_prompt_options(chat_command, chat_with.prompt);
-  chat_command->get_option("--raw")->description("Each line by itself as it stands, without the chat template; nothing is remembered");
+  chat_command->get_option("--raw")->description(
+    "Each line by itself as it stands, without the chat template; nothing is remembered");
   add_engine_options(chat_command, chat_with.engine);
 
   auto* serve_command = app.add_subcommand("serve", "Serve programs over ZeroMQ (docs/protocol.md)");
-  serve_command->add_option("--zmq", serve_with.zmq, "Endpoint to listen on: tcp://HOST:PORT (* takes a free port), ipc://PATH")
+  serve_command
+    ->add_option("--zmq", serve_with.zmq, "Endpoint to listen on: tcp://HOST:PORT (* takes a free port), ipc://PATH")
     ->capture_default_str();
   add_engine_options(serve_command, serve_with.engine);
 
-  auto* batch_command = app.add_subcommand("batch", "Answer a file of prompts, one JSON object a line; goes on where it was stopped");
-  batch_command->add_option("FILE", batch_with.input, "JSON lines with prompt, messages or tokens, and options")->required();
+  auto* batch_command =
+    app.add_subcommand("batch", "Answer a file of prompts, one JSON object a line; goes on where it was stopped");
+  batch_command->add_option("FILE", batch_with.input, "JSON lines with prompt, messages or tokens, and options")
+    ->required();
   batch_command->add_option("--output", batch_with.output, "Where results go; default: FILE with .out.jsonl");
   add_prompt_options(batch_command, batch_with.prompt);
   add_engine_options(batch_command, batch_with.engine);
 
-  auto* tokenize_command = app.add_subcommand("tokenize", "Token ids of stdin; special tokens are parsed, none are added");
+  auto* tokenize_command =
+    app.add_subcommand("tokenize", "Token ids of stdin; special tokens are parsed, none are added");
   tokenize_command->add_option("--model", tokenize_with.model, "A model by name or path")->capture_default_str();
   tokenize_command->add_flag("--json", tokenize_with.json, "Print {\"ids\": [...]}");
 

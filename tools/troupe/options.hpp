@@ -17,25 +17,26 @@ inline constexpr std::uint32_t least_kv_tokens = 12288;
 inline constexpr std::uint32_t most_kv_tokens = 65536;
 
 struct engine_flags {
-  std::string model = "smollm2";    ///< --model: a known name, or a path
-  std::string device = "cpu";       ///< --device
-  std::string backend = "cpu";      ///< --backend: which CPU implementation, "cpu" or "reference"
-  std::uint32_t threads = 0;        ///< --threads: 0 is all that the process may use
-  std::uint32_t kv_tokens = 0;      ///< --kv-tokens: 0 is the context, but `least_kv_tokens` at least and `most_kv_tokens` at most
+  std::string model = "smollm2"; ///< --model: a known name, or a path
+  std::string device = "cpu";    ///< --device
+  std::string backend = "cpu";   ///< --backend: which CPU implementation, "cpu" or "reference"
+  std::uint32_t threads = 0;     ///< --threads: 0 is all that the process may use
+  std::uint32_t kv_tokens =
+    0; ///< --kv-tokens: 0 is the context, but `least_kv_tokens` at least and `most_kv_tokens` at most
   std::uint32_t max_batched_tokens = 512;
   std::uint32_t max_sequences = 64;
 };
 
 struct prompt_flags {
-  bool raw = false;                 ///< --raw: no chat template
-  std::string system;               ///< --system: a message in front, where not empty
+  bool raw = false;   ///< --raw: no chat template
+  std::string system; ///< --system: a message in front, where not empty
   sampling_parameters sampling;
 };
 
 struct run_flags {
   engine_flags engine;
   prompt_flags prompt;
-  std::optional<std::string> text;  ///< The argument; without it stdin is read to its end.
+  std::optional<std::string> text; ///< The argument; without it stdin is read to its end.
   bool json = false;
 };
 
@@ -46,9 +47,9 @@ struct serve_flags {
 
 struct batch_flags {
   engine_flags engine;
-  prompt_flags prompt;              ///< Defaults for lines that do not say.
+  prompt_flags prompt; ///< Defaults for lines that do not say.
   std::filesystem::path input;
-  std::filesystem::path output;     ///< Empty: the input's name with .out.jsonl
+  std::filesystem::path output; ///< Empty: the input's name with .out.jsonl
 };
 
 struct tokenize_flags {

@@ -20,10 +20,11 @@ double per_second(std::size_t tokens, double ms) {
 std::string summary_of(const request_end& end) {
   const auto tokens = end.usage.completion_tokens;
   const auto decode_ms = end.timings.total_ms - end.timings.first_token_ms;
-  return fmt::format("[{} prompt tokens, first token after {:.0f} ms ({:.0f} tokens/s); {} tokens, {:.1f} tokens/s; {}]",
-                     end.usage.prompt_tokens, end.timings.first_token_ms,
-                     per_second(end.usage.prompt_tokens, end.timings.first_token_ms), tokens,
-                     per_second(tokens > 1 ? tokens - 1 : 0, decode_ms), to_string(end.reason));
+  return fmt::format(
+    "[{} prompt tokens, first token after {:.0f} ms ({:.0f} tokens/s); {} tokens, {:.1f} tokens/s; {}]",
+    end.usage.prompt_tokens, end.timings.first_token_ms,
+    per_second(end.usage.prompt_tokens, end.timings.first_token_ms), tokens,
+    per_second(tokens > 1 ? tokens - 1 : 0, decode_ms), to_string(end.reason));
 }
 
 struct answer {

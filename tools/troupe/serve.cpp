@@ -27,8 +27,8 @@ int serve(const serve_flags& flags) {
   if (!device)
     return report(device.error());
   std::cerr << fmt::format("troupe {}: {} on {} ({}), {} MB of weights. Listening on {}. Ctrl-C stops.", version,
-                           engine.model().name, device->device, device->backend, device->memory.weight_bytes / 1000000,
-                           gateway->endpoint)
+                           engine.model().name, device->device, device->backend,
+                           device->memory.weight_bytes / 1000000, gateway->endpoint)
             << std::endl;
   auto ended = engine.receive([](server_message&) { return true; }, [] { return false; });
   if (!ended)
