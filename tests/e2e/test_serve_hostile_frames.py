@@ -155,16 +155,22 @@ class Hostile(TestCase):
         self.assertEqual((answer.end["reason"], answer.end["code"]), ("error", 7))
         self.assert_well()
 
-    def test_answers_that_nobody_reads_are_bounded(self):
+    def test_a_client_that_asks_and_never_reads_is_cut_off_and_costs_little(self):
         silent = self.client(self.server)
         silent.socket.rcvhwm = 1
         silent.socket.disconnect(self.server.endpoint)
         silent.socket.connect(self.server.endpoint)  # Options hold for what is connected after them.
         silent.hello()
-        ping = msgpack.packb({"type": "ping", "nonce": 2**64 - 1})
-        for _ in range(50_000):
-            silent.socket.send(ping)
+        refused = msgpack.packb({"type": "generate_request", "id": 1, "prompt": "x", "x" * 200: 1})
+        for _ in range(200_000):  # Each is answered by some 200 bytes; the kernel's buffers hold a few megabytes.
+            silent.socket.send(refused)
         self.assert_well()
+        frames, last = 0, None
+        while silent.socket.poll(2000) and (last := msgpack.unpackb(silent.socket.recv())).get("code") != 9:
+            frames += 1
+        self.assertLess(frames, 200_000)
+        silent.send(type="ping", nonce=1)
+        self.assertEqual(last["code"] if last["code"] == 9 else silent.next()["code"], 9)
         self.assertLess(self.server.resident_bytes(), self.size + (64 << 20))
 
     def test_a_frame_over_the_limit_costs_its_sender_the_connection_and_nobody_else(self):
