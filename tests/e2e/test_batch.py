@@ -207,6 +207,9 @@ class Files(BatchCase):
         self.write([{"prompt": "x"}])
         self.assert_refused(self.batch("--output", "/nowhere/out.jsonl"), "/nowhere/out.jsonl")
         self.assert_refused(self.batch("--output", folder), str(folder))
+        for endless in ("/dev/zero", "/dev/full"):
+            self.assert_refused(run("batch", endless, *tiny()), endless)
+            self.assert_refused(self.batch("--output", endless), endless, "--output")
 
     def test_a_file_of_something_else_is_never_overwritten(self):
         self.write([{"prompt": "x"}])

@@ -140,6 +140,10 @@ class result_file {
 public:
   expected<std::size_t> open(const std::filesystem::path& path, std::ifstream& input) {
     path_ = path;
+    if (std::error_code problem;
+        std::filesystem::exists(path, problem) && !std::filesystem::is_regular_file(path, problem))
+      return fail(errc::invalid_argument,
+                  path.string() + " is not a file that results can be kept in: name another --output.");
     std::size_t lines = 0, bytes = 0;
     std::string line, from;
     if (std::ifstream present(path, std::ios::binary); present) {
@@ -174,7 +178,7 @@ public:
     out_ << result.dump(-1, ' ', false, json::error_handler_t::replace) << '\n' << std::flush;
     if (!out_)
       return fail(errc::io, "Cannot write " + path_.string() +
-                              ": is the disk full? What is there is whole; run the same "
+                              ": is the disk full? What is there counts; run the same "
                               "command again to go on.");
     return {};
   }
@@ -362,13 +366,17 @@ private:
 
 int batch(const batch_flags& flags) {
   std::ifstream input(flags.input, std::ios::binary);
+  std::error_code problem;
+  if (std::filesystem::exists(flags.input, problem) && !std::filesystem::is_regular_file(flags.input, problem))
+    return report(
+      {errc::io, "Cannot read " + flags.input.string() + ": it is no file of lines."}); // It is read twice.
   if (!input)
     return report({errc::not_found, "Cannot read " + flags.input.string() + ": " + std::strerror(errno) + "."});
   std::size_t total = 0;
   for (std::string line; std::getline(input, line);)
     ++total;
-  if (input.bad()) // A folder can be opened, and not read.
-    return report({errc::io, "Cannot read " + flags.input.string() + ": it is no file of lines."});
+  if (input.bad())
+    return report({errc::io, "Cannot read " + flags.input.string() + ": " + std::strerror(errno) + "."});
   auto path = flags.output.empty() ? std::filesystem::path(flags.input.string() + ".out.jsonl") : flags.output;
   const auto rewind = [&] {
     input.clear();
