@@ -23,4 +23,14 @@ void ask(Self* self, const Actor& whom, Timeout timeout, OnAnswer on_answer, OnE
     });
 }
 
+/// The same without a timer, for many small questions to an actor of the same process whose end the supervisor would
+/// notice: setting and cancelling a time-out wakes CAF's clock twice, which costs more than the question. Who is gone
+/// answers at once with an error; an answer that never comes would be a bug of ours.
+template <class Answer, class Self, class Actor, class OnAnswer, class OnError, class... Args>
+void ask_neighbour(Self* self, const Actor& whom, OnAnswer on_answer, OnError on_error, Args&&... args) {
+  self->request(whom, caf::infinite, std::forward<Args>(args)...)
+    .then([on_answer = std::move(on_answer)](Answer& answer) mutable { on_answer(answer); },
+          [on_error = std::move(on_error)](caf::error& reason) mutable { on_error(reason); });
+}
+
 } // namespace troupe

@@ -1,5 +1,8 @@
 #pragma once
 
+#include <chrono>
+#include <deque>
+
 #include "actors/interfaces.hpp"
 
 namespace troupe {
@@ -12,13 +15,19 @@ struct executor_state {
   stage_actor stage; ///< Invalid while a dead one is being replaced.
   std::uint64_t epoch = 0;
   std::uint64_t steps = 0; ///< Results passed on since the start.
+  struct step_in_flight {
+    std::uint64_t step = 0;
+    std::chrono::steady_clock::time_point sent; ///< To the stage.
+  };
+  std::deque<step_in_flight> in_flight;
+  bool alarm_set = false;
   std::optional<error> failed;
   std::vector<caf::typed_response_promise<expected<worker_info>>> waiting_for_info;
   static inline const char* name = "executor";
 };
 
-/// The executor of one engine. When a stage dies it raises the epoch, so that nothing of the old one counts, asks the
-/// supervisor for another, and has the scheduler compute every sequence again.
+/// The executor of one engine. When a stage dies, or is too late with a step, it raises the epoch, so that nothing of
+/// the old one counts, asks the supervisor for another, and has the scheduler compute every sequence again.
 executor_actor::behavior_type executor(executor_actor::stateful_pointer<executor_state> self,
                                        supervisor_actor supervisor);
 

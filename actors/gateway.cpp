@@ -1,10 +1,8 @@
 #include "actors/gateway.hpp"
 
-#include <sys/eventfd.h>
 #include <unistd.h>
 
 #include <algorithm>
-#include <atomic>
 #include <cerrno>
 #include <chrono>
 #include <new>
@@ -12,7 +10,9 @@
 
 #include <zmq.hpp>
 
+#include "actors/admin.hpp"
 #include "actors/endpoint.hpp"
+#include "actors/event_descriptor.hpp"
 #include "protocol/codec.hpp"
 #include "protocol/limits.hpp"
 #include "protocol/validate.hpp"
@@ -28,33 +28,6 @@ constexpr int frames_a_turn = 256;
 constexpr std::size_t bytes_a_turn = 4u << 20;
 
 constexpr int frames_ahead = 16; ///< Received for one client and not looked at yet; each may have `max_frame_bytes`.
-
-/// A descriptor that is readable once somebody has called `notify`.
-class event_descriptor {
-public:
-  event_descriptor() : fd_(eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)) {}
-  ~event_descriptor() { close(fd_); }
-  event_descriptor(const event_descriptor&) = delete;
-
-  int fd() const { return fd_; }
-
-  void notify() {
-    if (pending_.exchange(true, std::memory_order_acq_rel))
-      return;
-    const std::uint64_t one = 1;
-    [[maybe_unused]] auto written = write(fd_, &one, sizeof one); // Full means readable, which is all we want.
-  }
-
-  void clear() {
-    std::uint64_t count;
-    [[maybe_unused]] auto got = read(fd_, &count, sizeof count);
-    pending_.exchange(false, std::memory_order_acq_rel);
-  }
-
-private:
-  int fd_;
-  std::atomic<bool> pending_{false};
-};
 
 /// The context outlives its sockets; both belong to the actor's thread once it runs.
 struct bound_socket {
@@ -148,20 +121,24 @@ private:
     auto found = connections_.find(messages.connection);
     if (found == connections_.end())
       return; // Cut off while these were on their way.
-    for (const auto& message : messages.messages)
-      if (!send_frame(found->second.identity, message))
+    encoder_.begin(messages.messages);
+    while (auto frame = encoder_.next())
+      if (!send_frame(found->second.identity, *frame))
         return drop(found->first);
   }
 
   /// False when the client is gone, or so far behind that its queue is full.
-  bool send_frame(const std::string& identity, const server_message& message) {
-    const auto frame = encode(message);
+  bool send_frame(const std::string& identity, std::string_view frame) {
     try {
       return socket_->router.send(zmq::buffer(identity), zmq::send_flags::sndmore | zmq::send_flags::dontwait) &&
              socket_->router.send(zmq::buffer(frame), zmq::send_flags::dontwait);
     } catch (const zmq::error_t&) { // EHOSTUNREACH
       return false;
     }
+  }
+
+  bool send_message(const std::string& identity, const server_message& message) {
+    return send_frame(identity, encode(message));
   }
 
   void take_frames() {
@@ -210,7 +187,7 @@ private:
   }
 
   void refuse(const std::string& identity, error failure) {
-    send_frame(identity, protocol_error{std::move(failure)});
+    send_message(identity, protocol_error{std::move(failure)});
   }
 
   void greet(const std::string& identity, const hello& first) {
@@ -229,8 +206,8 @@ private:
     monitor(*stream);
     connections_.emplace(id, connection{identity, *stream, std::chrono::steady_clock::now()});
     ids_.emplace(identity, id);
-    send_frame(identity,
-               welcome{protocol_version, options_.server_name, options_.model_name, options_.context_length});
+    send_message(identity,
+                 welcome{protocol_version, options_.server_name, options_.model_name, options_.context_length});
   }
 
   std::optional<stream_actor> open_stream(connection_id id) {
@@ -246,7 +223,12 @@ private:
   }
   void take(connection& from, const cancel_request& request) { send(from.stream, cancel_atom::value, request.id); }
   void take(connection& from, const credit_grant& grant) { send(from.stream, credit_atom::value, grant); }
-  void take(connection& from, const ping& request) { send_frame(from.identity, pong{request.nonce}); }
+  void take(connection& from, const pause_request& request) { send(from.stream, pause_atom::value, request.id); }
+  void take(connection& from, const resume_request& request) { send(from.stream, resume_atom::value, request.id); }
+  void take(connection& from, const ping& request) { send_message(from.identity, pong{request.nonce}); }
+  void take(connection& from, const admin_request& request) {
+    answer_admin(system(), supervisor_, self_, ids_.at(from.identity), request);
+  }
 
   /// ZeroMQ tells nobody that a client is gone until something is sent to it.
   void keep_alive() {
@@ -257,7 +239,7 @@ private:
     next_keepalive_ = now + interval;
     std::vector<connection_id> gone;
     for (const auto& [id, connection] : connections_)
-      if (now - connection.last_heard > interval && !send_frame(connection.identity, pong{0}))
+      if (now - connection.last_heard > interval && !send_message(connection.identity, pong{0}))
         gone.push_back(id);
     for (auto id : gone)
       drop(id);
@@ -275,6 +257,7 @@ private:
   std::shared_ptr<bound_socket> socket_;
   event_descriptor mail_;
   client_actor self_;
+  delivery_encoder encoder_;
   std::unordered_map<connection_id, connection> connections_;
   std::unordered_map<std::string, connection_id> ids_;
   connection_id last_id_ = 0;

@@ -18,28 +18,43 @@ using cancel_atom = caf::atom_constant<caf::atom("cancel")>;
 using check_atom = caf::atom_constant<caf::atom("check")>;
 using credit_atom = caf::atom_constant<caf::atom("credit")>;
 using deliver_atom = caf::atom_constant<caf::atom("deliver")>;
+using drain_atom = caf::atom_constant<caf::atom("drain")>;
+using draft_atom = caf::atom_constant<caf::atom("draft")>;
 using encode_atom = caf::atom_constant<caf::atom("encode")>;
 using fail_atom = caf::atom_constant<caf::atom("fail")>;
 using info_atom = caf::atom_constant<caf::atom("info")>;
 using leave_atom = caf::atom_constant<caf::atom("leave")>;
 using open_atom = caf::atom_constant<caf::atom("open")>;
+using pause_atom = caf::atom_constant<caf::atom("pause")>;
 using place_atom = caf::atom_constant<caf::atom("place")>;
 using remove_atom = caf::atom_constant<caf::atom("remove")>;
 using replace_atom = caf::atom_constant<caf::atom("replace")>;
 using report_atom = caf::atom_constant<caf::atom("report")>;
 using reset_atom = caf::atom_constant<caf::atom("reset")>;
 using result_atom = caf::atom_constant<caf::atom("result")>;
+using resume_atom = caf::atom_constant<caf::atom("resume")>;
 using slice_atom = caf::atom_constant<caf::atom("slice")>;
 using status_atom = caf::atom_constant<caf::atom("status")>;
 using step_atom = caf::atom_constant<caf::atom("step")>;
+using alarm_atom = caf::atom_constant<caf::atom("alarm")>;
+using free_atom = caf::atom_constant<caf::atom("free")>;
+using hit_atom = caf::atom_constant<caf::atom("hit")>;
 using stop_atom = caf::atom_constant<caf::atom("stop")>;
+using drop_atom = caf::atom_constant<caf::atom("drop")>;
+using list_atom = caf::atom_constant<caf::atom("list")>;
+using load_atom = caf::atom_constant<caf::atom("load")>;
+using publish_atom = caf::atom_constant<caf::atom("publish")>;
+using read_atom = caf::atom_constant<caf::atom("read")>;
+using save_atom = caf::atom_constant<caf::atom("save")>;
+using write_atom = caf::atom_constant<caf::atom("write")>;
 using submit_atom = caf::atom_constant<caf::atom("submit")>;
 using tree_atom = caf::atom_constant<caf::atom("tree")>;
 using tokens_atom = caf::atom_constant<caf::atom("tokens")>;
 
 /// Whoever owns a client's connection: the gateway, a command, a program that embeds Troupe.
 using client_actor = caf::typed_actor<
-  // Messages for one client, in order, at most one delivery a step. Each request ends with exactly one `request_end`.
+  // Messages for one client, in order, at most one delivery a step: one `step_deltas` with all that it brought. What
+  // comes apart from a step (a refusal, an ending by a cancel) is a `request_end`. Each request ends with exactly one.
   caf::reacts_to<deliver_atom, delivery>>;
 
 /// The requests of one connection: their journals, text and endings.
@@ -51,18 +66,22 @@ using stream_actor = caf::typed_actor<
   caf::reacts_to<fail_atom, request_id, error>,
   // Ends a request with `cancelled`, in whatever phase it is. An unknown id is nothing: it may have ended meanwhile.
   caf::reacts_to<cancel_atom, request_id>,
-  // More credit for a request. An unknown id is nothing.
+  // More credit for a request, for all its answers together: how it is split is in engine/shared_credit.hpp. An unknown
+  // id is nothing.
   caf::reacts_to<credit_atom, credit_grant>,
-  // What a step brought (from a scheduler).
-  caf::reacts_to<tokens_atom, sequence_events>,
+  // Takes a request out of the steps until it is resumed; what is in flight still comes. It keeps its ticket. Twice is
+  // once, and an unknown id is nothing.
+  caf::reacts_to<pause_atom, request_id>, caf::reacts_to<resume_atom, request_id>,
+  // What a step brought (from a scheduler). Of a sequence that is unknown, or has ended, it is nothing.
+  caf::reacts_to<tokens_atom, stream_events>,
   // The client is gone: all requests are cancelled, nothing more is delivered, and the stream ends.
   caf::reacts_to<stop_atom>>;
 
 /// The vocabulary and the chat template. Long prompts are encoded in slices, so that short ones overtake them.
 using tokenizer_actor = caf::typed_actor<
-  // A prompt of any kind to the ids that the model gets. Errors: those of `prompt_text_of` and `check_tokens`, and
-  // context_overflow as soon as there are too many.
-  caf::replies_to<encode_atom, prompt>::with<expected<prompt_tokens>>,
+  // A prompt of any kind, and the words that must not come, to the ids that the model gets. Errors: those of
+  // `prompt_text_of`, `check_tokens` and `encode_bad_words`, and context_overflow as soon as there are too many.
+  caf::replies_to<encode_atom, encode_request>::with<expected<encoded_prompt>>,
   // To itself: the next slice.
   caf::reacts_to<slice_atom>>;
 
@@ -72,10 +91,18 @@ using scheduler_actor = caf::typed_actor<
   caf::reacts_to<add_atom, new_sequence, stream_actor>,
   // Takes a sequence out; no event for it follows. Its blocks are free when the steps in flight have ended.
   caf::reacts_to<remove_atom, sequence_id>,
-  // Adds credit to a sequence.
+  // Adds credit to a sequence; `unlimited_credit` lifts the limit.
   caf::reacts_to<credit_atom, sequence_id, std::uint32_t>,
+  // Takes a sequence out of the steps until it is resumed; steps in flight still bring it tokens.
+  caf::reacts_to<pause_atom, sequence_id>, caf::reacts_to<resume_atom, sequence_id>,
+  // Guesses for the tokens of a sequence's answer from this index on; void unless that is its next token.
+  caf::reacts_to<draft_atom, sequence_id, std::uint32_t, std::vector<token_id>>,
   // A step's result (from the executor).
   caf::reacts_to<result_atom, step_result>,
+  // A lookup that took longer than its grant, and the generation that it is of (from the KV-cache manager).
+  caf::reacts_to<hit_atom, kv_hit, std::uint32_t>,
+  // Blocks that were held by a transfer are free, or can be evicted (from the KV-cache manager).
+  caf::reacts_to<free_atom>,
   // All KV memory is gone and a new epoch begins (from the executor): every sequence is computed again.
   caf::reacts_to<reset_atom, std::uint64_t>,
   // The engine has given up (from the executor): every sequence ends with this error, and so does every later one.
@@ -83,23 +110,56 @@ using scheduler_actor = caf::typed_actor<
   // Checks the planner's invariants.
   caf::replies_to<check_atom>::with<expected<nothing>>>;
 
-/// All that is true of the KV cache: which block is whose.
+/// All that is true of the KV cache: which block is whose, and what is in it.
 using kv_cache_actor = caf::typed_actor<
-  // What the scheduler spent and freed since its last report; answers with new blocks for its purse.
-  caf::replies_to<report_atom, kv_report>::with<kv_grant>, caf::replies_to<status_atom>::with<block_counts>,
+  // Its scheduler, to which late hits go. Sent once.
+  caf::reacts_to<attach_atom, scheduler_actor>,
+  // What the scheduler has done with blocks since its last report; answers with new ones for its purse, and with hits.
+  // An error of CAF's: the accounts differ, and nothing is safe any more.
+  caf::replies_to<report_atom, kv_report>::with<kv_grant>, caf::replies_to<status_atom>::with<kv_status>,
+  // Forgets all cached prefixes. What running sequences have stays theirs.
+  caf::replies_to<reset_atom>::with<expected<nothing>>, caf::replies_to<check_atom>::with<expected<nothing>>>;
+
+/// A tier behind the KV memory (engine/kv/block_tier.hpp): it may wait for a disk, so it runs in a thread of its own.
+/// Whoever sends it blocks keeps the number of those on their way within a limit. Nothing of it is an error for a
+/// request: what cannot be saved is not there, and what cannot be loaded is computed.
+using kv_tier_actor = caf::typed_actor<
+  // What can be loaded, the least recently used first. Errors: why the tier could not be opened; then it saves nothing
+  // and has nothing.
+  caf::replies_to<list_atom>::with<expected<std::vector<block_hash>>>,
+  // Keeps blocks, given in the order of their chain.
+  caf::replies_to<save_atom, std::vector<tier_block>>::with<tier_saves>,
+  // Their contents, in the order of the hashes, which is that of their chain; null for one that is not there.
+  caf::replies_to<load_atom, std::vector<block_hash>>::with<std::vector<shared_bytes>>,
+  // Keeps these no longer.
+  caf::reacts_to<drop_atom, std::vector<block_hash>>, caf::replies_to<status_atom>::with<tier_counts>,
   caf::replies_to<check_atom>::with<expected<nothing>>>;
+
+/// Tells subscribers on a ZeroMQ socket what happens to cached blocks.
+using kv_events_actor = caf::typed_actor<
+  // Publishes a batch. Whoever sends never waits: over the limit of batches that wait, this one is lost, and
+  // subscribers see that its number is missing.
+  caf::reacts_to<publish_atom, kv_event_batch>, caf::replies_to<status_atom>::with<kv_events_status>>;
 
 /// One device: its backend, its batch, its sampler.
 using worker_actor = caf::typed_actor<
-  // Computes a step. An error is permanent (the weights could not be loaded, a step was wrong); a crash is this
-  // actor's death.
-  caf::replies_to<step_atom, step_ptr>::with<expected<step_result>>,
+  // Computes a step and tells its executor what has become of it. An error is permanent (the weights could not be
+  // loaded, a step was wrong); a crash is this actor's death.
+  caf::reacts_to<step_atom, step_ptr>,
+  // What blocks hold after all steps that came before this. Errors: that of a worker that could not load.
+  caf::replies_to<read_atom, std::vector<block_place>>::with<expected<block_contents>>,
+  // Puts contents into blocks, before all steps that come after this. Errors: the same, and internal (a wrong size;
+  // then no block is changed).
+  caf::replies_to<write_atom, block_contents>::with<expected<nothing>>,
   // What it runs on, once its weights are loaded.
   caf::replies_to<info_atom>::with<expected<worker_info>>>;
 
-/// One pipeline stage: passes steps to its workers in order and their results on. It dies with a worker.
-using stage_actor = caf::typed_actor<caf::replies_to<step_atom, step_ptr>::with<expected<step_result>>,
-                                     caf::replies_to<info_atom>::with<expected<worker_info>>>;
+/// One pipeline stage: passes steps to its workers in order. It dies with a worker.
+using stage_actor =
+  caf::typed_actor<caf::reacts_to<step_atom, step_ptr>,
+                   caf::replies_to<read_atom, std::vector<block_place>>::with<expected<block_contents>>,
+                   caf::replies_to<write_atom, block_contents>::with<expected<nothing>>,
+                   caf::replies_to<info_atom>::with<expected<worker_info>>>;
 
 /// The steps in flight of one engine, its epoch and its stages.
 using executor_actor = caf::typed_actor<
@@ -110,18 +170,34 @@ using executor_actor = caf::typed_actor<
   // The supervisor has given up replacing it.
   caf::reacts_to<fail_atom, error>,
   // Runs a step of the present epoch; an older one is dropped.
-  caf::reacts_to<step_atom, step_ptr>, caf::replies_to<info_atom>::with<expected<worker_info>>,
+  caf::reacts_to<step_atom, step_ptr>,
+  // What has become of a step of this epoch (from the last stage's worker); of an older one it is dropped.
+  caf::reacts_to<result_atom, std::uint64_t, step_outcome>,
+  // The contents of blocks, in order with steps, if this is still the epoch that they were computed in. Errors:
+  // unavailable (another epoch: what they held is gone), and those of a worker. An error of CAF's: the worker has died.
+  caf::replies_to<read_atom, std::uint64_t, std::vector<block_place>>::with<expected<block_contents>>,
+  caf::replies_to<write_atom, std::uint64_t, block_contents>::with<expected<nothing>>,
+  // To itself, while steps are in flight: is one too late?
+  caf::reacts_to<alarm_atom>, caf::replies_to<info_atom>::with<expected<worker_info>>,
   // Steps run since the start, and the epoch.
   caf::replies_to<status_atom>::with<std::uint64_t, std::uint64_t>>;
 
-/// The engines and their load. It alone admits.
+/// Leave to begin, and where, if the prompt's length was known exactly; otherwise `place` is to be asked.
+struct admitted_request {
+  ticket granted;
+  scheduler_actor scheduler;
+};
+
+/// The engines and their load. It alone admits. A ticket is void when the stream that asked for it dies.
 using router_actor = caf::typed_actor<
-  // Leave to begin a request with a prompt of about so many tokens. Errors: queue_full.
-  caf::replies_to<admit_atom, std::uint32_t>::with<expected<ticket>>,
-  // The engine for an admitted request.
+  // Leave to begin a request. Errors: queue_full with `retry_after_ms`, limit_exceeded, unavailable (draining).
+  caf::replies_to<admit_atom, admission_request>::with<expected<admitted_request>>,
+  // The engine for an admitted request, whose prompt has so many tokens.
   caf::replies_to<place_atom, ticket, std::uint32_t>::with<expected<scheduler_actor>>,
   // The request has ended; its ticket is void.
-  caf::reacts_to<leave_atom, ticket>, caf::replies_to<status_atom>::with<router_status>>;
+  caf::reacts_to<leave_atom, ticket>,
+  // From now on refuses every new request with `unavailable`; answers when the last one that is open has ended.
+  caf::replies_to<drain_atom>::with<expected<nothing>>, caf::replies_to<status_atom>::with<router_status>>;
 
 /// The handles of one running Troupe, for whoever wants to look at an actor or to talk to it directly.
 struct actor_tree {
@@ -148,22 +224,35 @@ using supervisor_actor = caf::typed_actor<
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::delivery)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::generate_request)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::credit_grant)
-CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::sequence_events)
-CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::prompt)
-CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::expected<troupe::prompt_tokens>)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::stream_events)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::encode_request)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::expected<troupe::encoded_prompt>)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::new_sequence)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::step_result)
-CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::expected<troupe::step_result>)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::step_outcome)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::error)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::planner_counts)
-CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::block_counts)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::kv_hit)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::kv_status)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::expected<troupe::nothing>)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::kv_report)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::kv_grant)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::step_ptr)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::expected<troupe::worker_info>)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::ticket)
-CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::expected<troupe::ticket>)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::admission_request)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::expected<troupe::admitted_request>)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::expected<troupe::scheduler_actor>)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::router_status)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(std::vector<troupe::block_place>)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::block_contents)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::expected<troupe::block_contents>)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(std::vector<troupe::block_hash>)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::expected<std::vector<troupe::block_hash>>)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(std::vector<troupe::tier_block>)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(std::vector<troupe::shared_bytes>)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::tier_saves)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::tier_counts)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::kv_event_batch)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::kv_events_status)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::actor_tree)

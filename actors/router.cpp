@@ -1,7 +1,5 @@
 #include "actors/router.hpp"
 
-#include <algorithm>
-
 #include "actors/exceptions.hpp"
 
 namespace troupe {
@@ -10,79 +8,80 @@ namespace {
 
 using self_pointer = router_actor::stateful_pointer<router_state>;
 
-expected<ticket> admit(self_pointer self, std::uint32_t tokens) {
-  auto& state = self->state;
-  if (state.open.size() >= state.limits.max_open_requests ||
-      state.open_tokens + tokens > state.limits.max_open_tokens) {
-    ++state.refused;
-    return fail(errc::queue_full, "There are " + std::to_string(state.open.size()) +
-                                    " open requests with prompts of about " + std::to_string(state.open_tokens) +
-                                    " tokens, as many as this server takes: try again in a second.");
-  }
-  const auto owner = caf::actor_cast<caf::actor_addr>(self->current_sender());
-  state.open.emplace(++state.last_id, router_state::request{tokens, {}, owner});
-  state.open_tokens += tokens;
-  state.watched.add(self, owner);
-  return ticket{state.last_id};
+engine_time now(self_pointer self) {
+  const auto since = self->clock().now().time_since_epoch();
+  return static_cast<engine_time>(std::chrono::duration_cast<std::chrono::microseconds>(since).count());
 }
 
-expected<scheduler_actor> place(router_state& state, ticket admitted, std::uint32_t tokens) {
-  auto found = state.open.find(admitted.id);
-  if (found == state.open.end() || found->second.engine)
-    return fail(errc::internal, "A request without a ticket was to be placed.");
-  auto best = std::min_element(state.engines.begin(), state.engines.end(),
-                               [](const auto& a, const auto& b) { return a.open < b.open; });
-  if (best == state.engines.end())
-    return fail(errc::unavailable, "No engine is running.");
-  state.open_tokens += tokens;
-  state.open_tokens -= found->second.tokens;
-  found->second.tokens = tokens;
-  found->second.engine = static_cast<std::size_t>(best - state.engines.begin());
-  ++best->open;
-  return best->scheduler;
+expected<scheduler_actor> place(self_pointer self, sequence_id id, std::uint32_t tokens) {
+  auto engine = self->state.open->place(id, tokens);
+  if (!engine)
+    return tl::unexpected(std::move(engine.error()));
+  return self->state.engines[*engine];
 }
 
-void void_ticket(router_state& state, const router_state::request& request) {
-  if (request.engine)
-    --state.engines[*request.engine].open;
-  state.open_tokens -= request.tokens;
+void answer_drained(self_pointer self) {
+  if (self->state.open->open_requests() > 0)
+    return;
+  for (auto& promise : std::exchange(self->state.drained, {}))
+    promise.deliver(expected<nothing>(nothing{}));
 }
 
 void leave(self_pointer self, ticket ended) {
+  self->state.open->leave(ended.id, now(self));
+  answer_drained(self);
+}
+
+expected<admitted_request> admit(self_pointer self, const admission_request& request) {
   auto& state = self->state;
-  auto found = state.open.find(ended.id);
-  if (found == state.open.end())
-    return;
-  void_ticket(state, found->second);
-  state.watched.remove(self, found->second.owner);
-  state.open.erase(found);
+  const auto owner = caf::actor_cast<caf::actor_addr>(self->current_sender());
+  auto granted = state.open->admit(owner.id(), request.tokens, request.sequences, now(self));
+  if (!granted)
+    return tl::unexpected(std::move(granted.error()));
+  if (state.owners.insert(owner.id()).second)
+    self->monitor(owner);
+  admitted_request result;
+  result.granted = *granted;
+  if (!request.exact)
+    return result;
+  auto scheduler = place(self, granted->id, request.tokens);
+  if (!scheduler) {
+    leave(self, *granted);
+    return tl::unexpected(std::move(scheduler.error()));
+  }
+  result.scheduler = std::move(*scheduler);
+  return result;
 }
 
 void owner_died(self_pointer self, const caf::actor_addr& owner) {
   auto& state = self->state;
-  std::erase_if(state.open, [&](const auto& entry) {
-    if (entry.second.owner != owner)
-      return false;
-    void_ticket(state, entry.second);
-    return true;
-  });
-  state.watched.forget(owner);
+  state.open->owner_died(owner.id(), now(self));
+  state.owners.erase(owner.id());
+  answer_drained(self);
 }
 
 } // namespace
 
 router_actor::behavior_type router(self_pointer self, router_limits limits, std::vector<scheduler_actor> engines) {
   explain_exceptions(self);
-  self->state.limits = limits;
-  for (auto& scheduler : engines)
-    self->state.engines.push_back({std::move(scheduler), 0});
+  self->state.open = std::make_unique<admission_control>(limits, engines.size());
+  self->state.engines = std::move(engines);
   self->set_down_handler([=](const caf::down_msg& down) { owner_died(self, down.source); });
   return {
-    [=](admit_atom, std::uint32_t tokens) { return admit(self, tokens); },
-    [=](place_atom, ticket admitted, std::uint32_t tokens) { return place(self->state, admitted, tokens); },
+    [=](admit_atom, const admission_request& request) { return admit(self, request); },
+    [=](place_atom, ticket admitted, std::uint32_t tokens) { return place(self, admitted.id, tokens); },
     [=](leave_atom, ticket ended) { leave(self, ended); },
+    [=](drain_atom) {
+      auto promise = self->make_response_promise<expected<nothing>>();
+      self->state.open->drain();
+      self->state.drained.push_back(promise);
+      answer_drained(self);
+      return promise;
+    },
     [=](status_atom) {
-      return router_status{static_cast<std::uint32_t>(self->state.open.size()), self->state.refused};
+      const auto& open = *self->state.open;
+      return router_status{open.open_requests(), open.open_sequences(), open.open_tokens(), open.refused(),
+                           open.draining()};
     },
   };
 }

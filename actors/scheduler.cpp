@@ -1,5 +1,6 @@
 #include "actors/scheduler.hpp"
 
+#include <chrono>
 #include <limits>
 
 #include "actors/ask.hpp"
@@ -14,6 +15,11 @@ using self_pointer = scheduler_actor::stateful_pointer<scheduler_state>;
 
 constexpr auto no_epoch = std::numeric_limits<std::uint64_t>::max();
 
+engine_time now(self_pointer self) {
+  const auto since = self->clock().now().time_since_epoch();
+  return static_cast<engine_time>(std::chrono::duration_cast<std::chrono::microseconds>(since).count());
+}
+
 void pump(self_pointer self);
 
 void report_blocks(self_pointer self) {
@@ -21,8 +27,8 @@ void report_blocks(self_pointer self) {
   auto report = state.plan->take_report();
   if (!report)
     return;
-  ask<kv_grant>(
-    self, state.blocks, timeouts::bookkeeping,
+  ask_neighbour<kv_grant>(
+    self, state.blocks,
     [=](kv_grant& grant) {
       self->state.plan->grant(std::move(grant));
       pump(self);
@@ -31,91 +37,152 @@ void report_blocks(self_pointer self) {
     [=](caf::error& reason) { self->quit(std::move(reason)); }, report_atom::value, std::move(*report));
 }
 
-/// Sends whatever can be sent: a report of blocks, and steps until enough are in flight.
-void pump(self_pointer self) {
+std::uint32_t receiver_of(self_pointer self, const stream_actor& stream) {
   auto& state = self->state;
-  report_blocks(self);
-  if (state.failed)
-    return;
-  while (state.plan->counts().steps_in_flight < state.max_steps_in_flight) {
-    auto step = state.plan->plan();
-    report_blocks(self);
-    if (!step)
-      return;
-    self->send(state.steps, step_atom::value, std::make_shared<const step_changes>(std::move(*step)));
+  auto [found, is_new] = state.streams.emplace(stream.id(), 0);
+  if (!is_new)
+    return found->second;
+  if (state.free_receivers.empty()) {
+    state.free_receivers.push_back(static_cast<std::uint32_t>(state.receivers.size()));
+    state.receivers.emplace_back();
   }
+  found->second = state.free_receivers.back();
+  state.free_receivers.pop_back();
+  state.receivers[found->second].stream = stream;
+  self->monitor(stream);
+  return found->second;
 }
 
-void forget(self_pointer self, sequence_id id) {
-  auto& state = self->state;
-  auto found = state.streams.find(id);
-  if (found == state.streams.end())
-    return;
-  state.watched.remove(self, found->second.address());
-  state.streams.erase(found);
+stream_events& events_for(scheduler_state& state, slot_id slot) {
+  const auto index = state.owners[slot].receiver;
+  auto& receiver = state.receivers[index];
+  if (!std::exchange(receiver.touched, true))
+    state.touched.push_back(index);
+  return receiver.events;
 }
 
 /// One message for each stream, whatever a step brought it.
-void deliver(self_pointer self, const std::vector<token_event>& events) {
-  auto& streams = self->state.streams;
-  std::vector<std::pair<stream_actor, sequence_events>> batches;
-  for (const auto& event : events) {
-    auto found = streams.find(event.sequence);
-    if (found == streams.end())
-      continue;
-    auto batch = std::find_if(batches.begin(), batches.end(), [&](auto& b) { return b.first == found->second; });
-    if (batch == batches.end())
-      batch = batches.insert(batches.end(), {found->second, {}});
-    batch->second.push_back({event.sequence, event.index, event.token, event.finished, {}});
-    if (event.finished)
-      forget(self, event.sequence);
+void deliver(self_pointer self) {
+  auto& state = self->state;
+  for (auto index : state.touched) {
+    auto& receiver = state.receivers[index];
+    receiver.touched = false;
+    const auto size = receiver.events.tokens.size();
+    if (receiver.stream)
+      self->send(receiver.stream, tokens_atom::value, std::exchange(receiver.events, {}));
+    receiver.events.tokens.reserve(size); // The next step mostly brings as many.
   }
-  for (auto& [stream, batch] : batches)
-    self->send(stream, tokens_atom::value, std::move(batch));
+  state.touched.clear();
 }
 
-void refuse(self_pointer self, const stream_actor& stream, sequence_id id, error reason) {
-  self->send(stream, tokens_atom::value, sequence_events{{id, 0, 0, finish_reason::error, std::move(reason)}});
+/// Sends whatever can be sent: steps until enough are in flight, and a report of blocks.
+void pump(self_pointer self) {
+  auto& state = self->state;
+  auto& plan = *state.plan;
+  while (!state.failed && plan.steps_in_flight() < state.max_steps_in_flight) {
+    auto step = plan.plan(now(self));
+    if (!step)
+      break;
+    self->send(state.steps, step_atom::value, std::make_shared<const step_changes>(std::move(*step)));
+  }
+  for (const auto& admitted : plan.take_admissions())
+    events_for(state, admitted.slot).admissions.push_back({admitted.sequence, admitted.cached_tokens});
+  report_blocks(self);
+}
+
+void collect(scheduler_state& state, std::span<const token_event> events) {
+  for (const auto& event : events) {
+    auto& out = events_for(state, event.slot);
+    if (event.logprob)
+      out.logprobs.push_back({static_cast<std::uint32_t>(out.tokens.size()), *event.logprob});
+    out.tokens.push_back(
+      {event.sequence, event.index, event.token, sequence_event::finished_by(event.finished)});
+    if (event.finished)
+      state.owners[event.slot].sequence = 0;
+  }
+  for (const auto& part : state.plan->prompt_logprobs())
+    events_for(state, part.slot)
+      .prompt_logprobs.push_back({part.sequence, part.position, {part.tokens.begin(), part.tokens.end()}});
+}
+
+void refuse(self_pointer self, const stream_actor& stream, sequence_id id, const error& reason) {
+  stream_events events;
+  events.failures.push_back({id, reason});
+  self->send(stream, tokens_atom::value, std::move(events));
+}
+
+void add(self_pointer self, new_sequence& sequence, const stream_actor& stream) {
+  auto& state = self->state;
+  const auto id = sequence.id;
+  if (state.failed)
+    return refuse(self, stream, id, *state.failed);
+  auto slot = state.plan->add(std::move(sequence), now(self));
+  if (!slot)
+    return refuse(self, stream, id, slot.error());
+  if (*slot >= state.owners.size())
+    state.owners.resize(*slot + 1);
+  state.owners[*slot] = {id, receiver_of(self, stream)};
+  pump(self);
+}
+
+void fail_all(self_pointer self, error reason) {
+  auto& state = self->state;
+  if (state.failed)
+    return;
+  deliver(self);
+  state.failed = std::move(reason);
+  state.plan->reset(no_epoch); // What is in flight will not come back.
+  for (auto& owner : state.owners)
+    if (owner.sequence != 0 && state.plan->remove(owner.sequence))
+      refuse(self, state.receivers[owner.receiver].stream, owner.sequence, *state.failed);
+  state.owners.clear();
+  report_blocks(self);
+}
+
+void take(self_pointer self, const step_result& result) {
+  auto& state = self->state;
+  auto events = state.plan->take(result);
+  if (!events)
+    return fail_all(self, events.error());
+  collect(state, *events);
+  pump(self);
+  deliver(self);
+}
+
+/// Nobody waits for its sequences any more.
+void stream_died(self_pointer self, caf::actor_id stream) {
+  auto& state = self->state;
+  auto found = state.streams.find(stream);
+  if (found == state.streams.end())
+    return;
+  const auto index = found->second;
+  for (auto& owner : state.owners)
+    if (owner.sequence != 0 && owner.receiver == index)
+      state.plan->remove(std::exchange(owner.sequence, 0));
+  state.receivers[index] = {};
+  std::erase(state.touched, index);
+  state.free_receivers.push_back(index);
+  state.streams.erase(found);
+  pump(self);
 }
 
 } // namespace
 
 scheduler_actor::behavior_type scheduler(self_pointer self, planner_options options, kv_cache_actor blocks,
-                                         executor_actor steps, std::uint32_t stages) {
+                                         executor_actor steps, std::uint32_t max_steps_in_flight) {
   explain_exceptions(self);
   auto& state = self->state;
   state.plan = std::make_unique<planner>(std::move(options));
   state.blocks = std::move(blocks);
   state.steps = std::move(steps);
-  state.max_steps_in_flight = stages;
+  state.max_steps_in_flight = max_steps_in_flight;
   self->send(state.steps, attach_atom::value, scheduler_actor(self));
+  self->send(state.blocks, attach_atom::value, scheduler_actor(self));
   report_blocks(self);
-  self->set_down_handler(
-    [=](const caf::down_msg& down) { // A stream has died: nobody waits for its sequences any more.
-      auto& state = self->state;
-      std::erase_if(state.streams, [&](const auto& entry) {
-        if (entry.second.address() != down.source)
-          return false;
-        state.plan->remove(entry.first);
-        return true;
-      });
-      state.watched.forget(down.source);
-      pump(self);
-    });
+  self->set_down_handler([=](const caf::down_msg& down) { stream_died(self, down.source.id()); });
   return {
-    [=](add_atom, new_sequence& sequence, const stream_actor& stream) {
-      auto& state = self->state;
-      const auto id = sequence.id;
-      if (state.failed)
-        return refuse(self, stream, id, *state.failed);
-      if (auto added = state.plan->add(std::move(sequence)); !added)
-        return refuse(self, stream, id, added.error());
-      state.watched.add(self, stream.address());
-      state.streams.emplace(id, stream);
-      pump(self);
-    },
+    [=](add_atom, new_sequence& sequence, const stream_actor& stream) { add(self, sequence, stream); },
     [=](remove_atom, sequence_id id) {
-      forget(self, id);
       if (self->state.plan->remove(id))
         pump(self);
     },
@@ -123,25 +190,29 @@ scheduler_actor::behavior_type scheduler(self_pointer self, planner_options opti
       if (self->state.plan->grant_credit(id, tokens))
         pump(self);
     },
-    [=](result_atom, const step_result& result) {
-      deliver(self, self->state.plan->take(result));
+    [=](pause_atom, sequence_id id) { self->state.plan->pause(id); },
+    [=](resume_atom, sequence_id id) {
+      if (self->state.plan->resume(id))
+        pump(self);
+    },
+    [=](draft_atom, sequence_id id, std::uint32_t index, const std::vector<token_id>& drafts) {
+      if (self->state.plan->propose(id, index, drafts))
+        pump(self);
+    },
+    [=](result_atom, const step_result& result) { take(self, result); },
+    [=](hit_atom, kv_hit& found, std::uint32_t generation) {
+      self->state.plan->hit(std::move(found), generation);
+      pump(self);
+    },
+    [=](free_atom) {
+      self->state.plan->blocks_came_free();
       pump(self);
     },
     [=](reset_atom, std::uint64_t epoch) {
       self->state.plan->reset(epoch);
       pump(self);
     },
-    [=](fail_atom, error& reason) {
-      auto& state = self->state;
-      state.failed = std::move(reason);
-      state.plan->reset(no_epoch); // What is in flight will not come back.
-      for (const auto& [id, stream] : std::exchange(state.streams, {})) {
-        state.plan->remove(id);
-        state.watched.remove(self, stream.address());
-        refuse(self, stream, id, *state.failed);
-      }
-      report_blocks(self);
-    },
+    [=](fail_atom, error& reason) { fail_all(self, std::move(reason)); },
     [=](status_atom) { return self->state.plan->counts(); },
     [=](check_atom) { return expected<nothing>(self->state.plan->check_integrity().map([] { return nothing{}; })); },
   };

@@ -1,13 +1,17 @@
 #pragma once
 
 #include <chrono>
-#include <unordered_map>
 
 #include "actors/interfaces.hpp"
 #include "actors/watch_list.hpp"
-#include "model/answer_text.hpp"
+#include "engine/id_table.hpp"
+#include "engine/shared_credit.hpp"
+#include "model/answers.hpp"
 
 namespace troupe {
+
+/// Of the text that one request's echoes repeat, all its answers together.
+inline constexpr std::size_t max_echo_bytes = 32u << 20;
 
 /// What a stream works with; all of it belongs to others.
 struct stream_context {
@@ -16,28 +20,43 @@ struct stream_context {
   tokenizer_actor tokenizer;
   client_actor client;
   connection_id connection = 0;
+  shared_tokens end_tokens = nullptr; ///< model::end_tokens(); the stream finds them itself where they are not given.
 };
 
 struct stream_state {
   stream_state() = default; // Not an aggregate: CAF would initialise its first member with the actor.
 
-  /// All that is known of one request.
+  /// All that is known of one request, and all that it takes to submit its sequences again, elsewhere: prompt,
+  /// parameters, and the tokens so far (in `text`).
   struct journal {
-    generate_request request; ///< Its prompt is moved to the tokenizer.
+    generate_request request; ///< Its prompt is moved on.
+    std::uint64_t serial = 0; ///< Tells it from a later request with the same id.
     std::optional<ticket> admitted;
     scheduler_actor scheduler; ///< Invalid until it is placed.
     bool encoding = false;     ///< At the tokenizer now.
+    bool paused = false;
+    bool started = false; ///< Its sequences are at the scheduler; a paused request is not started.
+    shared_tokens prompt;
+    std::vector<shared_sampling> sampling; ///< One for each sequence.
+    answers text;
+    shared_credit credit; ///< Once it has started; before, all is in `request.credit`.
     std::uint32_t prompt_tokens = 0;
-    std::vector<token_id> tokens;
-    std::unique_ptr<answer_text> text;
+    std::uint32_t cached_prompt_tokens = 0;
     std::chrono::steady_clock::time_point begun;
     double first_token_ms = 0;
   };
 
+  /// Where a sequence's tokens go.
+  struct sequence_place {
+    journal* request = nullptr;
+    std::uint32_t choice = 0;
+  };
+
   stream_context context;
-  std::unordered_map<request_id, journal> journals;
-  std::unordered_map<sequence_id, request_id> sequences;
+  id_table<std::unique_ptr<journal>> journals; ///< By the client's id.
+  id_table<sequence_place> sequences;          ///< Of started requests.
   watch_list schedulers;
+  std::uint64_t last_serial = 0;
   static inline const char* name = "stream";
 };
 

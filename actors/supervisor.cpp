@@ -17,32 +17,70 @@ using self_pointer = supervisor_actor::stateful_pointer<supervisor_state>;
 /// A worker loads its weights when it starts, so this returns at once; steps wait in its mailbox.
 void spawn_stage(self_pointer self) {
   auto& state = self->state;
-  const auto vocabulary = state.options.source->program.vocabulary;
-  state.tree.worker = state.options.detached_workers
-                        ? self->spawn<caf::detached>(worker, state.options.make_backend, vocabulary)
-                        : self->spawn(worker, state.options.make_backend, vocabulary);
+  worker_options options{state.options.make_backend, state.options.source->program.vocabulary,
+                         state.options.plan.groups.size(), state.tree.executor};
+  state.tree.worker = state.options.spawn_worker     ? state.options.spawn_worker(self, std::move(options))
+                      : state.options.detached_workers ? self->spawn<caf::detached>(worker, std::move(options))
+                                                       : self->spawn(worker, std::move(options));
   state.stage = self->spawn(stage, state.tree.worker);
-  self->send(state.tree.executor, replace_atom::value, state.stage);
+  self->send(state.tree.executor, replace_atom::value, in_place_of(state.stage, state.options.between.stage));
 }
 
-void spawn_tree(self_pointer self) {
-  auto& state = self->state;
-  const auto& options = state.options;
-  planner_options plan;
-  plan.max_batched_tokens = options.max_batched_tokens;
-  plan.max_sequences = options.max_sequences;
+/// What the options leave open is what the model says.
+void complete(engine_options& options) {
+  auto& plan = options.plan;
   plan.context_length = options.source->program.context_length;
-  plan.total_blocks = options.kv_blocks;
-  plan.end_tokens = options.source->end_tokens();
+  if (plan.groups.empty())
+    plan.groups = {{options.kv_blocks, 0}};
+  plan.steps_ahead = std::min(plan.steps_ahead, options.max_steps_in_flight);
+  options.cache.groups = plan.groups;
+  options.cache.tier.enabled = static_cast<bool>(options.open_tier);
+  options.cache.events = options.events.has_value();
+  if (options.events)
+    for (const auto& group : plan.groups)
+      options.events->format.windows.push_back(group.window);
+}
+
+/// Those which the KV-cache manager works with, where the options want them.
+expected<void> spawn_cache_partners(self_pointer self) {
+  auto& state = self->state;
+  auto& partners = state.cache_partners;
+  partners.executor = state.tree.executor;
+  if (state.options.open_tier)
+    partners.tier = self->spawn<caf::detached>(kv_tier, state.options.open_tier);
+  if (!state.options.events)
+    return {};
+  auto publisher = spawn_kv_events(self->system(), *state.options.events);
+  if (!publisher)
+    return tl::unexpected(publisher.error());
+  partners.publisher = publisher->actor;
+  return {};
+}
+
+/// False: the cache cannot be as the options say.
+expected<void> spawn_tree(self_pointer self) {
+  auto& state = self->state;
+  auto& options = state.options;
+  complete(options);
+  auto store = kv_store::make(options.cache);
+  if (!store)
+    return tl::unexpected(store.error());
   auto& tree = state.tree;
-  tree.kv_cache = self->spawn<caf::monitored>(kv_cache, options.kv_blocks);
   tree.executor = self->spawn<caf::monitored>(executor, supervisor_actor(self));
-  tree.scheduler = self->spawn<caf::monitored>(scheduler, std::move(plan), tree.kv_cache, tree.executor, 1u);
-  tree.router = self->spawn<caf::monitored>(router, options.limits, std::vector<scheduler_actor>{tree.scheduler});
+  if (auto spawned = spawn_cache_partners(self); !spawned)
+    return spawned;
+  tree.kv_cache = self->spawn<caf::monitored>(kv_cache, std::move(*store), state.cache_partners);
+  const auto& between = options.between;
+  tree.scheduler =
+    self->spawn<caf::monitored>(scheduler, options.plan, in_place_of(tree.kv_cache, between.kv_cache),
+                                in_place_of(tree.executor, between.executor), options.max_steps_in_flight);
+  tree.router = self->spawn<caf::monitored>(
+    router, options.limits, std::vector<scheduler_actor>{in_place_of(tree.scheduler, between.scheduler)});
   for (std::uint32_t i = 0; i < std::max(1u, options.tokenizers); ++i)
     tree.tokenizers.push_back(
       self->spawn<caf::monitored>(tokenizing, options.source, options.source->program.context_length));
   spawn_stage(self);
+  return {};
 }
 
 void stop_if_streams_are_gone(self_pointer self) {
@@ -57,6 +95,9 @@ void stop_if_streams_are_gone(self_pointer self) {
   self->send_exit(tree.scheduler, reason);
   self->send_exit(tree.executor, reason);
   self->send_exit(tree.kv_cache, reason);
+  self->send_exit(state.cache_partners.tier, reason);
+  self->send_exit(state.cache_partners.publisher, reason);
+  state.cache_partners = {};
   self->send_exit(state.stage, reason);
   self->send_exit(tree.worker, reason);
   tree = {};
@@ -94,8 +135,10 @@ void restart_stage(self_pointer self, const std::string& why) {
 stream_actor open(self_pointer self, const client_actor& client, connection_id connection) {
   auto& state = self->state;
   const auto& tokenizers = state.tree.tokenizers;
-  stream_context context{state.options.source, state.tree.router, tokenizers[state.opened++ % tokenizers.size()],
-                         client, connection};
+  const auto& between = state.options.between;
+  stream_context context{state.options.source, in_place_of(state.tree.router, between.router),
+                         in_place_of(tokenizers[state.opened++ % tokenizers.size()], between.tokenizer), client,
+                         connection};
   auto result = self->spawn<caf::monitored>(stream, std::move(context));
   state.streams.push_back(result);
   return result;
@@ -121,7 +164,10 @@ supervisor_actor::behavior_type supervisor(self_pointer self, engine_options opt
   self->state.options = std::move(options);
   self->set_down_handler([=](const caf::down_msg& down) { child_died(self, down); });
   self->set_exit_handler([=](const caf::exit_msg& exit) { stop(self, exit.reason); });
-  spawn_tree(self);
+  if (auto spawned = spawn_tree(self); !spawned) {
+    self->quit(caf::make_error(caf::sec::bad_function_call, spawned.error().message));
+    return supervisor_actor::behavior_type::make_empty_behavior();
+  }
   return {
     [=](open_atom, const client_actor& client, connection_id connection) -> caf::result<stream_actor> {
       if (self->state.stopping)

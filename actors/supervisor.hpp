@@ -5,7 +5,11 @@
 #include <set>
 
 #include "actors/interfaces.hpp"
+#include "actors/kv_cache.hpp"
+#include "actors/kv_events.hpp"
+#include "actors/kv_tier.hpp"
 #include "actors/router.hpp"
+#include "actors/stand_ins.hpp"
 #include "actors/worker.hpp"
 
 namespace troupe {
@@ -14,14 +18,20 @@ namespace troupe {
 struct engine_options {
   std::shared_ptr<const model> source;
   backend_factory make_backend;
-  std::uint32_t kv_blocks = 0;            ///< Of `tokens_per_block` tokens; the backend has as many.
-  std::uint32_t max_batched_tokens = 512; ///< Rows in one step.
-  std::uint32_t max_sequences = 64;       ///< Running at once.
+  std::uint32_t kv_blocks = 0; ///< Of `tokens_per_block` tokens; the backend has as many. Of the only group.
+  planner_options plan;        ///< Its context length and groups are filled in from the model and `kv_blocks`.
+  kv_store_options cache;      ///< Its groups likewise.
+  tier_factory open_tier;                  ///< Empty: no tier; otherwise `cache.tier` is enabled.
+  std::optional<kv_events_options> events; ///< Where block events are published; then `cache.events` is on.
+  std::uint32_t max_steps_in_flight = 2;   ///< One runs while the next is planned. 1: no overlap.
   std::uint32_t tokenizers = 2;
   router_limits limits;
   std::uint32_t max_restarts = 5; ///< Of a worker, within `restart_window`.
   std::chrono::seconds restart_window{60};
   bool detached_workers = true; ///< Off under a deterministic test scheduler.
+  stand_ins between;            ///< For tests: who stands between two actors.
+  /// Stands in for `worker`, where a test or a benchmark wants another; it answers steps as that does.
+  std::function<worker_actor(caf::local_actor* parent, worker_options)> spawn_worker;
 };
 
 struct supervisor_state {
@@ -30,6 +40,7 @@ struct supervisor_state {
   engine_options options;
   actor_tree tree;
   stage_actor stage;
+  kv_cache_partners cache_partners;
   std::vector<stream_actor> streams;
   std::uint64_t opened = 0;
   std::deque<std::chrono::steady_clock::time_point> restarts;

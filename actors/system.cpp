@@ -2,11 +2,13 @@
 
 #include <thread>
 
+#include "actors/pool.hpp"
+
 namespace troupe {
 
 void configure(caf::actor_system_config& config) {
   const auto cores = std::max(1u, std::thread::hardware_concurrency());
-  config.set("scheduler.policy", caf::atom("sharing"));
+  config.load<chain_pool>(); // In place of whatever `scheduler.policy` says.
   config.set("scheduler.max-threads", std::size_t{std::clamp(cores, 4u, 16u)});
   config.set("scheduler.max-throughput", std::size_t{50});
 }

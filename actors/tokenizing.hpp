@@ -14,7 +14,8 @@ struct tokenizing_state {
   struct job {
     encoder text;
     prompt_tokens prefix;
-    caf::typed_response_promise<expected<prompt_tokens>> promise;
+    encoded_prompt result; ///< All but its tokens.
+    caf::typed_response_promise<expected<encoded_prompt>> promise;
   };
 
   std::shared_ptr<const model> source;

@@ -1,10 +1,10 @@
 #include "actors/worker.hpp"
 
 #include <chrono>
-#include <cmath>
 
+#include "actors/block_contents.hpp"
 #include "actors/exceptions.hpp"
-#include "model/sampling.hpp"
+#include "model/sampling/logprobs.hpp"
 
 namespace troupe {
 
@@ -12,57 +12,129 @@ namespace {
 
 void compute(worker_state& state, const batch_state::rows& rows, std::uint32_t vocabulary) {
   std::vector<batch_span> spans;
-  std::vector<std::uint32_t> logit_rows;
   for (const auto& s : rows.spans)
-    spans.push_back({s.first_row, s.count, s.first_position, s.blocks});
-  for (const auto& s : rows.samples)
-    logit_rows.push_back(s.row);
-  state.logits.resize(std::size_t{vocabulary} * logit_rows.size());
-  state.device->forward({rows.tokens, spans, logit_rows}, state.logits);
+    spans.push_back({s.first_row, s.count, s.first_position, s.tables[0], s.tables});
+  state.logits.resize(std::size_t{vocabulary} * rows.logit_rows.size());
+  state.device->forward({rows.tokens, spans, rows.logit_rows}, state.logits);
 }
 
-expected<step_result> run(worker_state& state, const step_changes& step, std::uint32_t vocabulary) {
+std::span<const float> logits_of(const worker_state& state, std::uint32_t index, std::uint32_t vocabulary) {
+  return std::span<const float>(state.logits).subspan(std::size_t{index} * vocabulary, vocabulary);
+}
+
+/// Samples after a row, and after each draft that was right.
+expected<void> sample_row(worker_state& state, const batch_state::rows::sample& s, std::uint32_t vocabulary,
+                          step_result& result) {
+  auto& sampler = state.samplers[s.slot];
+  const auto top = sampler.parameters().logprobs;
+  row_logprobs logprobs{s.row, s.position, {}};
+  std::uint16_t accepted = 0;
+  for (;; ++accepted) {
+    const auto logits = logits_of(state, s.first_logit + accepted, vocabulary);
+    auto token = sampler.sample(logits, s.position + accepted, *state.room);
+    if (!token)
+      return tl::unexpected(token.error());
+    if (top >= 0) {
+      auto logprob = logprob_of(logits, *token, static_cast<std::uint32_t>(top), *state.room);
+      if (!logprob)
+        return tl::unexpected(logprob.error());
+      logprobs.tokens.push_back(std::move(*logprob));
+    }
+    result.sampled.push_back(*token);
+    sampler.accept(*token);
+    state.batch.sampled(s.slot, *token);
+    if (accepted == s.drafts.size() || s.drafts[accepted] != *token)
+      break;
+  }
+  result.accepted.push_back(accepted);
+  if (top >= 0)
+    result.logprobs.push_back(std::move(logprobs));
+  return {};
+}
+
+/// Logprobs of the tokens that the prompt itself has.
+expected<void> judge_prompt(worker_state& state, const batch_state::rows::prompt_part& part, std::uint32_t vocabulary,
+                            step_result& result) {
+  const auto top = static_cast<std::uint32_t>(state.samplers[part.slot].parameters().prompt_logprobs);
+  row_logprobs logprobs{part.row, part.position, {}};
+  for (std::uint32_t i = 0; i < part.tokens.size(); ++i) {
+    auto logprob = logprob_of(logits_of(state, part.first_logit + i, vocabulary), part.tokens[i], top, *state.room);
+    if (!logprob)
+      return tl::unexpected(logprob.error());
+    logprobs.tokens.push_back(std::move(*logprob));
+  }
+  result.prompt_logprobs.push_back(std::move(logprobs));
+  return {};
+}
+
+void join(worker_state& state, const sequence_joined& joined) {
+  if (joined.slot >= state.samplers.size())
+    state.samplers.resize(joined.slot + 1);
+  const auto history = joined.history ? std::span<const token_id>(*joined.history) : std::span<const token_id>();
+  state.samplers[joined.slot] = sequence_sampler(joined.sampling, joined.prompt_tokens, history);
+}
+
+step_outcome run(worker_state& state, const step_changes& step, std::uint32_t vocabulary) {
   const auto start = std::chrono::steady_clock::now();
   auto rows = state.batch.apply(step);
   if (!rows)
     return tl::unexpected(rows.error());
+  for (const auto& joined : step.joined)
+    join(state, joined);
+  for (const auto& copy : step.copied)
+    state.device->copy_block(copy.group, copy.from, copy.to);
   compute(state, **rows, vocabulary);
-  step_result result{step.epoch, step.step, {}, 0};
-  const std::span<const float> logits = state.logits;
-  for (std::size_t i = 0; i < (*rows)->samples.size(); ++i) {
-    const auto& s = (*rows)->samples[i];
-    const auto row = logits.subspan(i * vocabulary, vocabulary);
-    const auto token = sample(row, s.sampling, s.position);
-    if (!std::isfinite(row[static_cast<std::size_t>(token)]))
-      return fail(errc::internal, "The model has computed something that is not a number: its file may be damaged.");
-    result.sampled.push_back({s.sequence, s.position, token});
-  }
-  for (const auto& s : result.sampled)
-    state.batch.sampled(s.sequence, s.token);
+  step_result result;
+  result.epoch = step.epoch;
+  result.step = step.step;
+  for (const auto& s : (*rows)->samples)
+    if (auto done = sample_row(state, s, vocabulary, result); !done)
+      return tl::unexpected(done.error());
+  for (const auto& part : (*rows)->prompt_parts)
+    if (auto done = judge_prompt(state, part, vocabulary, result); !done)
+      return tl::unexpected(done.error());
   result.compute_ms = std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start).count();
   return result;
 }
 
+worker_info info_of(const backend& device, std::size_t groups) {
+  worker_info info{"cpu", std::string(device.name()), device.memory(), std::string(device.kv_type()), {}};
+  for (std::size_t group = 0; group < groups; ++group)
+    info.block_bytes.push_back(device.block_bytes(static_cast<kv_group>(group)));
+  return info;
+}
+
 } // namespace
 
-worker_actor::behavior_type worker(worker_actor::stateful_pointer<worker_state> self, backend_factory make_backend,
-                                   std::uint32_t vocabulary) {
+worker_actor::behavior_type worker(worker_actor::stateful_pointer<worker_state> self, worker_options options) {
   explain_exceptions(self);
-  if (auto device = make_backend())
+  self->state.batch = batch_state(options.kv_groups);
+  self->state.room.emplace(options.vocabulary);
+  if (auto device = options.make_backend())
     self->state.device = std::move(*device);
   else
     self->state.failed = device.error();
   return {
-    [=](step_atom, const step_ptr& step) -> expected<step_result> {
+    [self, vocabulary = options.vocabulary, results = options.results](step_atom, const step_ptr& step) {
+      auto& state = self->state;
+      auto outcome = state.failed ? step_outcome(tl::unexpected(*state.failed)) : run(state, *step, vocabulary);
+      self->send(results, result_atom::value, step->epoch, std::move(outcome));
+    },
+    [=](read_atom, const std::vector<block_place>& places) -> expected<block_contents> {
       if (self->state.failed)
         return tl::unexpected(*self->state.failed);
-      return run(self->state, *step, vocabulary);
+      return read_blocks(*self->state.device, places);
     },
-    [=](info_atom) -> expected<worker_info> {
+    [=](write_atom, const block_contents& contents) -> expected<nothing> {
+      if (self->state.failed)
+        return tl::unexpected(*self->state.failed);
+      return write_blocks(*self->state.device, contents).map([] { return nothing{}; });
+    },
+    [self, groups = options.kv_groups](info_atom) -> expected<worker_info> {
       if (self->state.failed)
         return tl::unexpected(*self->state.failed);
       const auto& device = *self->state.device;
-      return worker_info{"cpu", std::string(device.name()), device.memory()};
+      return info_of(device, groups);
     },
   };
 }

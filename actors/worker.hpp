@@ -4,6 +4,7 @@
 
 #include "actors/interfaces.hpp"
 #include "engine/batch_state.hpp"
+#include "model/sampling/sampler.hpp"
 
 namespace troupe {
 
@@ -16,13 +17,21 @@ struct worker_state {
   std::unique_ptr<backend> device;
   std::optional<error> failed;
   batch_state batch;
+  std::vector<sequence_sampler> samplers; ///< By slot.
+  std::optional<sampling_workspace> room;
   std::vector<float> logits;
   static inline const char* name = "worker";
 };
 
+struct worker_options {
+  backend_factory make_backend;
+  std::uint32_t vocabulary = 0;
+  std::size_t kv_groups = 1;
+  executor_actor results; ///< Gets what becomes of each step.
+};
+
 /// A worker; spawn it detached, for it computes in its handlers. Its weights are loaded when it starts; steps wait in
 /// its mailbox.
-worker_actor::behavior_type worker(worker_actor::stateful_pointer<worker_state> self, backend_factory make_backend,
-                                   std::uint32_t vocabulary);
+worker_actor::behavior_type worker(worker_actor::stateful_pointer<worker_state> self, worker_options options);
 
 } // namespace troupe

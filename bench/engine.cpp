@@ -132,8 +132,8 @@ int main(int argc, char** argv) {
   options.source = *source;
   options.kv_blocks = 8192 / tokens_per_block;
   device.kv_blocks = options.kv_blocks;
-  device.max_rows = options.max_batched_tokens;
-  device.max_logit_rows = options.max_sequences;
+  device.max_rows = options.plan.max_batched_tokens;
+  device.max_logit_rows = options.plan.max_logit_rows;
   options.make_backend = [device, source = *source] {
     return make_cpu_backend(source->file, source->program, device);
   };

@@ -58,6 +58,11 @@ public:
   std::string_view name() const override { return "reference"; }
   void forward(const forward_batch& batch, std::span<float> logits) override;
   memory_account memory() const override { return {weights_.size(), kv_.size(), workspace_.size()}; }
+  std::string_view kv_type() const override { return "f32"; }
+  std::size_t block_bytes(kv_group) const override { return program_.layers * layer_bytes(); }
+  void read_block(kv_group, block_id block, std::span<std::byte> to) const override;
+  void write_block(kv_group, block_id block, std::span<const std::byte> from) override;
+  void copy_block(kv_group group, block_id from, block_id to) override;
 
 private:
   struct row_place {
@@ -86,6 +91,15 @@ private:
     const std::size_t slot =
       (std::size_t{layer} * options_.kv_blocks + block) * tokens_per_block + position % tokens_per_block;
     return kv_.as<float>() + (slot * 2 + which) * width;
+  }
+
+  /// What one layer has of one block, which lies together.
+  std::size_t layer_bytes() const {
+    return std::size_t{tokens_per_block} * 2 * program_.width_of(buffer::key) * sizeof(float);
+  }
+  std::byte* part_of_block(block_id block, std::uint32_t layer) const {
+    assert(block < options_.kv_blocks);
+    return kv_.as<std::byte>((std::size_t{layer} * options_.kv_blocks + block) * layer_bytes());
   }
 
   const std::shared_ptr<const gguf::file> file_;
@@ -304,6 +318,24 @@ void reference_backend::take_rows(const operation& op) {
     for (buffer which : {op.input, op.input2})
       std::memmove(row_of(which, i), row_of(which, batch_->logit_rows[i]), program_.width_of(which) * sizeof(float));
   rows_ = batch_->logit_rows.size();
+}
+
+void reference_backend::read_block(kv_group, block_id block, std::span<std::byte> to) const {
+  assert(to.size() == block_bytes(0));
+  for (std::uint32_t layer = 0; layer < program_.layers; ++layer)
+    std::memcpy(to.data() + layer * layer_bytes(), part_of_block(block, layer), layer_bytes());
+}
+
+void reference_backend::write_block(kv_group, block_id block, std::span<const std::byte> from) {
+  assert(from.size() == block_bytes(0));
+  for (std::uint32_t layer = 0; layer < program_.layers; ++layer)
+    std::memcpy(part_of_block(block, layer), from.data() + layer * layer_bytes(), layer_bytes());
+}
+
+void reference_backend::copy_block(kv_group, block_id from, block_id to) {
+  assert(from != to);
+  for (std::uint32_t layer = 0; layer < program_.layers; ++layer)
+    std::memcpy(part_of_block(to, layer), part_of_block(from, layer), layer_bytes());
 }
 
 } // namespace

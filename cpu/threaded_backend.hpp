@@ -45,6 +45,11 @@ public:
   std::string_view name() const override { return name_; }
   void forward(const forward_batch& batch, std::span<float> logits) override;
   memory_account memory() const override { return {weights_.bytes(), kv_.size(), workspace_.size()}; }
+  std::string_view kv_type() const override { return "bf16"; }
+  std::size_t block_bytes(kv_group) const override { return block_stride_ * sizeof(std::uint16_t); }
+  void read_block(kv_group, block_id block, std::span<std::byte> to) const override;
+  void write_block(kv_group, block_id block, std::span<const std::byte> from) override;
+  void copy_block(kv_group group, block_id from, block_id to) override;
 
 private:
   std::optional<error> lay_out_workspace();
@@ -72,6 +77,7 @@ private:
   std::uint16_t* kv_of(std::uint32_t layer, std::uint32_t kv_head) const {
     return kv_.as<std::uint16_t>() + (std::size_t{layer} * program_.kv_heads + kv_head) * shape_.total();
   }
+  std::byte* contents_of(block_id block) const { return kv_.as<std::byte>(block * block_bytes(0)); }
   bool quantised(const std::string& weight) const { return is_quantised(weights_.matrix(weight).kind()); }
 
   const model_program program_;

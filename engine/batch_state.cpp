@@ -6,62 +6,103 @@ namespace troupe {
 
 namespace {
 
-auto broken(sequence_id id, const char* what) {
-  return fail(errc::internal, "A step is wrong for sequence " + std::to_string(id) + ": " + what +
+auto broken(slot_id slot, const char* what) {
+  return fail(errc::internal, "A step is wrong for the sequence in slot " + std::to_string(slot) + ": " + what +
                                 "; this is a bug of the scheduler.");
 }
 
 } // namespace
 
-expected<const batch_state::rows*> batch_state::apply(const step_changes& step) {
-  if (step.snapshot)
-    sequences_.clear();
-  for (auto id : step.left)
-    if (sequences_.erase(id) == 0)
-      return broken(id, "it left without having joined");
+batch_state::member* batch_state::find(slot_id slot) {
+  return slot < members_.size() && members_[slot].joined ? &members_[slot] : nullptr;
+}
+
+expected<void> batch_state::change_members(const step_changes& step) {
+  if (step.snapshot) {
+    members_.clear();
+    sequences_ = 0;
+  }
+  for (auto slot : step.left) {
+    auto* m = find(slot);
+    if (!m)
+      return broken(slot, "it left without having joined");
+    *m = {};
+    --sequences_;
+  }
   for (const auto& joined : step.joined) {
     if (joined.mask != 0 || joined.adapter != 0)
       return fail(errc::unsupported, "Grammar masks and adapters are not supported by this worker.");
-    if (!sequences_.emplace(joined.sequence, member{joined.sampling, {}, -1}).second)
-      return broken(joined.sequence, "it joined twice");
+    if (joined.slot >= members_.size())
+      members_.resize(joined.slot + 1);
+    auto& m = members_[joined.slot];
+    if (m.joined)
+      return broken(joined.slot, "it joined where another is");
+    m = {joined.sequence, true, joined.prompt_tokens, std::vector<std::vector<block_id>>(groups_), -1};
+    ++sequences_;
   }
   for (const auto& appended : step.appended) {
-    auto found = sequences_.find(appended.sequence);
-    if (found == sequences_.end())
-      return broken(appended.sequence, "blocks were appended before it joined");
-    if (appended.group != 0)
-      return fail(errc::unsupported, "More than one KV group is not supported by this worker.");
-    found->second.blocks.insert(found->second.blocks.end(), appended.blocks.begin(), appended.blocks.end());
+    auto* m = find(appended.slot);
+    if (!m)
+      return broken(appended.slot, "blocks were appended before it joined");
+    if (appended.group >= groups_)
+      return fail(errc::unsupported, "This worker's model has " + std::to_string(groups_) + " KV groups, and group " +
+                                       std::to_string(appended.group) + " is not one of them.");
+    const auto first = step.blocks.begin() + appended.offset;
+    auto& table = m->tables[appended.group];
+    table.insert(table.end(), first, first + appended.count);
   }
+  return {};
+}
+
+expected<const batch_state::rows*> batch_state::apply(const step_changes& step) {
+  if (auto changed = change_members(step); !changed)
+    return tl::unexpected(changed.error());
   rows_.tokens.clear();
   rows_.spans.clear();
+  rows_.logit_rows.clear();
   rows_.samples.clear();
-  for (const auto& r : step.rows) {
-    auto found = sequences_.find(r.sequence);
-    if (found == sequences_.end())
-      return broken(r.sequence, "it has rows but has not joined");
-    auto& s = found->second;
-    const auto given = static_cast<std::uint32_t>(r.tokens.size());
-    if (r.drafts != 0)
-      return fail(errc::unsupported, "Draft rows are not supported by this worker.");
-    if (r.count == 0 || (given != r.count && (given + 1 != r.count || s.last_token < 0)))
-      return broken(r.sequence, "its rows lack tokens");
-    if (std::uint64_t{r.first_position} + r.count > s.blocks.size() * std::uint64_t{tokens_per_block})
-      return broken(r.sequence, "its rows lack blocks");
-    const auto first_row = static_cast<std::uint32_t>(rows_.tokens.size());
-    rows_.tokens.insert(rows_.tokens.end(), r.tokens.begin(), r.tokens.end());
-    if (given != r.count)
-      rows_.tokens.push_back(s.last_token);
-    rows_.spans.push_back({r.sequence, first_row, r.count, r.first_position, s.blocks});
-    if (r.samples)
-      rows_.samples.push_back({r.sequence, first_row + r.count - 1, r.first_position + r.count, s.sampling});
-  }
+  rows_.prompt_parts.clear();
+  for (std::uint32_t i = 0; i < step.rows.size(); ++i)
+    if (auto added = add_rows(step, i); !added)
+      return tl::unexpected(added.error());
   return &rows_;
 }
 
-void batch_state::sampled(sequence_id sequence, token_id token) {
-  if (auto found = sequences_.find(sequence); found != sequences_.end())
-    found->second.last_token = token;
+expected<void> batch_state::add_rows(const step_changes& step, std::uint32_t index) {
+  const auto& r = step.rows[index];
+  auto* m = find(r.slot);
+  if (!m)
+    return broken(r.slot, "it has rows but has not joined");
+  if (r.count <= r.drafts || (r.holds_last && m->last_token < 0) || r.offset + r.given() > step.tokens.size())
+    return broken(r.slot, "its rows lack tokens");
+  for (const auto& table : m->tables)
+    if (std::uint64_t{r.first_position} + r.count > table.size() * std::uint64_t{tokens_per_block})
+      return broken(r.slot, "its rows lack blocks");
+  const auto first_row = static_cast<std::uint32_t>(rows_.tokens.size());
+  const auto given = std::span(step.tokens).subspan(r.offset, r.given());
+  const auto drafts = given.last(r.drafts);
+  const auto known = given.first(given.size() - r.drafts);
+  rows_.tokens.insert(rows_.tokens.end(), known.begin(), known.end());
+  if (r.holds_last)
+    rows_.tokens.push_back(m->last_token);
+  rows_.tokens.insert(rows_.tokens.end(), drafts.begin(), drafts.end());
+  rows_.spans.push_back({r.slot, first_row, r.count, r.first_position, m->tables});
+  const auto base = r.count - r.drafts;
+  const auto first_logit = static_cast<std::uint32_t>(rows_.logit_rows.size());
+  const auto first_wanted = r.prompt_logprobs ? 0 : r.samples ? base - 1 : r.count;
+  for (auto i = first_wanted; i < r.count; ++i)
+    rows_.logit_rows.push_back(first_row + i);
+  if (r.samples)
+    rows_.samples.push_back({r.slot, index, first_logit + base - 1 - first_wanted, r.first_position + base, drafts});
+  if (r.prompt_logprobs) {
+    const auto end = std::min(r.first_position + r.count + 1, m->prompt_tokens);
+    const auto wanted = end > r.first_position + 1 ? end - r.first_position - 1 : 0;
+    if (r.holds_last || r.offset + 1 + wanted > step.tokens.size())
+      return broken(r.slot, "its prompt's next token is not given");
+    rows_.prompt_parts.push_back(
+      {r.slot, index, first_logit, r.first_position + 1, std::span(step.tokens).subspan(r.offset + 1, wanted)});
+  }
+  return {};
 }
 
 } // namespace troupe

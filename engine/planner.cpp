@@ -1,323 +1,394 @@
+// Sequences, their queues and their blocks. What a step has is decided in planner_plan.cpp, written in
+// planner_emit.cpp, and taken back in planner_take.cpp.
 #include "engine/planner.hpp"
 
 #include <algorithm>
-#include <cassert>
 #include <string>
+
+#include "engine/planner_arithmetic.hpp"
 
 namespace troupe {
 
 namespace {
 
-constexpr std::uint32_t blocks_for(std::uint32_t tokens) {
-  return (tokens + tokens_per_block - 1) / tokens_per_block;
-}
-
 std::uint32_t saturating_add(std::uint32_t a, std::uint32_t b) {
   return b > unlimited_credit - a ? unlimited_credit : a + b;
+}
+
+/// The longest sequence that the group can hold when it is alone.
+std::uint64_t capacity_of(const kv_group_options& group) {
+  const bool slides = group.window > 0 && group.blocks >= blocks_for(group.window) + 2;
+  return slides ? ~std::uint64_t{0} : std::uint64_t{group.blocks} * tokens_per_block;
 }
 
 } // namespace
 
 planner::planner(planner_options options) : options_(std::move(options)) {
-  const auto capacity = std::uint64_t{options_.total_blocks} * tokens_per_block;
-  options_.context_length = static_cast<std::uint32_t>(std::min<std::uint64_t>(options_.context_length, capacity));
+  auto& o = options_;
+  for (const auto& group : o.groups) {
+    o.context_length = static_cast<std::uint32_t>(std::min<std::uint64_t>(o.context_length, capacity_of(group)));
+    available_.push_back(group.blocks);
+    windowed_ = windowed_ || group.window > 0;
+  }
+  o.max_sequences = std::min(o.max_sequences, o.max_batched_tokens);
+  o.max_logit_rows = std::max(o.max_logit_rows, o.max_sequences);
+  o.steps_ahead = std::max(1u, o.steps_ahead);
+  o.lookahead = std::max(1u, o.lookahead);
+  purse_.resize(o.groups.size());
+  promised_.resize(o.groups.size());
 }
 
-expected<void> planner::add(new_sequence request) {
-  if (request.prompt.empty())
+planner::sequence* planner::find(sequence_id id) const {
+  auto found = all_.find(id);
+  return found != all_.end() && !found->second->removed ? found->second : nullptr;
+}
+
+expected<slot_id> planner::add(new_sequence request, engine_time now) {
+  if (!request.prompt || request.prompt->empty())
     return fail(errc::invalid_argument, "The prompt is empty: it has no token to go on from.");
-  if (request.prompt.size() >= options_.context_length)
-    return fail(errc::context_overflow, "The prompt has " + std::to_string(request.prompt.size()) +
-                                          " tokens, but prompt and answer together "
-                                          "may have " +
+  if (request.prompt->size() >= options_.context_length)
+    return fail(errc::context_overflow, "The prompt has " + std::to_string(request.prompt->size()) +
+                                          " tokens, but prompt and answer together may have " +
                                           std::to_string(options_.context_length) +
                                           " here: shorten it, or serve with more KV memory.");
-  auto s = std::make_unique<sequence>();
-  s->prompt_tokens = static_cast<std::uint32_t>(request.prompt.size());
-  s->request = std::move(request);
-  waiting_.push_back(s.get());
-  all_.emplace(s->request.id, std::move(s));
-  return {};
+  if (all_.count(request.id))
+    return fail(errc::internal, "Sequence " + std::to_string(request.id) + " is there already.");
+  auto made = std::make_unique<sequence>();
+  auto& s = *made;
+  s.prompt_tokens = static_cast<std::uint32_t>(request.prompt->size());
+  s.order = urgency_of(options_.policy, request.scheduling, now, ++arrivals_);
+  s.credit = request.credit;
+  s.tables.resize(options_.groups.size());
+  s.dropped.resize(options_.groups.size());
+  s.request = std::move(request);
+  if (free_slots_.empty()) {
+    free_slots_.push_back(static_cast<slot_id>(slots_.size()));
+    slots_.emplace_back();
+  }
+  s.slot = free_slots_.back();
+  free_slots_.pop_back();
+  slots_[s.slot] = std::move(made);
+  all_.emplace(s.request.id, &s);
+  if (auto* parent = s.request.fork_of ? find(s.request.fork_of) : nullptr; parent && !parent->leaving()) {
+    s.fork_parent = parent;
+    parent->forks.push_back(s.slot);
+  }
+  enqueue(s);
+  return s.slot;
 }
 
 bool planner::remove(sequence_id id) {
-  auto found = all_.find(id);
-  if (found == all_.end() || found->second->removed)
+  auto* s = find(id);
+  if (!s)
     return false;
-  if (found->second->in_flight)
-    found->second->removed = true;
+  if (s->in_flight > 0)
+    leave_when_back(*s, s->removed);
   else
-    drop(*found->second);
+    drop(*s);
   return true;
 }
 
 bool planner::grant_credit(sequence_id id, std::uint32_t tokens) {
-  auto found = all_.find(id);
-  if (found == all_.end())
+  auto* s = find(id);
+  if (!s)
     return false;
-  auto& credit = found->second->request.credit;
-  credit = saturating_add(credit, tokens);
+  s->credit = saturating_add(s->credit, tokens);
+  enqueue(*s);
   return true;
 }
 
-// A full purse covers any one step: every row may begin a block only once in `tokens_per_block`, or once a sequence.
-std::uint32_t planner::purse_target() const {
-  return std::min(options_.total_blocks, options_.max_batched_tokens / tokens_per_block + options_.max_sequences);
-}
-
-bool planner::plannable(const sequence& s) const {
-  return !s.in_flight && s.request.credit > 0;
-}
-
-std::optional<step_changes> planner::plan() {
-  step_changes step;
-  auto budget = options_.max_batched_tokens;
-  plan_running(budget, step);
-  plan_waiting(budget, step);
-  if (step.rows.empty())
-    return std::nullopt;
-  step.epoch = epoch_;
-  step.step = ++next_step_;
-  step.snapshot = std::exchange(snapshot_, false);
-  step.left = std::exchange(left_, {});
-  auto& members = steps_[step.step];
-  for (const auto& rows : step.rows)
-    members.push_back(rows.sequence);
-  return step;
-}
-
-void planner::plan_running(std::uint32_t& budget, step_changes& step) {
-  bool lacking = false;
-  for (auto* s : running_) {
-    if (budget == 0)
-      return;
-    if (plannable(*s) && !schedule(*s, 0, budget, step))
-      lacking = true;
-  }
-  // If more blocks are on their way, those without one wait for the next step. Otherwise somebody gives some up; they
-  // come back into the purse through the manager.
-  if (lacking && no_block_is_coming())
-    if (auto* victim = pick_victim())
-      preempt(*victim);
-}
-
-void planner::plan_waiting(std::uint32_t& budget, step_changes& step) {
-  for (auto next = waiting_.begin(); next != waiting_.end();) {
-    if (budget == 0)
-      return;
-    auto& s = **next;
-    if (!plannable(s)) { // It waits for its client's credit and holds up nobody.
-      ++next;
-      continue;
-    }
-    const bool full = running_.size() >= options_.max_sequences;
-    // A block for each running sequence stays in the purse, so that a newcomer does not push one out at once.
-    if (!full && schedule(s, static_cast<std::uint32_t>(running_.size()), budget, step)) {
-      running_.push_back(&s);
-      next = waiting_.erase(next);
-      continue;
-    }
-    // Those who run keep their place, but those who only hold one, for want of credit, do not.
-    auto* victim = pick_victim();
-    if (!victim || victim->request.credit > 0 || (!full && !no_block_is_coming()))
-      return;
-    preempt(*victim);
-    next = waiting_.begin();
-  }
-}
-
-bool planner::schedule(sequence& s, std::uint32_t reserve, std::uint32_t& budget, step_changes& step) {
-  const auto count = std::min(s.length() - s.computed, budget);
-  const auto have = static_cast<std::uint32_t>(s.blocks.size());
-  const auto need = blocks_for(s.computed + count);
-  const auto more = need > have ? need - have : 0;
-  if (more + reserve > purse_.size())
+bool planner::pause(sequence_id id) {
+  auto* s = find(id);
+  if (!s)
     return false;
-  if (!s.known_to_worker) {
-    step.joined.push_back({s.request.id, s.request.sampling});
-    s.known_to_worker = true;
-    s.worker_has_last = false;
-  }
-  if (more > 0) {
-    blocks_appended appended{s.request.id, 0, {purse_.end() - more, purse_.end()}};
-    purse_.resize(purse_.size() - more);
-    s.blocks.insert(s.blocks.end(), appended.blocks.begin(), appended.blocks.end());
-    report_.assigned.push_back(appended);
-    step.appended.push_back(std::move(appended));
-  }
-  step_rows rows;
-  rows.sequence = s.request.id;
-  rows.first_position = s.computed;
-  rows.count = count;
-  rows.samples = s.computed + count == s.length();
-  const auto given = rows.samples && s.worker_has_last ? count - 1 : count;
-  const auto first = s.tokens().begin() + s.computed;
-  rows.tokens.assign(first, first + given);
-  s.computed += count;
-  s.in_flight = true;
-  budget -= count;
-  step.rows.push_back(std::move(rows));
+  s->paused = true;
+  waiting_.erase(s);
+  call_forks(*s);
   return true;
 }
 
-bool planner::no_block_is_coming() const {
-  return short_of_blocks_ && !report_on_its_way_ && report_.released.empty();
+bool planner::resume(sequence_id id) {
+  auto* s = find(id);
+  if (!s)
+    return false;
+  s->paused = false;
+  enqueue(*s);
+  return true;
 }
 
-planner::sequence* planner::pick_victim() const {
-  sequence* last = nullptr;
-  for (auto* s : running_) {
-    if (s->in_flight || s->blocks.empty())
-      continue;
-    const bool paused = s->request.credit == 0;
-    if (!last || paused || last->request.credit != 0)
-      last = s;
+bool planner::propose(sequence_id id, std::uint32_t index, std::span<const token_id> drafts) {
+  auto* s = find(id);
+  if (!s || !s->running || s->in_flight > 0 || index != s->answer.size() || s->answer.empty())
+    return false;
+  const auto used = std::min<std::size_t>(drafts.size(), s->request.max_drafts);
+  s->drafts.assign(drafts.begin(), drafts.begin() + static_cast<std::ptrdiff_t>(used));
+  return used > 0;
+}
+
+// Only what could be admitted stands in the queue: who waits for credit, or for the sequence that it forks from, holds
+// nobody up and costs no step anything.
+void planner::enqueue(sequence& s) {
+  if (!s.running && !s.leaving() && !s.stalled() && !waits_for_parent(s))
+    waiting_.insert(&s);
+}
+
+/// A parent that its client holds up holds up nobody else. One with a hit in the cache still has to be admitted.
+bool planner::waits_for_parent(const sequence& s) const {
+  const auto* parent = s.fork_parent;
+  return parent && !parent->stalled() && !(parent->running && parent->computed + 1 >= s.prompt_tokens);
+}
+
+void planner::call_forks(sequence& parent) {
+  for (auto slot : parent.forks)
+    enqueue(*slots_[slot]);
+}
+
+void planner::start_running(sequence& s) {
+  waiting_.erase(&s);
+  holders_.erase(&s);
+  s.running = true;
+  s.skips = 0;
+  s.waits_its_turn = false;
+  s.place = static_cast<std::uint32_t>(running_.size());
+  running_.push_back(&s);
+  call_forks(s);
+}
+
+void planner::stop_running(sequence& s) {
+  s.running = false;
+  running_.back()->place = s.place;
+  running_[s.place] = running_.back();
+  running_.pop_back();
+}
+
+/// The blocks that they would share are about to go, or have been computed.
+void planner::let_forks_go(sequence& parent) {
+  for (auto slot : std::exchange(parent.forks, {})) {
+    auto& fork = *slots_[slot];
+    fork.fork_parent = nullptr;
+    enqueue(fork);
   }
-  return last;
 }
 
-void planner::preempt(sequence& victim) {
-  forget_computed(victim);
-  running_.erase(std::find(running_.begin(), running_.end(), &victim));
-  waiting_.push_front(&victim);
-  ++preemptions_;
+void planner::leave_parent(sequence& fork) {
+  if (auto* parent = std::exchange(fork.fork_parent, nullptr))
+    std::erase(parent->forks, fork.slot);
 }
 
-void planner::forget_computed(sequence& s) {
-  // Blocks that the manager has not heard of go straight back into the purse; it takes the others.
-  std::size_t unreported = 0;
-  std::erase_if(report_.assigned, [&](const blocks_appended& entry) {
-    if (entry.sequence != s.request.id)
-      return false;
-    purse_.insert(purse_.end(), entry.blocks.begin(), entry.blocks.end());
-    unreported += entry.blocks.size();
-    return true;
-  });
-  if (unreported < s.blocks.size())
-    report_.released.push_back(s.request.id);
+void planner::report(kv_operation::kind_type kind, const sequence& s, std::size_t group, std::uint32_t count,
+                     std::uint32_t offset, sequence_id other) {
+  report_.operations.push_back({kind, static_cast<kv_group>(group), count, offset, s.request.id, other});
+}
+
+void planner::give_up_blocks(sequence& s) {
+  if (s.account) {
+    report(kv_operation::kind_type::release, s, 0, 0);
+    releases_unreported_ = true;
+  }
   if (s.known_to_worker)
-    left_.push_back(s.request.id);
-  s.blocks.clear();
-  s.computed = 0;
-  s.known_to_worker = false;
-  s.worker_has_last = false;
+    left_.push_back(s.slot);
+  forget_blocks(s);
+}
+
+void planner::forget_blocks(sequence& s) {
+  let_forks_go(s);
+  holders_.erase(&s);
+  for (auto& table : s.tables)
+    table.clear();
+  std::fill(s.dropped.begin(), s.dropped.end(), 0);
+  s.drafts.clear();
+  s.computed = s.planned = s.blocks = s.filled = s.told = 0;
+  s.lookup = lookup_state::none;
+  s.account = s.known_to_worker = s.worker_holds_last = false;
+}
+
+void planner::leave_when_back(sequence& s, bool& why) {
+  if (!s.leaving())
+    ++leaving_;
+  why = true;
+}
+
+/// No step in flight has it any more.
+void planner::settle(sequence& s) {
+  --leaving_;
+  if (s.removed)
+    return drop(s);
+  s.giving_up = false;
+  stop_running(s);
+  give_up_blocks(s);
+  enqueue(s);
 }
 
 void planner::drop(sequence& s) {
-  forget_computed(s);
-  std::erase(running_, &s);
-  std::erase(waiting_, &s);
+  if (s.running)
+    stop_running(s);
+  waiting_.erase(&s);
+  leave_parent(s);
+  give_up_blocks(s);
   all_.erase(s.request.id);
+  free_slots_.push_back(s.slot);
+  slots_[s.slot].reset();
 }
 
-std::optional<finish_reason> planner::finish_of(const sequence& s, token_id token) const {
-  const auto& ends = options_.end_tokens;
-  if (!s.request.ignore_eos && std::find(ends.begin(), ends.end(), token) != ends.end())
-    return finish_reason::stop;
-  if (s.length() - s.prompt_tokens >= s.request.max_tokens || s.length() >= options_.context_length)
-    return finish_reason::length;
-  return std::nullopt;
-}
-
-std::vector<token_event> planner::take(const step_result& result) {
-  std::vector<token_event> events;
-  auto found = steps_.find(result.step);
-  if (result.epoch != epoch_ || found == steps_.end())
-    return events; // From before a reset, or twice.
-  for (auto id : found->second)
-    all_.at(id)->in_flight = false;
-  for (const auto& sampled : result.sampled) {
-    auto& s = *all_.at(sampled.sequence);
-    if (s.removed)
-      continue;
-    assert(sampled.position == s.length());
-    token_event event{sampled.sequence, s.length() - s.prompt_tokens, sampled.token, {}};
-    s.tokens().push_back(sampled.token);
-    s.worker_has_last = true;
-    if (s.request.credit != unlimited_credit)
-      --s.request.credit;
-    event.finished = finish_of(s, sampled.token);
-    s.removed = event.finished.has_value();
-    events.push_back(event);
-  }
-  for (auto id : found->second)
-    if (auto& s = *all_.at(id); s.removed)
-      drop(s);
-  steps_.erase(found);
-  return events;
+// Its blocks stay in the cache, where it would find them at once and hold them again: it is not looked up before there
+// is room for all of it.
+void planner::preempt(sequence& victim) {
+  ++preemptions_;
+  victim.waits_its_turn = true;
+  if (victim.in_flight > 0 || victim.in_chunk)
+    return leave_when_back(victim, victim.giving_up);
+  stop_running(victim);
+  give_up_blocks(victim);
+  enqueue(victim);
 }
 
 void planner::reset(std::uint64_t epoch) {
   epoch_ = epoch;
   snapshot_ = true;
   steps_.clear();
-  std::vector<sequence*> again;
+  holders_.clear();
+  leaving_ = 0;
   for (auto* s : std::exchange(running_, {})) {
-    s->in_flight = false;
-    forget_computed(*s);
+    s->running = s->giving_up = false;
+    s->in_flight = s->pins = s->ahead = 0;
+    s->credit = saturating_add(s->credit, std::exchange(s->reserved, 0));
+  }
+  for (std::size_t slot = 0; slot < slots_.size(); ++slot) {
+    auto* s = slots_[slot].get();
+    if (!s)
+      continue;
+    s->account = s->known_to_worker = false; // Nobody needs to be told what the new epoch says of all.
+    s->waits_its_turn = false;
+    forget_blocks(*s);
     if (s->removed)
       drop(*s);
     else
-      again.push_back(s);
+      enqueue(*s);
   }
-  waiting_.insert(waiting_.begin(), again.begin(), again.end());
-  left_.clear(); // The snapshot says it all.
+  left_.clear();
+  const auto generation = report_.generation + 1;
+  report_ = {};
+  report_.generation = generation;
+  report_.reset = true;
+  report_on_its_way_ = releases_unreported_ = ask_again_ = false;
+  for (std::size_t g = 0; g < purse_.size(); ++g) {
+    purse_[g].clear();
+    available_[g] = options_.groups[g].blocks;
+  }
+}
+
+// A full purse covers any one step: every row may begin a block only once in `tokens_per_block`, or once a sequence.
+// Most of a small pool is left to the cache: what the purse has, nobody can hit.
+std::uint32_t planner::purse_target(std::size_t group) const {
+  const auto blocks = options_.groups[group].blocks;
+  return std::min(blocks / 8 + 1, options_.max_batched_tokens / tokens_per_block + options_.max_sequences);
+}
+
+bool planner::wants_blocks() const {
+  for (std::size_t g = 0; g < purse_.size(); ++g)
+    if (available_[g] > 0 && purse_[g].size() < purse_target(g))
+      return true;
+  return false;
+}
+
+/// Sequences near the front are asked about, as many as may be admitted soon.
+void planner::add_lookups() {
+  const auto places = options_.max_sequences - std::min<std::size_t>(options_.max_sequences, running_.size());
+  const auto most = std::min<std::size_t>(options_.lookahead, places + spare_lookups);
+  std::size_t seen = 0;
+  bool room = true;
+  count_purse();
+  for (auto next = waiting_.begin(); next != waiting_.end() && seen < most; ++next, ++seen) {
+    auto& s = **next;
+    // Alone, the first one fits, and it needs all there is. Behind one that lacks room, it would hold what that one lacks.
+    room = room && (running_.empty() ? seen == 0 : fits(s));
+    if (s.lookup != lookup_state::none || (s.waits_its_turn && !room) || (s.fork_parent && can_fork(s)))
+      continue;
+    leave_parent(s);
+    kv_lookup lookup{s.request.id, s.request.prompt, s.request.key, true};
+    if (!s.answer.empty()) {
+      auto tokens = std::make_shared<std::vector<token_id>>(*s.request.prompt);
+      tokens->insert(tokens->end(), s.answer.begin(), s.answer.end());
+      lookup.tokens = std::move(tokens);
+    }
+    lookup.may_hit = s.request.sampling->prompt_logprobs < 0 || s.logprobs_told >= s.prompt_tokens;
+    s.lookup = lookup_state::asked;
+    s.account = true;
+    s.told = s.length();
+    report_.lookups.push_back(std::move(lookup));
+  }
 }
 
 std::optional<kv_report> planner::take_report() {
   if (report_on_its_way_)
     return std::nullopt;
-  const bool wants = purse_.size() < purse_target() && !(short_of_blocks_ && report_.released.empty());
-  if (report_.assigned.empty() && report_.released.empty() && !wants)
+  add_lookups();
+  if (!report_.reset && report_.operations.empty() && report_.lookups.empty() && !wants_blocks() && !ask_again_)
     return std::nullopt;
-  report_.purse_target = purse_target();
+  for (std::size_t g = 0; g < purse_.size(); ++g)
+    report_.purse_targets.push_back(purse_target(g));
+  report_.epoch = epoch_;
   report_on_its_way_ = true;
-  return std::exchange(report_, {});
+  releases_unreported_ = ask_again_ = false;
+  kv_report next;
+  next.generation = report_.generation;
+  return std::exchange(report_, std::move(next));
 }
 
-void planner::grant(kv_grant blocks) {
+void planner::grant(kv_grant answer) {
+  if (answer.generation != report_.generation)
+    return; // From before a reset.
   report_on_its_way_ = false;
-  short_of_blocks_ = blocks.short_of_blocks;
-  purse_.insert(purse_.end(), blocks.blocks.begin(), blocks.blocks.end());
+  available_ = std::move(answer.available);
+  for (std::size_t g = 0; g < purse_.size(); ++g)
+    purse_[g].insert(purse_[g].end(), answer.blocks[g].begin(), answer.blocks[g].end());
+  for (auto& found : answer.hits)
+    receive(found);
+}
+
+bool planner::hit(kv_hit found, std::uint32_t generation) {
+  if (generation != report_.generation)
+    return false;
+  ask_again_ = true; // What was set aside for it may be free now.
+  return receive(found);
+}
+
+bool planner::receive(kv_hit& found) {
+  auto* s = find(found.sequence);
+  if (!s || s->lookup != lookup_state::asked)
+    return false;
+  s->lookup = lookup_state::answered;
+  s->tables = std::move(found.blocks);
+  s->blocks = found.tokens / tokens_per_block;
+  s->computed = s->planned = s->filled = found.tokens;
+  for (std::size_t g = 0; g < s->tables.size(); ++g) {
+    const auto& table = s->tables[g];
+    const auto live = std::find_if(table.begin(), table.end(), [](block_id block) { return block != no_block; });
+    s->dropped[g] = static_cast<std::uint32_t>(live - table.begin());
+  }
+  if (found.tokens > 0)
+    holders_.insert(s);
+  return true;
+}
+
+std::vector<admitted_sequence> planner::take_admissions() {
+  return std::exchange(admissions_, {});
 }
 
 planner_counts planner::counts() const {
   planner_counts result;
-  result.waiting = static_cast<std::uint32_t>(waiting_.size());
   result.running = static_cast<std::uint32_t>(running_.size());
+  result.waiting = static_cast<std::uint32_t>(all_.size() - running_.size());
   for (auto* s : running_)
-    result.paused += s->request.credit == 0;
+    result.paused += s->stalled();
   result.steps_in_flight = static_cast<std::uint32_t>(steps_.size());
-  result.purse = static_cast<std::uint32_t>(purse_.size());
+  for (const auto& purse : purse_)
+    result.purse.push_back(static_cast<std::uint32_t>(purse.size()));
   result.preemptions = preemptions_;
+  result.wasted_rows = wasted_rows_;
+  result.drafts_proposed = drafts_proposed_;
+  result.drafts_accepted = drafts_accepted_;
   return result;
-}
-
-expected<void> planner::check_integrity() const {
-  auto broken = [](sequence_id id, const char* what) {
-    return fail(errc::internal, "Sequence " + std::to_string(id) + " " + what + ".");
-  };
-  if (running_.size() + waiting_.size() != all_.size())
-    return fail(errc::internal, "A sequence is in no queue, or in two.");
-  if (running_.size() > options_.max_sequences)
-    return fail(errc::internal, "More sequences run than may.");
-  std::vector<block_id> seen = purse_;
-  for (const auto& [id, s] : all_) {
-    if (s->computed > s->length())
-      return broken(id, "has more computed tokens than tokens");
-    if (s->blocks.size() != blocks_for(s->computed))
-      return broken(id, "has not as many blocks as its computed tokens fill");
-    if (s->length() > options_.context_length)
-      return broken(id, "is longer than the context");
-    seen.insert(seen.end(), s->blocks.begin(), s->blocks.end());
-  }
-  for (auto* s : waiting_)
-    if (s->computed != 0 || s->in_flight)
-      return broken(s->request.id, "waits, but has something computed or in flight");
-  std::sort(seen.begin(), seen.end());
-  if (std::adjacent_find(seen.begin(), seen.end()) != seen.end())
-    return fail(errc::internal, "A block is in two places.");
-  return {};
 }
 
 } // namespace troupe

@@ -37,12 +37,18 @@ client_actor::behavior_type journalist(client_actor::stateful_pointer<journalist
   return {
     [=](deliver_atom, const delivery& what) {
       auto& answers = self->state.answers;
+      auto end_answer = [&](const request_end& end) {
+        std::cout << answers[end.id] << "\n  [" << to_string(end.reason) << end.failure.message << "]\n";
+        answers.erase(end.id);
+      };
       for (const auto& message : what.messages) {
-        if (const auto* delta = std::get_if<token_delta>(&message)) {
-          answers[delta->id] += delta->text;
+        if (const auto* step = std::get_if<step_deltas>(&message)) {
+          for (const auto& delta : step->deltas)
+            answers[delta.id] += delta.text;
+          for (const auto& end : step->ends)
+            end_answer(end);
         } else if (const auto* end = std::get_if<request_end>(&message)) {
-          std::cout << answers[end->id] << "\n  [" << to_string(end->reason) << end->failure.message << "]\n";
-          answers.erase(end->id);
+          end_answer(*end);
         }
       }
       if (answers.empty())
@@ -63,8 +69,8 @@ expected<engine_options> options_for(const std::string& path) {
   options.kv_blocks = kv_tokens / tokens_per_block;
   backend_options device;
   device.kv_blocks = options.kv_blocks;
-  device.max_rows = options.max_batched_tokens;
-  device.max_logit_rows = options.max_sequences;
+  device.max_rows = options.plan.max_batched_tokens;
+  device.max_logit_rows = options.plan.max_logit_rows;
   options.make_backend = [device, source = *source] {
     return make_cpu_backend(source->file, source->program, device);
   };

@@ -5,13 +5,20 @@
 //   zmq_client "What is the capital of France?"
 //   zmq_client --raw --max-tokens 20 "The capital of France is"
 //   zmq_client --cancel-after 5 "Tell me a long story."
+//   zmq_client --n 3 --temperature 1 "Name a city."          Three answers, shown when all have ended.
+//   zmq_client --logprobs 2 --top-p 0.9 "Yes or no?"
+//   zmq_client --pause-after 5 "Tell me a long story."       Stands still for a second.
 #include <algorithm>
 #include <chrono>
 #include <cstdint>
+#include <functional>
 #include <iostream>
+#include <map>
 #include <optional>
+#include <sstream>
 #include <string>
 #include <string_view>
+#include <utility>
 
 #include <CLI/CLI.hpp>
 #include <zmq.hpp>
@@ -29,8 +36,9 @@ struct options {
   std::string prompt;
   bool raw = false;
   std::uint32_t cancel_after = 0; ///< Tokens; 0: never.
+  std::uint32_t pause_after = 0;  ///< The same.
   std::uint32_t timeout_ms = 10000;
-  troupe::sampling_parameters sampling;
+  troupe::generate_request request{.id = 1}; ///< But for its prompt.
 };
 
 /// One connection: it sends and receives whole messages, and pings while it waits.
@@ -53,8 +61,13 @@ public:
     const auto patience = heard_ ? timeout_ + ping_interval : timeout_;
     while (true) {
       zmq::pollitem_t item{socket_.handle(), 0, ZMQ_POLLIN, 0};
-      zmq::poll(&item, 1, std::min(timeout_, ping_interval));
+      auto wait = std::min(timeout_, ping_interval);
+      if (on_time_)
+        wait = std::clamp(std::chrono::ceil<std::chrono::milliseconds>(due_ - clock_type::now()), zero, wait);
+      zmq::poll(&item, 1, wait);
       keep_alive();
+      if (on_time_ && clock_type::now() >= due_)
+        std::exchange(on_time_, nullptr)();
       zmq::message_t frame;
       if (socket_.recv(frame, zmq::recv_flags::dontwait)) {
         heard_ = true;
@@ -65,7 +78,14 @@ public:
     }
   }
 
+  /// Calls this once, while it waits for messages.
+  void later(std::chrono::milliseconds delay, std::function<void()> what) {
+    due_ = clock_type::now() + delay;
+    on_time_ = std::move(what);
+  }
+
 private:
+  static constexpr std::chrono::milliseconds zero{0};
   static constexpr std::chrono::milliseconds ping_interval{troupe::ping_interval_ms};
 
   /// A server that is there answers, whatever else it has to say; one that has lost us asks for a hello.
@@ -78,6 +98,8 @@ private:
   zmq::context_t context_;
   zmq::socket_t socket_{context_, zmq::socket_type::dealer};
   clock_type::time_point last_sent_ = clock_type::now();
+  clock_type::time_point due_;
+  std::function<void()> on_time_;
   std::uint64_t pings_ = 0;
   bool heard_ = false;
 };
@@ -93,20 +115,46 @@ public:
     return {};
   }
 
+  /// A step's frame is what its parts are.
+  std::optional<bool> operator()(const troupe::step_deltas& message) {
+    for (const auto& delta : message.deltas)
+      (*this)(delta);
+    for (const auto& end : message.ends)
+      return (*this)(end);
+    return {};
+  }
+
   std::optional<bool> operator()(const troupe::token_delta& message) {
-    std::cout << message.text << std::flush;
+    if (options_.request.n == 1)
+      std::cout << message.text << std::flush;
+    else
+      texts_[message.choice] += message.text;
+    for (const auto& each : message.logprobs)
+      logprobs_ += line_of(message.choice, each);
     tokens_ += message.token_ids.size();
     if (options_.cancel_after != 0 && tokens_ >= options_.cancel_after && !cancelled_) {
       cancelled_ = true;
       server_.send(troupe::cancel_request{message.id});
     }
+    if (options_.pause_after != 0 && tokens_ >= options_.pause_after && !paused_) {
+      paused_ = true;
+      server_.send(troupe::pause_request{message.id});
+      server_.later(std::chrono::seconds(1), [this, id = message.id] { server_.send(troupe::resume_request{id}); });
+    }
     return {};
   }
 
   std::optional<bool> operator()(const troupe::request_end& message) {
-    std::cout << std::endl;
+    for (const auto& [choice, text] : texts_)
+      std::cout << '[' << choice << "] " << text << '\n';
+    if (options_.request.n == 1)
+      std::cout << '\n';
+    std::cout << std::flush;
+    std::cerr << logprobs_;
     if (message.reason == troupe::finish_reason::error) {
       std::cerr << "zmq_client: " << to_string(message.failure.code) << ": " << message.failure.message << '\n';
+      if (message.failure.retry_after_ms != 0)
+        std::cerr << "zmq_client: try again in " << message.failure.retry_after_ms << " ms\n";
       return false;
     }
     std::cerr << to_string(message.reason) << ": " << message.usage.prompt_tokens << " + "
@@ -114,6 +162,8 @@ public:
               << " ms, all in " << message.timings.total_ms << " ms\n";
     return true;
   }
+
+  std::optional<bool> operator()(const troupe::admin_reply&) { return {}; }
 
   std::optional<bool> operator()(const troupe::pong&) { return {}; }
 
@@ -123,14 +173,26 @@ public:
   }
 
 private:
+  static std::string line_of(std::uint32_t choice, const troupe::token_logprob& each) {
+    std::ostringstream line;
+    line << "answer " << choice << ": token " << each.token << ": " << each.logprob << ", rank " << each.rank;
+    for (const auto& other : each.top)
+      line << (&other == &each.top.front() ? ", likeliest " : ", ") << other.token << ' ' << other.logprob;
+    line << '\n';
+    return line.str();
+  }
+
   connection& server_;
   const options& options_;
+  std::map<std::uint32_t, std::string> texts_; ///< Of several answers, by their choice.
+  std::string logprobs_;
   std::size_t tokens_ = 0;
   bool cancelled_ = false;
+  bool paused_ = false;
 };
 
 troupe::generate_request request_of(const options& given) {
-  troupe::generate_request request{.id = 1, .sampling = given.sampling};
+  troupe::generate_request request = given.request;
   if (given.raw)
     request.prompt = given.prompt;
   else
@@ -168,11 +230,19 @@ int main(int argc, char** argv) {
   app.add_option("prompt", given.prompt, "What to ask")->required();
   app.add_option("--endpoint", given.endpoint, "Where the server is")->capture_default_str();
   app.add_flag("--raw", given.raw, "The prompt as it stands, without the chat template");
-  app.add_option("--temperature", given.sampling.temperature, "0 is greedy")->capture_default_str();
-  app.add_option("--seed", given.sampling.seed, "Of the noise")->capture_default_str();
-  app.add_option("--max-tokens", given.sampling.max_tokens, "At most so many")->capture_default_str();
-  app.add_option("--stop", given.sampling.stop, "End before this string; may be given several times");
-  app.add_flag("--ignore-eos", given.sampling.ignore_eos, "Go on after an end-of-sequence token");
+  app.add_option("--temperature", given.request.sampling.temperature, "0 is greedy")->capture_default_str();
+  app.add_option("--seed", given.request.sampling.seed, "Of the noise")->capture_default_str();
+  app.add_option("--max-tokens", given.request.sampling.max_tokens, "At most so many")->capture_default_str();
+  app.add_option("--stop", given.request.sampling.stop, "End before this string; may be given several times");
+  app.add_flag("--ignore-eos", given.request.sampling.ignore_eos, "Go on after an end-of-sequence token");
+  app.add_option("--top-k", given.request.sampling.top_k, "Only the so many likeliest tokens; 0: all")
+    ->capture_default_str();
+  app.add_option("--top-p", given.request.sampling.top_p, "Only the likeliest that together have this probability")
+    ->capture_default_str();
+  app.add_option("--n", given.request.n, "So many answers")->capture_default_str();
+  app.add_option("--logprobs", given.request.sampling.logprobs,
+                 "Show each token's logprob and so many of the likeliest");
+  app.add_option("--pause-after", given.pause_after, "Pause for a second after so many tokens");
   app.add_option("--cancel-after", given.cancel_after, "Cancel after so many tokens");
   app.add_option("--timeout-ms", given.timeout_ms, "How long to wait for a server that is silent")
     ->capture_default_str();

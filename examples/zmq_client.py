@@ -8,6 +8,10 @@ docs/protocol.md.
     zmq_client.py --cancel-after 5 "Tell me a long story."
     zmq_client.py --credit 16 "Count to fifty."     # The server is never more than 16 tokens ahead of us.
     zmq_client.py --concurrent 32 "What is {n} plus {n}?"
+    zmq_client.py --n 3 --temperature 1 "Name a city."            # Three answers.
+    zmq_client.py --logprobs 2 --field top_k=40 "Yes or no?"      # Any field of a generate_request, as JSON.
+    zmq_client.py --pause-after 5 "Tell me a long story."         # Stands still for a second.
+    zmq_client.py --admin status                                  # For operators: also check, drain, ...
 
 The answer goes to stdout as it comes, all else to stderr. The exit code is 0 if every request ended well.
 """
@@ -23,13 +27,27 @@ import msgpack
 import zmq
 import zmq.asyncio
 
-PROTOCOL_VERSION = 1
+PROTOCOL_VERSION = 2
 NOT_FOUND = 9  # The error code that says: this connection has not said hello.
+PAUSE_SECONDS = 1
 PING_SECONDS = 10  # While we wait, to find out whether the server is still there.
 
 
 class ServerError(Exception):
     """The connection cannot be used (any more)."""
+
+
+def parts_of(message):
+    """A frame as the token_delta and request_end messages that it stands for, each with the defaults of what was left
+    out; whatever is neither stays as it is."""
+    if message["type"] == "step_deltas":
+        deltas = message.get("deltas", ())
+        ends = message.get("ends", ())
+        return [part for delta in deltas for part in parts_of(delta | {"type": "token_delta"})] + \
+               [end | {"type": "request_end"} for end in ends]
+    if message["type"] == "token_delta":
+        return [{"choice": 0, "position": 0, "token_ids": [], "text": ""} | message]
+    return [message]
 
 
 class Request:
@@ -55,6 +73,13 @@ class Request:
         """Tokens under way may still come; the request_end always does."""
         await self.client.send(type="cancel_request", id=self.id)
 
+    async def pause(self):
+        """Tokens under way may still come; then nothing until `resume`."""
+        await self.client.send(type="pause_request", id=self.id)
+
+    async def resume(self):
+        await self.client.send(type="resume_request", id=self.id)
+
     async def grant(self, tokens):
         """Lets the server send so many more tokens. Only of use if the request was made with `credit`."""
         await self.client.send(type="credit_grant", id=self.id, tokens=tokens)
@@ -66,6 +91,7 @@ class Client:
     def __init__(self, endpoint, timeout):
         self.endpoint, self.timeout = endpoint, timeout
         self.open = {}  # id -> Request
+        self.asked = {}  # nonce -> where the admin_reply goes
         self.ids = itertools.count(1)
         self.last_heard = time.monotonic()
         self.context = zmq.asyncio.Context()
@@ -113,20 +139,32 @@ class Client:
         await self.send(type="generate_request", id=request.id, **fields)
         return request
 
+    async def admin(self, command):
+        """What an operator asks: the admin_reply. That of drain may be long in coming."""
+        nonce = next(self.ids)
+        self.asked[nonce] = asyncio.get_running_loop().create_future()
+        await self.send(type="admin_request", nonce=nonce, command=command)
+        return await self.asked[nonce]
+
     async def read(self):
-        """Hands each message to the request that it is about."""
         while True:
-            message = await self.receive()
-            if message["type"] in ("token_delta", "request_end"):
-                request = self.open.get(message["id"])
-                if request:
-                    request.inbox.put_nowait(message)
-                    if message["type"] == "request_end":
-                        del self.open[message["id"]]
-            elif message["type"] == "protocol_error":
-                print(f"protocol error {message['code']}: {message['message']}", file=sys.stderr)
-                if message["code"] == NOT_FOUND:
-                    self.lose("The connection broke and was made again, and its requests are lost.")
+            for message in parts_of(await self.receive()):
+                self.take(message)
+
+    def take(self, message):
+        """Hands a message to the request that it is about."""
+        if message["type"] in ("token_delta", "request_end"):
+            request = self.open.get(message["id"])
+            if request:
+                request.inbox.put_nowait(message)
+                if message["type"] == "request_end":
+                    del self.open[message["id"]]
+        elif message["type"] == "admin_reply":
+            self.asked.pop(message["nonce"]).set_result(message)
+        elif message["type"] == "protocol_error":
+            print(f"protocol error {message['code']}: {message['message']}", file=sys.stderr)
+            if message["code"] == NOT_FOUND:
+                self.lose("The connection broke and was made again, and its requests are lost.")
 
     async def ping(self):
         for nonce in itertools.count(1):
@@ -139,23 +177,30 @@ class Client:
         for request in self.open.values():
             request.inbox.put_nowait(ServerError(why))
         self.open.clear()
+        for answer in self.asked.values():
+            answer.set_exception(ServerError(why))
+        self.asked.clear()
 
 
 async def ask(client, options, fields, show):
-    """One request from its beginning to its end: `show` gets each piece of text, the caller the request_end."""
+    """One request from its beginning to its end: `show` gets each delta, the caller the request_end."""
     if options.credit:
         fields = fields | {"credit": options.credit}
     request = await client.generate(**fields)
     tokens = 0
     unused = 0  # Tokens that came and were not granted again.
-    cancelled = False
+    cancelled = paused = False
     async for delta in request:
-        show(delta["text"])
+        show(delta)
         tokens += len(delta["token_ids"])
         unused += len(delta["token_ids"])
         if options.cancel_after and tokens >= options.cancel_after and not cancelled:
             cancelled = True
             await request.cancel()
+        if options.pause_after and tokens >= options.pause_after and not paused:
+            paused = True
+            await request.pause()
+            asyncio.get_running_loop().call_later(PAUSE_SECONDS, asyncio.ensure_future, request.resume())
         # Half a window at a time: the server need not wait for us, and is never further ahead than the window.
         if options.credit and unused >= max(1, options.credit // 2):
             await request.grant(unused)
@@ -165,16 +210,43 @@ async def ask(client, options, fields, show):
 
 def summary(end, seconds):
     if end["reason"] == "error":
-        return f"error {end['code']}: {end['message']}"
+        again = f" Try again in {end['retry_after_ms']} ms." if "retry_after_ms" in end else ""
+        return f"error {end['code']}: {end['message']}{again}"
     tokens = end["completion_tokens"]
-    return (f"{end['reason']}: {end['prompt_tokens']} + {tokens} tokens, first after {end['first_token_ms']:.0f} ms, "
-            f"{tokens / seconds if seconds else 0:.1f} tokens/s")
+    cached = f" ({end['cached_prompt_tokens']} of them cached)" if end["cached_prompt_tokens"] else ""
+    return (f"{end['reason']}: {end['prompt_tokens']}{cached} + {tokens} tokens, "
+            f"first after {end['first_token_ms']:.0f} ms, {tokens / seconds if seconds else 0:.1f} tokens/s")
+
+
+def logprob_lines(columns):
+    """One line for each token of a `logprobs` map: docs/protocol.md says how its columns belong together."""
+    k = len(columns.get("top_tokens", ())) // len(columns["tokens"])
+    for i, (token, logprob, rank) in enumerate(zip(columns["tokens"], columns["logprobs"], columns["ranks"])):
+        top = zip(columns["top_tokens"][i * k:(i + 1) * k], columns["top_logprobs"][i * k:(i + 1) * k]) if k else ()
+        others = ", ".join(f"{other} {its_logprob:.3f}" for other, its_logprob in top)
+        yield f"token {token}: {logprob:.3f}, rank {rank}" + (f", likeliest {others}" if others else "")
 
 
 async def ask_one(client, options, fields):
+    """The text of one answer is shown as it comes; several are shown when all have ended."""
+    several = options.n is not None and options.n > 1
+    texts = [""] * (options.n or 1)
+    lines = []
+
+    def show(delta):
+        texts[delta["choice"]] += delta["text"]
+        if not several:
+            print(delta["text"], end="", flush=True)
+        for kind in ("prompt_logprobs", "logprobs"):
+            where = "prompt" if kind == "prompt_logprobs" else f"answer {delta['choice']}"
+            if kind in delta:
+                lines.extend(f"{where}: {line}" for line in logprob_lines(delta[kind]))
+
     start = time.monotonic()
-    end = await ask(client, options, fields, lambda text: print(text, end="", flush=True))
-    print()
+    end = await ask(client, options, fields, show)
+    print("\n".join(f"[{choice}] {text}" for choice, text in enumerate(texts)) if several else "")
+    for line in lines:
+        print(line, file=sys.stderr)
     print(summary(end, time.monotonic() - start), file=sys.stderr)
     return end["reason"] != "error"
 
@@ -185,7 +257,7 @@ async def ask_many(client, options):
     async def ask_numbered(n):
         pieces = []
         prompt = options.prompt.replace("{n}", str(n)) if options.prompt else None
-        end = await ask(client, options, request_fields(options, prompt), pieces.append)
+        end = await ask(client, options, request_fields(options, prompt), lambda delta: pieces.append(delta["text"]))
         print(f"[{n}] {''.join(pieces)}", flush=True)
         if end["reason"] == "error":
             print(f"[{n}] {summary(end, 0)}", file=sys.stderr)
@@ -210,13 +282,25 @@ def request_fields(options, prompt):
         fields = {"prompt": prompt}
     else:
         fields = {"messages": [{"role": "user", "content": prompt}]}
-    for name in ("temperature", "seed", "max_tokens", "stop"):
+    for name in ("temperature", "seed", "max_tokens", "stop", "n", "logprobs", "prompt_logprobs"):
         value = getattr(options, name)
         if value is not None:
             fields[name] = value
     if options.ignore_eos:
         fields["ignore_eos"] = True
+    for field in options.field or ():
+        name, _, value = field.partition("=")
+        fields[name] = json.loads(value)
     return fields
+
+
+async def administer(client, command):
+    reply = await client.admin(command)
+    if not reply["ok"]:
+        print(f"error {reply['code']}: {reply['message']}", file=sys.stderr)
+    for name, count in reply.get("status", {}).items():
+        print(f"{name} {count}")
+    return reply["ok"]
 
 
 async def cancel_all(client):
@@ -231,6 +315,8 @@ async def run(options):
         # Ctrl-C cancels what is open; its end comes as always.
         asyncio.get_running_loop().add_signal_handler(
             signal.SIGINT, lambda: asyncio.ensure_future(cancel_all(client)))
+        if options.admin:
+            return await administer(client, options.admin)
         if options.concurrent:
             return await ask_many(client, options)
         return await ask_one(client, options, request_fields(options, options.prompt))
@@ -248,14 +334,24 @@ def main():
     parser.add_argument("--max-tokens", type=int)
     parser.add_argument("--stop", action="append", help="end before this string; may be given several times")
     parser.add_argument("--ignore-eos", action="store_true", help="go on after an end-of-sequence token")
+    parser.add_argument("--n", type=int, help="so many answers, shown when all have ended")
+    parser.add_argument("--logprobs", type=int, metavar="K", help="show each token's logprob and the K likeliest")
+    parser.add_argument("--prompt-logprobs", type=int, metavar="K", help="the same for the prompt's tokens")
+    parser.add_argument("--field", action="append", metavar="NAME=JSON",
+                        help="any other field of a generate_request, for example top_p=0.9; may be given several times")
+    parser.add_argument("--pause-after", type=int, metavar="N", help="pause for a second after N tokens")
+    parser.add_argument("--admin", choices=("status", "check", "reset_prefix_cache", "drain"),
+                        help="ask the server for this instead of an answer")
     parser.add_argument("--cancel-after", type=int, metavar="N", help="cancel after N tokens")
     parser.add_argument("--concurrent", type=int, metavar="N", help="N requests at once on one connection")
     parser.add_argument("--credit", type=int, metavar="N", help="windowed flow control: at most N tokens ahead of us")
     parser.add_argument("--timeout", type=float, default=10,
                         help="seconds to wait for a server (default: %(default)s)")
     options = parser.parse_args()
-    if (options.prompt is None) == (options.messages is None):
-        parser.error("give either a prompt or --messages")
+    if [options.prompt, options.messages, options.admin].count(None) != 2:
+        parser.error("give either a prompt, --messages or --admin")
+    if options.concurrent and options.n:
+        parser.error("--concurrent shows one answer to each prompt: leave --n out")
     if options.concurrent and options.messages == "-":
         parser.error("--concurrent reads its messages again for each request: give a file")
     try:

@@ -6,9 +6,9 @@ namespace troupe {
 
 namespace {
 
-/// How many bytes at the end of `text` are a beginning of `stop`.
+/// How many bytes at the end of `text` are a beginning of `stop`, but not all of it.
 std::size_t overlap(const std::string& text, const std::string& stop) {
-  for (auto length = std::min(text.size(), stop.size()); length > 0; --length)
+  for (auto length = std::min(text.size(), stop.size() - 1); length > 0; --length)
     if (text.compare(text.size() - length, length, stop, 0, length) == 0)
       return length;
   return 0;
@@ -16,39 +16,64 @@ std::size_t overlap(const std::string& text, const std::string& stop) {
 
 } // namespace
 
-answer_text::answer_text(std::shared_ptr<const tokenizer> tokens, std::vector<std::string> stop_strings)
-    : text_(std::move(tokens)), stop_strings_(std::move(stop_strings)) {}
+answer_text::answer_text(std::shared_ptr<const tokenizer> tokens, std::vector<std::string> stop_strings,
+                         std::uint32_t min_tokens)
+    : text_(std::move(tokens)), stop_strings_(std::move(stop_strings)), min_tokens_(min_tokens) {}
+
+void answer_text::feed(token_id token, std::string& text) {
+  if (stopped_)
+    return;
+  if (stop_strings_.empty())
+    return text_.feed(token, text);
+  text_.feed(token, held_);
+  if (tokens_++ < min_tokens_)
+    too_early_ = held_.size();
+  release(false, text);
+}
+
+void answer_text::finish(std::string& text) {
+  if (stopped_)
+    return;
+  held_ += text_.flush();
+  if (tokens_ <= min_tokens_)
+    too_early_ = held_.size();
+  release(true, text);
+}
 
 std::string answer_text::feed(token_id token) {
-  if (stopped_)
-    return {};
-  held_ += text_.feed(token);
-  return release(false);
+  std::string text;
+  feed(token, text);
+  return text;
 }
 
 std::string answer_text::finish() {
-  if (stopped_)
-    return {};
-  held_ += text_.flush();
-  return release(true);
+  std::string text;
+  finish(text);
+  return text;
 }
 
-std::string answer_text::release(bool at_end) {
-  auto cut = std::string::npos;
+std::size_t answer_text::first_stop() const {
+  auto first = std::string::npos;
   for (const auto& stop : stop_strings_)
-    cut = std::min(cut, held_.find(stop));
-  if (cut != std::string::npos) {
+    first = std::min(first, held_.find(stop, too_early_ < stop.size() ? 0 : too_early_ - stop.size() + 1));
+  return first;
+}
+
+void answer_text::release(bool at_end, std::string& text) {
+  if (const auto cut = first_stop(); cut != std::string::npos) {
     stopped_ = true;
-    held_.resize(cut);
-    return std::exchange(held_, {});
+    text.append(held_, 0, cut);
+    held_.clear();
+    return;
   }
   std::size_t keep = 0;
   if (!at_end)
     for (const auto& stop : stop_strings_)
       keep = std::max(keep, overlap(held_, stop));
-  auto result = held_.substr(0, held_.size() - keep);
-  held_.erase(0, result.size());
-  return result;
+  const auto certain = held_.size() - keep;
+  text.append(held_, 0, certain);
+  held_.erase(0, certain);
+  too_early_ -= std::min(too_early_, certain);
 }
 
 } // namespace troupe

@@ -6,6 +6,7 @@
 // are in the batch and however the sequence was cut into calls.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <span>
@@ -21,8 +22,8 @@ struct batch_span {
   std::uint32_t first_row = 0; ///< Index in `forward_batch::tokens`.
   std::uint32_t rows = 0;
   std::uint32_t first_position = 0;
-  std::span<const block_id>
-    blocks; ///< Covers positions 0 to first_position + rows - 1. (More groups will get tables of their own.)
+  std::span<const block_id> blocks; ///< Of the first KV group: covers positions 0 to first_position + rows - 1.
+  std::span<const std::vector<block_id>> tables{}; ///< Of all groups, for backends that have several.
 };
 
 struct forward_batch {
@@ -47,6 +48,23 @@ public:
   virtual void forward(const forward_batch& batch, std::span<float> logits) = 0;
 
   virtual memory_account memory() const = 0;
+
+  /// How keys and values are stored ("f32", "bf16"): part of the numeric fingerprint.
+  virtual std::string_view kv_type() const = 0;
+
+  // The contents of blocks, all layers together, for copies of a block elsewhere. Only its owner calls these, between
+  // two calls of `forward`; a block written back gives the same logits bit for bit, on the same fingerprint.
+
+  // Backends with one group have group 0.
+
+  /// Bytes of one block's contents; the same for every block of a group.
+  virtual std::size_t block_bytes(kv_group group) const = 0;
+  /// `to` has `block_bytes(group)` bytes.
+  virtual void read_block(kv_group group, block_id block, std::span<std::byte> to) const = 0;
+  /// `from` has `block_bytes(group)` bytes, which `read_block` gave.
+  virtual void write_block(kv_group group, block_id block, std::span<const std::byte> from) = 0;
+  /// The two are different blocks.
+  virtual void copy_block(kv_group group, block_id from, block_id to) = 0;
 };
 
 struct backend_options {

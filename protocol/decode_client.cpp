@@ -21,6 +21,15 @@ hello read_hello(field_reader& fields) {
   return {.version = fields.integer<std::uint32_t>("version")};
 }
 
+prompt_messages read_messages(field_reader& fields) {
+  prompt_messages messages;
+  fields.maps("messages", "role and content", [&](field_reader& message) {
+    auto role = message.text("role");
+    messages.push_back({std::move(role), message.text("content")});
+  });
+  return messages;
+}
+
 prompt read_prompt(field_reader& fields) {
   const bool text = fields.has("prompt");
   const bool tokens = fields.has("tokens");
@@ -32,32 +41,58 @@ prompt read_prompt(field_reader& fields) {
   else if (tokens)
     return fields.tokens("tokens");
   else if (messages)
-    return fields.messages("messages");
+    return read_messages(fields);
   else
     return fields.text("prompt");
   return prompt_text{};
 }
 
-/// A float of 64 bits may be over what one of 32 holds: such a one must stay out of range instead of being converted.
-float read_temperature(field_reader& fields, float absent) {
-  const double temperature = fields.number_or("temperature", absent);
-  if (!fields.failed() && (temperature < 0 || temperature > max_temperature))
-    fields.refuse(errc::invalid_argument, fmt::format("Field 'temperature' is {}, but must be from 0 (greedy) to {}.",
-                                                      temperature, max_temperature));
-  return fields.failed() ? absent : static_cast<float>(temperature);
+void read_sampling(field_reader& fields, sampling_parameters& sampling) {
+  const sampling_parameters absent;
+  // What most requests have comes first: once every field has been taken, asking for others costs nothing.
+  sampling.max_tokens = fields.integer_or<std::uint32_t>("max_tokens", absent.max_tokens, 1);
+  sampling.temperature = fields.real_or("temperature", absent.temperature, 0, max_temperature);
+  sampling.seed = fields.integer_or<std::uint64_t>("seed", absent.seed);
+  sampling.ignore_eos = fields.boolean_or("ignore_eos", absent.ignore_eos);
+  sampling.stop = fields.texts_or_none("stop");
+  sampling.top_p = fields.real_or("top_p", absent.top_p, 0, 1);
+  sampling.top_k = fields.integer_or<std::uint32_t>("top_k", absent.top_k);
+  sampling.min_p = fields.real_or("min_p", absent.min_p, 0, 1);
+  sampling.typical_p = fields.real_or("typical_p", absent.typical_p, 0, 1);
+  sampling.repetition_penalty =
+    fields.real_or("repetition_penalty", absent.repetition_penalty, min_repetition_penalty, max_repetition_penalty);
+  sampling.presence_penalty = fields.real_or("presence_penalty", absent.presence_penalty, -max_penalty, max_penalty);
+  sampling.frequency_penalty =
+    fields.real_or("frequency_penalty", absent.frequency_penalty, -max_penalty, max_penalty);
+  fields.maps_or_none("logit_bias", "token and bias", [&](field_reader& entry) {
+    const token_id token = entry.token("token");
+    sampling.logit_bias.push_back({token, entry.real("bias", -max_bias, max_bias)});
+  });
+  sampling.allowed_tokens = fields.tokens_or_none("allowed_tokens");
+  sampling.bad_words = fields.texts_or_none("bad_words");
+  sampling.min_tokens = fields.integer_or<std::uint32_t>("min_tokens", absent.min_tokens);
+  sampling.stop_tokens = fields.tokens_or_none("stop_tokens");
+  sampling.logprobs = fields.integer_or("logprobs", absent.logprobs, 0, max_logprobs);
+  sampling.prompt_logprobs = fields.integer_or("prompt_logprobs", absent.prompt_logprobs, 0, max_logprobs);
+}
+
+void read_scheduling(field_reader& fields, scheduling_parameters& scheduling) {
+  scheduling.priority = fields.integer_or("priority", 0, -max_priority, max_priority);
+  scheduling.ttft_ms = fields.integer_or<std::uint32_t>("ttft_ms", 0);
+  scheduling.itl_ms = fields.integer_or<std::uint32_t>("itl_ms", 0);
+  scheduling.cache_salt = fields.text_or_none("cache_salt");
 }
 
 generate_request read_generate(field_reader& fields) {
   generate_request request;
-  const sampling_parameters defaults;
   request.id = fields.integer<request_id>("id");
   request.prompt = read_prompt(fields);
-  request.sampling.temperature = read_temperature(fields, defaults.temperature);
-  request.sampling.seed = fields.integer_or<std::uint64_t>("seed", defaults.seed);
-  request.sampling.max_tokens = fields.integer_or<std::uint32_t>("max_tokens", defaults.max_tokens, 1);
-  request.sampling.ignore_eos = fields.boolean_or("ignore_eos", defaults.ignore_eos);
-  request.sampling.stop = fields.texts_or_none("stop");
+  read_sampling(fields, request.sampling);
   request.credit = fields.integer_or<std::uint32_t>("credit", unlimited_credit);
+  read_scheduling(fields, request.scheduling);
+  request.n = fields.integer_or<std::uint32_t>("n", request.n, 1);
+  request.best_of = fields.integer_or<std::uint32_t>("best_of", request.best_of, 1);
+  request.echo = fields.boolean_or("echo", request.echo);
   return request;
 }
 
@@ -73,6 +108,21 @@ ping read_ping(field_reader& fields) {
   return {.nonce = fields.integer<std::uint64_t>("nonce")};
 }
 
+admin_request read_admin(field_reader& fields) {
+  admin_request request{.nonce = fields.integer<std::uint64_t>("nonce")};
+  const std::string_view name = fields.text_view("command");
+  for (auto command :
+       {admin_command::status, admin_command::check, admin_command::reset_prefix_cache, admin_command::drain})
+    if (name == to_string(command)) {
+      request.command = command;
+      return request;
+    }
+  fields.refuse(
+    errc::invalid_argument,
+    fmt::format("Field 'command' is {}, but must be status, check, reset_prefix_cache or drain.", in_quotes(name)));
+  return request;
+}
+
 template <class Message>
 expected<client_message> finished(const field_reader& fields, Message message) {
   if (auto read = fields.finish(); !read)
@@ -85,7 +135,7 @@ expected<client_message> read_message(detail::frame_map& map) {
   const std::string_view type = fields.text_view("type");
   if (fields.failed())
     return finished(fields, hello{});
-  field_reader body{map, std::string{type.substr(0, 40)}};
+  field_reader body{map, type.substr(0, 40)};
   if (type == "hello") {
     hello greeting = read_hello(body);
     // Another version's hello may have fields that this one does not know; it is refused for its version instead.
@@ -107,9 +157,15 @@ expected<client_message> read_message(detail::frame_map& map) {
     return finished(body, read_credit(body));
   if (type == "ping")
     return finished(body, read_ping(body));
+  if (type == "pause_request")
+    return finished(body, pause_request{.id = body.integer<request_id>("id")});
+  if (type == "resume_request")
+    return finished(body, resume_request{.id = body.integer<request_id>("id")});
+  if (type == "admin_request")
+    return finished(body, read_admin(body));
   return fail(errc::invalid_argument,
               fmt::format("Field 'type' is {}, but a client sends hello, generate_request, cancel_request, "
-                          "credit_grant or ping.",
+                          "credit_grant, pause_request, resume_request, ping or admin_request.",
                           in_quotes(type)));
 }
 
@@ -117,9 +173,8 @@ expected<client_message> read_message(detail::frame_map& map) {
 
 decoded<client_message> decode_client(std::string_view bytes) {
   detail::frame_identity identity;
-  expected<client_message> message = detail::read_frame(bytes, identity).and_then([](detail::frame&& frame) {
-    return read_message(frame.fields);
-  });
+  expected<client_message> message =
+    detail::read_frame(bytes, identity).and_then([](detail::frame&& frame) { return read_message(frame.fields); });
   if (message)
     return std::move(*message);
   // The id of a cancel_request names a request that exists: a bad cancel must not end it.

@@ -1,4 +1,6 @@
 // What a client in C++ reads.
+#include <limits>
+#include <type_traits>
 #include <utility>
 
 #include <fmt/format.h>
@@ -22,12 +24,46 @@ welcome read_welcome(field_reader& fields) {
   return message;
 }
 
+/// Columns of one length, and `top` columns of a whole multiple of it.
+std::vector<token_logprob> read_logprobs(field_reader& fields) {
+  const auto tokens = fields.tokens("tokens");
+  const auto logprobs = fields.numbers("logprobs");
+  const auto ranks = fields.tokens("ranks");
+  const auto top_tokens = fields.tokens_or_none("top_tokens");
+  const auto top_logprobs = fields.has("top_logprobs") ? fields.numbers("top_logprobs") : std::vector<float>{};
+  const std::size_t width = tokens.empty() ? 0 : top_tokens.size() / tokens.size();
+  if (logprobs.size() != tokens.size() || ranks.size() != tokens.size() ||
+      top_tokens.size() != tokens.size() * width || top_logprobs.size() != top_tokens.size())
+    fields.refuse(errc::invalid_argument,
+                  fmt::format("Field '{}' has {} values, and another column not as many for each of them.",
+                              fields.path("tokens"), tokens.size()));
+  std::vector<token_logprob> entries;
+  if (fields.failed())
+    return entries;
+  entries.resize(tokens.size());
+  for (std::size_t i = 0; i < tokens.size(); ++i) {
+    entries[i] = {tokens[i], logprobs[i], static_cast<std::uint32_t>(ranks[i]), {}};
+    for (std::size_t j = i * width; j < (i + 1) * width; ++j)
+      entries[i].top.push_back({top_tokens[j], top_logprobs[j]});
+  }
+  return entries;
+}
+
 token_delta read_delta(field_reader& fields) {
   token_delta message;
   message.id = fields.integer<request_id>("id");
-  message.position = fields.integer<std::uint32_t>("position");
-  message.token_ids = fields.tokens("token_ids");
-  message.text = fields.text("text");
+  message.choice = fields.integer_or<std::uint32_t>("choice", 0);
+  message.position = fields.integer_or<std::uint32_t>("position", 0);
+  message.token_ids = fields.tokens_or_none("token_ids");
+  message.text = fields.text_or_none("text");
+  if (fields.has("logprobs"))
+    fields.map("logprobs", [&](field_reader& columns) { message.logprobs = read_logprobs(columns); });
+  if (fields.has("prompt_logprobs"))
+    fields.map("prompt_logprobs", [&](field_reader& columns) { message.prompt_logprobs = read_logprobs(columns); });
+  if (!message.logprobs.empty() && message.logprobs.size() != message.token_ids.size())
+    fields.refuse(errc::invalid_argument,
+                  fmt::format("Field '{}' is about {} tokens, but there are {}.", fields.path("logprobs"),
+                              message.logprobs.size(), message.token_ids.size()));
   return message;
 }
 
@@ -36,17 +72,16 @@ finish_reason read_reason(field_reader& fields) {
   for (auto reason : {finish_reason::stop, finish_reason::length, finish_reason::cancelled, finish_reason::error})
     if (name == to_string(reason))
       return reason;
-  fields.refuse(errc::invalid_argument,
-                fmt::format("Field 'reason' is {}, but must be stop, length, cancelled or error.",
-                            in_quotes(name)));
+  fields.refuse(errc::invalid_argument, fmt::format("Field '{}' is {}, but must be stop, length, cancelled or error.",
+                                                    fields.path("reason"), in_quotes(name)));
   return finish_reason::error;
 }
 
 double read_milliseconds(field_reader& fields, std::string_view name) {
   const double milliseconds = fields.number(name);
   if (milliseconds < 0)
-    fields.refuse(errc::invalid_argument, fmt::format("Field '{}' is {}, but must not be below 0.", name,
-                                                      milliseconds));
+    fields.refuse(errc::invalid_argument,
+                  fmt::format("Field '{}' is {}, but must not be below 0.", fields.path(name), milliseconds));
   return milliseconds;
 }
 
@@ -55,8 +90,20 @@ error read_failure(field_reader& fields) {
   const auto code = fields.integer<std::uint16_t>("code", 1);
   if (!fields.failed() && code > highest)
     fields.refuse(errc::invalid_argument,
-                  fmt::format("Field 'code' is {}, but must be from 1 to {}.", code, highest));
-  return {static_cast<errc>(code), fields.text("message")};
+                  fmt::format("Field '{}' is {}, but must be from 1 to {}.", fields.path("code"), code, highest));
+  auto sentence = fields.text("message");
+  return {static_cast<errc>(code), std::move(sentence), fields.integer_or<std::uint32_t>("retry_after_ms", 0)};
+}
+
+choice_end read_choice(field_reader& fields) {
+  choice_end choice;
+  choice.choice = fields.integer<std::uint32_t>("choice");
+  choice.reason = read_reason(fields);
+  choice.completion_tokens = fields.integer<std::uint32_t>("completion_tokens");
+  if (fields.has("mean_logprob"))
+    choice.mean_logprob =
+      fields.real("mean_logprob", std::numeric_limits<float>::lowest(), std::numeric_limits<float>::max());
+  return choice;
 }
 
 request_end read_end(field_reader& fields) {
@@ -65,10 +112,55 @@ request_end read_end(field_reader& fields) {
   message.reason = read_reason(fields);
   message.usage.prompt_tokens = fields.integer<std::uint32_t>("prompt_tokens");
   message.usage.completion_tokens = fields.integer<std::uint32_t>("completion_tokens");
+  message.usage.cached_prompt_tokens = fields.integer<std::uint32_t>("cached_prompt_tokens");
   message.timings.first_token_ms = read_milliseconds(fields, "first_token_ms");
   message.timings.total_ms = read_milliseconds(fields, "total_ms");
+  fields.maps_or_none("choices", "choice, reason and completion_tokens",
+                      [&](field_reader& choice) { message.choices.push_back(read_choice(choice)); });
   if (message.reason == finish_reason::error && !fields.failed())
     message.failure = read_failure(fields);
+  return message;
+}
+
+step_deltas read_step(field_reader& fields) {
+  step_deltas message;
+  fields.maps_or_none("deltas", "the fields of token_delta",
+                      [&](field_reader& delta) { message.deltas.push_back(read_delta(delta)); });
+  fields.maps_or_none("ends", "the fields of request_end",
+                      [&](field_reader& end) { message.ends.push_back(read_end(end)); });
+  return message;
+}
+
+server_status read_status(field_reader& fields) {
+  server_status status;
+  auto count = [&](std::string_view name, auto& field) {
+    field = fields.integer<std::remove_reference_t<decltype(field)>>(name);
+  };
+  count("open_requests", status.open_requests);
+  count("waiting", status.waiting);
+  count("running", status.running);
+  count("paused", status.paused);
+  count("refused", status.refused);
+  count("kv_blocks", status.kv_blocks);
+  count("kv_free", status.kv_free);
+  count("kv_cached", status.kv_cached);
+  count("kv_leased", status.kv_leased);
+  count("kv_owned", status.kv_owned);
+  count("prefix_queries", status.prefix_queries);
+  count("prefix_hit_tokens", status.prefix_hit_tokens);
+  count("preemptions", status.preemptions);
+  count("steps", status.steps);
+  status.draining = fields.boolean("draining");
+  return status;
+}
+
+admin_reply read_admin(field_reader& fields) {
+  admin_reply message;
+  message.nonce = fields.integer<std::uint64_t>("nonce");
+  if (!fields.boolean("ok") && !fields.failed())
+    message.failure = read_failure(fields);
+  else if (fields.has("status"))
+    fields.map("status", [&](field_reader& status) { message.status = read_status(status); });
   return message;
 }
 
@@ -88,7 +180,7 @@ expected<server_message> read_message(detail::frame_map& map) {
   const std::string_view type = fields.text_view("type");
   if (fields.failed())
     return finished(fields, pong{});
-  field_reader body{map, std::string{type.substr(0, 40)}};
+  field_reader body{map, type.substr(0, 40)};
   if (type == "welcome")
     return finished(body, read_welcome(body));
   if (type == "token_delta")
@@ -99,9 +191,13 @@ expected<server_message> read_message(detail::frame_map& map) {
     return finished(body, read_pong(body));
   if (type == "protocol_error")
     return finished(body, protocol_error{read_failure(body)});
+  if (type == "step_deltas")
+    return finished(body, read_step(body));
+  if (type == "admin_reply")
+    return finished(body, read_admin(body));
   return fail(errc::invalid_argument,
-              fmt::format("Field 'type' is {}, but a server sends welcome, token_delta, request_end, pong or "
-                          "protocol_error.",
+              fmt::format("Field 'type' is {}, but a server sends welcome, step_deltas, token_delta, request_end, "
+                          "pong, protocol_error or admin_reply.",
                           in_quotes(type)));
 }
 

@@ -60,7 +60,8 @@ constexpr std::string_view to_string(errc code) {
 
 struct error {
   errc code = errc::internal;
-  std::string message; ///< A sentence: what is wrong and what to do.
+  std::string message;              ///< A sentence: what is wrong and what to do.
+  std::uint32_t retry_after_ms = 0; ///< Trying again before this is of no use; 0: nothing is known of that.
 
   bool operator==(const error&) const = default;
 };

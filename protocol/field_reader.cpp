@@ -10,27 +10,31 @@
 
 namespace troupe::detail {
 
-bool field_reader::has(std::string_view name) const {
-  return std::any_of(fields_.begin(), fields_.end(), [&](const frame_field& field) { return field.name == name; });
-}
-
 void field_reader::refuse(errc code, std::string sentence) {
   if (!failure_)
     failure_ = error{code, std::move(sentence)};
 }
 
-/// Fields of a map inside another are named by their whole path, "messages[2].role"; others by their name.
+std::string field_reader::subject() const {
+  if (!parent_)
+    return std::string{subject_};
+  const std::string name = parent_->path(subject_);
+  return index_ == no_index ? name : fmt::format("{}[{}]", name, index_);
+}
+
 std::string field_reader::path(std::string_view name) const {
-  return subject_.ends_with(']') ? fmt::format("{}.{}", subject_, name) : std::string{name};
+  return parent_ ? fmt::format("{}.{}", subject(), name) : std::string{name};
 }
 
 frame_value* field_reader::take(std::string_view name) {
-  for (frame_field& field : fields_)
-    if (field.name == name) {
-      field.taken = true;
-      return &field.value;
-    }
-  refuse(errc::invalid_argument, fmt::format("Field '{}' is missing from {}.", path(name), subject_));
+  if (left_ != 0)
+    for (frame_field& field : fields_)
+      if (field.name == name) {
+        left_ -= !field.taken;
+        field.taken = true;
+        return &field.value;
+      }
+  refuse(errc::invalid_argument, fmt::format("Field '{}' is missing from {}.", path(name), subject()));
   return nullptr;
 }
 
@@ -39,33 +43,60 @@ void field_reader::wrong_kind(std::string_view name, std::string_view wanted, co
          fmt::format("Field '{}' must be {}, but is {}.", path(name), wanted, describe(value)));
 }
 
+void field_reader::out_of_range(std::string_view name, std::string value, std::string lowest, std::string highest) {
+  refuse(errc::invalid_argument,
+         fmt::format("Field '{}' is {}, but must be from {} to {}.", path(name), value, lowest, highest));
+}
+
+void field_reader::take_over(const field_reader& inner) {
+  if (auto read = inner.finish(); !read)
+    refuse(read.error().code, std::move(read.error().message));
+}
+
 std::uint64_t field_reader::integer_within(std::string_view name, std::uint64_t lowest, std::uint64_t highest) {
   const frame_value* value = take(name);
   if (!value)
     return lowest;
   const auto* whole = std::get_if<std::uint64_t>(&value->data);
   const auto* negative = std::get_if<std::int64_t>(&value->data);
-  if (!whole && !negative) {
+  if (whole && *whole >= lowest && *whole <= highest)
+    return *whole;
+  if (whole || negative)
+    out_of_range(name, negative ? std::to_string(*negative) : std::to_string(*whole), std::to_string(lowest),
+                 std::to_string(highest));
+  else
     wrong_kind(name, "an integer", *value);
-    return lowest;
-  }
-  if (negative || *whole < lowest || *whole > highest) {
-    refuse(errc::invalid_argument,
-           fmt::format("Field '{}' is {}, but must be from {} to {}.", path(name),
-                       negative ? std::to_string(*negative) : std::to_string(*whole), lowest, highest));
-    return lowest;
-  }
-  return *whole;
+  return lowest;
 }
 
-bool field_reader::boolean_or(std::string_view name, bool absent) {
+std::int32_t field_reader::integer_or(std::string_view name, std::int32_t absent, std::int32_t lowest,
+                                      std::int32_t highest) {
   if (!has(name))
     return absent;
   const frame_value* value = take(name);
+  const auto* whole = std::get_if<std::uint64_t>(&value->data);
+  const auto* negative = std::get_if<std::int64_t>(&value->data);
+  if (whole && *whole <= static_cast<std::uint64_t>(std::max(highest, 0)) &&
+      static_cast<std::int32_t>(*whole) >= lowest)
+    return static_cast<std::int32_t>(*whole);
+  if (negative && *negative >= lowest && *negative <= highest)
+    return static_cast<std::int32_t>(*negative);
+  if (whole || negative)
+    out_of_range(name, negative ? std::to_string(*negative) : std::to_string(*whole), std::to_string(lowest),
+                 std::to_string(highest));
+  else
+    wrong_kind(name, "an integer", *value);
+  return absent;
+}
+
+bool field_reader::boolean(std::string_view name) {
+  const frame_value* value = take(name);
+  if (!value)
+    return false;
   if (const auto* flag = std::get_if<bool>(&value->data))
     return *flag;
   wrong_kind(name, "a boolean", *value);
-  return absent;
+  return false;
 }
 
 double field_reader::number(std::string_view name) {
@@ -82,6 +113,17 @@ double field_reader::number(std::string_view name) {
   return 0;
 }
 
+/// A float of 64 bits may be over what one of 32 holds: such a one must stay out of range instead of being converted.
+float field_reader::real(std::string_view name, float lowest, float highest) {
+  const double value = number(name);
+  if (failed())
+    return lowest;
+  if (value >= lowest && value <= highest)
+    return static_cast<float>(value);
+  out_of_range(name, fmt::format("{}", value), fmt::format("{}", lowest), fmt::format("{}", highest));
+  return lowest;
+}
+
 std::string_view field_reader::text_view(std::string_view name) {
   const frame_value* value = take(name);
   if (!value)
@@ -90,10 +132,6 @@ std::string_view field_reader::text_view(std::string_view name) {
     return *text;
   wrong_kind(name, "a string", *value);
   return {};
-}
-
-std::string field_reader::text(std::string_view name) {
-  return std::string{text_view(name)};
 }
 
 std::vector<token_id> field_reader::tokens(std::string_view name) {
@@ -110,6 +148,18 @@ std::vector<token_id> field_reader::tokens(std::string_view name) {
   if (const auto* array = std::get_if<frame_array>(&value->data); array && array->empty())
     return {};
   wrong_kind(name, "an array of integers", *value);
+  return {};
+}
+
+std::vector<float> field_reader::numbers(std::string_view name) {
+  frame_value* value = take(name);
+  if (!value)
+    return {};
+  if (auto* numbers = std::get_if<frame_numbers>(&value->data))
+    return std::move(*numbers);
+  if (const auto* array = std::get_if<frame_array>(&value->data); array && array->empty())
+    return {};
+  wrong_kind(name, "an array of floats", *value);
   return {};
 }
 
@@ -132,40 +182,15 @@ std::vector<std::string> field_reader::texts_or_none(std::string_view name) {
   return texts;
 }
 
-std::vector<chat_message> field_reader::messages(std::string_view name) {
-  std::vector<chat_message> messages;
-  frame_value* value = take(name);
-  if (!value)
-    return messages;
-  auto* array = std::get_if<frame_array>(&value->data);
-  if (!array) {
-    wrong_kind(name, "an array of maps", *value);
-    return messages;
-  }
-  for (std::size_t i = 0; i < array->size() && !failed(); ++i) {
-    auto* fields = std::get_if<frame_map>(&(*array)[i].data);
-    if (!fields) {
-      wrong_kind(fmt::format("{}[{}]", name, i), "a map of role and content", (*array)[i]);
-      break;
-    }
-    field_reader reader{*fields, fmt::format("{}[{}]", name, i)};
-    chat_message message;
-    message.role = reader.text("role");
-    message.content = reader.text("content");
-    if (auto read = reader.finish(); !read)
-      refuse(read.error().code, read.error().message);
-    messages.push_back(std::move(message));
-  }
-  return messages;
-}
-
 expected<void> field_reader::finish() const {
   if (failure_)
     return tl::unexpected<error>(*failure_);
-  for (const frame_field& field : fields_)
-    if (!field.taken)
-      return fail(errc::unknown_field, fmt::format("{} has no field {}: version {} of the protocol does not know it.",
-                                                   subject_, in_quotes(field.name), protocol_version));
+  if (left_ != 0)
+    for (const frame_field& field : fields_)
+      if (!field.taken)
+        return fail(errc::unknown_field,
+                    fmt::format("{} has no field {}: version {} of the protocol does not know it.", subject(),
+                                in_quotes(field.name), protocol_version));
   return {};
 }
 

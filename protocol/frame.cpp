@@ -53,10 +53,15 @@ private:
   std::size_t ids_ = 0;
 };
 
+/// Memory is taken at once for so many values that a header claims; for more, when they are there.
+constexpr std::size_t trusted_claim = 256;
+
 /// What msgpack::parse calls. Returning false stops the parser at once, which is done only where going on could cost
 /// memory (nesting) or long; for everything else `failure_` is set and the rest is looked through.
 class frame_builder : public msgpack::null_visitor {
 public:
+  frame_builder() { levels_.reserve(8); }
+
   bool visit_nil() { return scalar(nil{}); }
   bool visit_boolean(bool value) { return scalar(value); }
 
@@ -81,7 +86,7 @@ public:
       wrong(errc::invalid_argument, [&] {
         return fmt::format("{} is {}, but numbers must be finite.", place(), value);
       });
-    return scalar(value);
+    return in_array() ? number(value) : scalar(value);
   }
 
   bool visit_str(const char* data, std::uint32_t size) {
@@ -102,9 +107,17 @@ public:
     return scalar(nil{});
   }
 
-  bool start_array(std::uint32_t) { return start(frame_array{}); }
+  bool start_array(std::uint32_t count) {
+    claimed_ = count;
+    return start(frame_array{});
+  }
   bool end_array() { return end(); }
-  bool start_map(std::uint32_t) { return start(frame_map{}); }
+  bool start_map(std::uint32_t count) {
+    frame_map fields;
+    if (!failure_)
+      fields.reserve(std::min<std::size_t>(count, max_map_fields));
+    return start(std::move(fields));
+  }
   bool end_map() { return end(); }
 
   bool start_map_key() {
@@ -226,12 +239,9 @@ private:
   /// Integers in an array are kept flat while all its values are integers.
   template <class T, class AsToken>
   bool integer(T value, bool fits_token, AsToken as_token) {
-    if (in_key_ || failure_ || levels_.empty() || std::holds_alternative<frame_map>(levels_.back().container->data))
+    if (!in_array())
       return scalar(value);
-    level& top = levels_.back();
-    if (auto* values = std::get_if<frame_array>(&top.container->data); values && values->empty())
-      top.container->data = frame_integers{};
-    auto* tokens = std::get_if<frame_integers>(&top.container->data);
+    auto* tokens = flat_array<frame_integers>();
     if (!tokens) {
       mixed("an integer");
     } else if (!fits_token) {
@@ -244,6 +254,36 @@ private:
       tokens->push_back(as_token());
     }
     return go_on();
+  }
+
+  /// The same for floats.
+  bool number(double value) {
+    auto* numbers = flat_array<frame_numbers>();
+    if (!numbers)
+      mixed("a float");
+    else if (numbers_++ == max_prompt_tokens)
+      wrong(errc::limit_exceeded, [&] {
+        return fmt::format("{} is one number too many: at most {} are allowed.", place(), max_prompt_tokens);
+      });
+    else
+      numbers->push_back(static_cast<float>(
+        std::clamp<double>(value, std::numeric_limits<float>::lowest(), std::numeric_limits<float>::max())));
+    return go_on();
+  }
+
+  /// Whether what comes is an element of an array that is kept.
+  bool in_array() const {
+    return !in_key_ && !failure_ && !levels_.empty() &&
+           !std::holds_alternative<frame_map>(levels_.back().container->data);
+  }
+
+  /// The array that is being read, if it is of this kind or still empty.
+  template <class Flat>
+  Flat* flat_array() {
+    auto& data = levels_.back().container->data;
+    if (auto* values = std::get_if<frame_array>(&data); values && values->empty())
+      data.template emplace<Flat>().reserve(std::min<std::size_t>(claimed_, trusted_claim));
+    return std::get_if<Flat>(&data);
   }
 
   void mixed(std::string_view kind) {
@@ -326,6 +366,8 @@ private:
   std::size_t depth_ = 0;
   std::size_t values_ = 0;
   std::size_t tokens_ = 0;
+  std::size_t numbers_ = 0;
+  std::uint32_t claimed_ = 0; ///< How many values the array that began last says that it has.
   std::size_t looked_through_ = 0;
   bool in_key_ = false;
   identity_watch watch_;
@@ -360,7 +402,7 @@ expected<frame> read_frame(std::string_view bytes, frame_identity& identity) {
 std::string_view describe(const frame_value& value) {
   static constexpr std::string_view names[] = {
     "nil", "a boolean", "an integer", "an integer", "a float", "a string", "binary", "an array of integers",
-    "an array", "a map"};
+    "an array of numbers", "an array", "a map"};
   static_assert(std::size(names) == std::variant_size_v<decltype(value.data)>);
   return names[value.data.index()];
 }

@@ -24,6 +24,8 @@ using frame_map = std::vector<frame_field>;
 using frame_array = std::vector<frame_value>;
 /// An array with nothing but integers, which in this protocol are always token ids: kept flat, and moved from.
 using frame_integers = std::vector<token_id>;
+/// An array with nothing but floats: logprobs. Finite; of 32 bits, as they are sent.
+using frame_numbers = std::vector<float>;
 
 struct nil {};
 struct binary {};
@@ -31,8 +33,8 @@ struct binary {};
 /// Integers from 0 are `std::uint64_t` whatever form they had; `std::int64_t` is for those below. An empty array is
 /// a `frame_array`. Floats are finite, strings valid UTF-8.
 struct frame_value {
-  std::variant<nil, bool, std::uint64_t, std::int64_t, double, std::string_view, binary, frame_integers, frame_array,
-               frame_map>
+  std::variant<nil, bool, std::uint64_t, std::int64_t, double, std::string_view, binary, frame_integers,
+               frame_numbers, frame_array, frame_map>
     data;
 };
 

@@ -30,17 +30,21 @@ expected<void> check(const prompt_text& text) {
   return check_text("prompt", text);
 }
 
+expected<void> check_ids(std::string_view field, const std::vector<token_id>& tokens, std::size_t most) {
+  if (tokens.size() > most)
+    return fail(errc::limit_exceeded,
+                fmt::format("Field '{}' has {} ids, but at most {} are allowed.", field, tokens.size(), most));
+  const auto negative = std::find_if(tokens.begin(), tokens.end(), [](token_id id) { return id < 0; });
+  if (negative != tokens.end())
+    return fail(errc::invalid_argument, fmt::format("Field '{}[{}]' is {}, but token ids start at 0.", field,
+                                                    negative - tokens.begin(), *negative));
+  return {};
+}
+
 expected<void> check(const prompt_tokens& tokens) {
   if (tokens.empty())
     return fail(errc::invalid_argument, "Field 'tokens' is empty. Give the model something to go on from.");
-  if (tokens.size() > max_prompt_tokens)
-    return fail(errc::limit_exceeded, fmt::format("Field 'tokens' has {} ids, but at most {} are allowed.",
-                                                  tokens.size(), max_prompt_tokens));
-  const auto negative = std::find_if(tokens.begin(), tokens.end(), [](token_id id) { return id < 0; });
-  if (negative != tokens.end())
-    return fail(errc::invalid_argument, fmt::format("Field 'tokens[{}]' is {}, but token ids start at 0.",
-                                                    negative - tokens.begin(), *negative));
-  return {};
+  return check_ids("tokens", tokens, max_prompt_tokens);
 }
 
 /// A role goes into the model's template as it stands: nothing may be in it that could pass for the template's own.
@@ -83,44 +87,146 @@ expected<void> check(const prompt_messages& messages) {
   return {};
 }
 
-expected<void> check_stop(const std::vector<std::string>& stop) {
-  if (stop.size() > max_stop_strings)
-    return fail(errc::limit_exceeded, fmt::format("Field 'stop' has {} strings, but at most {} are allowed.",
-                                                  stop.size(), max_stop_strings));
-  for (std::size_t i = 0; i < stop.size(); ++i) {
-    if (stop[i].empty())
+/// Short texts that are looked for in the answer.
+expected<void> check_texts(std::string_view field, const std::vector<std::string>& texts, std::size_t most,
+                           std::size_t most_bytes) {
+  if (texts.size() > most)
+    return fail(errc::limit_exceeded,
+                fmt::format("Field '{}' has {} strings, but at most {} are allowed.", field, texts.size(), most));
+  for (std::size_t i = 0; i < texts.size(); ++i) {
+    if (texts[i].empty())
       return fail(errc::invalid_argument,
-                  fmt::format("Field 'stop[{}]' is empty, which every text contains. Leave it out.", i));
-    if (stop[i].size() > max_stop_bytes)
-      return fail(errc::limit_exceeded, fmt::format("Field 'stop[{}]' has {} bytes, but at most {} are allowed.", i,
-                                                    stop[i].size(), max_stop_bytes));
-    if (auto ok = check_text(fmt::format("stop[{}]", i), stop[i]); !ok)
-      return ok;
+                  fmt::format("Field '{}[{}]' is empty, which every text contains. Leave it out.", field, i));
+    if (texts[i].size() > most_bytes)
+      return fail(errc::limit_exceeded, fmt::format("Field '{}[{}]' has {} bytes, but at most {} are allowed.", field,
+                                                    i, texts[i].size(), most_bytes));
+    if (!is_valid_utf8(texts[i])) // Only then is a name for it made.
+      return check_text(fmt::format("{}[{}]", field, i), texts[i]);
   }
+  return {};
+}
+
+template <class Number>
+expected<void> check_range(std::string_view field, Number value, Number lowest, Number highest) {
+  if (value >= lowest && value <= highest) // Not so for NaN.
+    return {};
+  return fail(errc::invalid_argument,
+              fmt::format("Field '{}' is {}, but must be from {} to {}.", field, value, lowest, highest));
+}
+
+/// A share of the probability that must not be nothing.
+expected<void> check_share(std::string_view field, float value) {
+  if (value > 0 && value <= 1)
+    return {};
+  return fail(errc::invalid_argument,
+              fmt::format("Field '{}' is {}, but must be over 0, and at most 1 (off).", field, value));
+}
+
+expected<void> check_temperature(float temperature) {
+  if (!std::isfinite(temperature) || temperature < 0 || temperature > max_temperature)
+    return fail(errc::invalid_argument, fmt::format("Field 'temperature' is {}, but must be from 0 (greedy) to {}.",
+                                                    temperature, max_temperature));
+  if (temperature > 0 && temperature < min_temperature)
+    return fail(
+      errc::invalid_argument,
+      fmt::format("Field 'temperature' is {}, but must be 0 (greedy) or at least {}.", temperature, min_temperature));
+  return {};
+}
+
+expected<void> check_logit_bias(const std::vector<logit_bias_entry>& entries) {
+  if (entries.size() > max_logit_bias)
+    return fail(errc::limit_exceeded, fmt::format("Field 'logit_bias' has {} tokens, but at most {} are allowed.",
+                                                  entries.size(), max_logit_bias));
+  std::vector<token_id> tokens;
+  tokens.reserve(entries.size());
+  for (std::size_t i = 0; i < entries.size(); ++i) {
+    if (entries[i].token < 0)
+      return fail(errc::invalid_argument,
+                  fmt::format("Field 'logit_bias[{}].token' is {}, but token ids start at 0.", i, entries[i].token));
+    if (!(std::abs(entries[i].bias) <= max_bias)) // Not so for NaN.
+      return fail(errc::invalid_argument, fmt::format("Field 'logit_bias[{}].bias' is {}, but must be from {} to {}.",
+                                                      i, entries[i].bias, -max_bias, max_bias));
+    tokens.push_back(entries[i].token);
+  }
+  std::sort(tokens.begin(), tokens.end());
+  if (const auto twice = std::adjacent_find(tokens.begin(), tokens.end()); twice != tokens.end())
+    return fail(errc::invalid_argument,
+                fmt::format("Field 'logit_bias' has token {} twice. Give each one bias.", *twice));
+  return {};
+}
+
+/// What is at least 0 or, where it is off, -1.
+expected<void> check_logprobs(std::string_view field, std::int32_t value) {
+  if (value >= -1 && value <= max_logprobs)
+    return {};
+  return fail(errc::invalid_argument, fmt::format("Field '{}' is {}, but must be from 0 to {}, or not be there.",
+                                                  field, value, max_logprobs));
+}
+
+expected<void> check_lengths(const sampling_parameters& sampling) {
+  if (sampling.max_tokens < 1)
+    return fail(errc::invalid_argument, "Field 'max_tokens' is 0, but must be at least 1.");
+  if (sampling.min_tokens > sampling.max_tokens)
+    return fail(errc::invalid_argument, fmt::format("Field 'min_tokens' is {}, but 'max_tokens' only {}.",
+                                                    sampling.min_tokens, sampling.max_tokens));
+  return {};
+}
+
+expected<void> check(const scheduling_parameters& scheduling) {
+  if (auto ok = check_range("priority", scheduling.priority, -max_priority, max_priority); !ok)
+    return ok;
+  if (scheduling.cache_salt.size() > max_salt_bytes)
+    return fail(errc::limit_exceeded, fmt::format("Field 'cache_salt' has {} bytes, but at most {} are allowed.",
+                                                  scheduling.cache_salt.size(), max_salt_bytes));
+  return check_text("cache_salt", scheduling.cache_salt);
+}
+
+expected<void> check_choices(const generate_request& request) {
+  if (auto ok = check_range("n", request.n, 1u, max_choices); !ok)
+    return ok;
+  if (request.best_of == 0)
+    return {};
+  if (request.best_of < request.n || request.best_of > max_choices)
+    return fail(errc::invalid_argument,
+                fmt::format("Field 'best_of' is {}, but must be from {} ('n') to {}, or not be there.",
+                            request.best_of, request.n, max_choices));
+  if (request.best_of > request.n && request.credit != unlimited_credit)
+    return fail(
+      errc::invalid_argument,
+      fmt::format("Field 'credit' is {}, but 'best_of' is more than 'n': nothing is sent before all answers "
+                  "are there. Leave one of the two out.",
+                  request.credit));
   return {};
 }
 
 } // namespace
 
 expected<void> validate(const sampling_parameters& sampling) {
-  const float temperature = sampling.temperature;
-  if (!std::isfinite(temperature) || temperature < 0 || temperature > max_temperature)
-    return fail(errc::invalid_argument,
-                fmt::format("Field 'temperature' is {}, but must be from 0 (greedy) to {}.", temperature,
-                            max_temperature));
-  if (temperature > 0 && temperature < min_temperature)
-    return fail(errc::invalid_argument,
-                fmt::format("Field 'temperature' is {}, but must be 0 (greedy) or at least {}.", temperature,
-                            min_temperature));
-  if (sampling.max_tokens < 1)
-    return fail(errc::invalid_argument, "Field 'max_tokens' is 0, but must be at least 1.");
-  return check_stop(sampling.stop);
+  return check_temperature(sampling.temperature)
+    .and_then([&] { return check_share("top_p", sampling.top_p); })
+    .and_then([&] { return check_range("min_p", sampling.min_p, 0.0f, 1.0f); })
+    .and_then([&] { return check_share("typical_p", sampling.typical_p); })
+    .and_then([&] {
+      return check_range("repetition_penalty", sampling.repetition_penalty, min_repetition_penalty,
+                         max_repetition_penalty);
+    })
+    .and_then([&] { return check_range("presence_penalty", sampling.presence_penalty, -max_penalty, max_penalty); })
+    .and_then([&] { return check_range("frequency_penalty", sampling.frequency_penalty, -max_penalty, max_penalty); })
+    .and_then([&] { return check_logit_bias(sampling.logit_bias); })
+    .and_then([&] { return check_ids("allowed_tokens", sampling.allowed_tokens, max_allowed_tokens); })
+    .and_then([&] { return check_texts("bad_words", sampling.bad_words, max_bad_words, max_bad_word_bytes); })
+    .and_then([&] { return check_lengths(sampling); })
+    .and_then([&] { return check_texts("stop", sampling.stop, max_stop_strings, max_stop_bytes); })
+    .and_then([&] { return check_ids("stop_tokens", sampling.stop_tokens, max_stop_tokens); })
+    .and_then([&] { return check_logprobs("logprobs", sampling.logprobs); })
+    .and_then([&] { return check_logprobs("prompt_logprobs", sampling.prompt_logprobs); });
 }
 
 expected<void> validate(const generate_request& request) {
-  if (auto ok = std::visit([](const auto& prompt) { return check(prompt); }, request.prompt); !ok)
-    return ok;
-  return validate(request.sampling);
+  return std::visit([](const auto& prompt) { return check(prompt); }, request.prompt)
+    .and_then([&] { return validate(request.sampling); })
+    .and_then([&] { return check(request.scheduling); })
+    .and_then([&] { return check_choices(request); });
 }
 
 expected<void> check_version(const hello& greeting) {

@@ -153,6 +153,10 @@ std::uint64_t file::size() const {
   return contents_->pages.bytes().size();
 }
 
+std::span<const std::byte> file::bytes() const {
+  return contents_->pages.bytes();
+}
+
 std::uint64_t file::alignment() const {
   return contents_->head.alignment;
 }

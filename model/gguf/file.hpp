@@ -123,6 +123,7 @@ public:
 
   const std::filesystem::path& path() const; ///< Empty for parsed bytes.
   std::uint64_t size() const;                ///< Bytes of the whole file.
+  std::span<const std::byte> bytes() const;  ///< The whole file. Who reads it all calls `release_pages` after it.
   std::uint64_t alignment() const;           ///< Bytes; a power of two, and every tensor begins at a multiple of it.
   std::uint64_t data_offset() const;         ///< Where the header ends and tensor data may begin.
 

@@ -5,16 +5,22 @@ namespace troupe {
 
 detokenizer::detokenizer(std::shared_ptr<const tokenizer> tokens) : tokens_(std::move(tokens)) {}
 
-std::string detokenizer::feed(token_id token) {
-  if (tokens_->is_special(token))
-    return {};
-  return feed_bytes(tokens_->bytes_of(token));
+void detokenizer::feed(token_id token, std::string& text) {
+  if (!tokens_->is_special(token))
+    feed_bytes(tokens_->bytes_of(token), text);
 }
 
-std::string detokenizer::feed_bytes(std::string_view bytes) {
-  held_ += bytes;
+std::string detokenizer::feed(token_id token) {
   std::string text;
-  std::string_view rest = held_;
+  feed(token, text);
+  return text;
+}
+
+void detokenizer::feed_bytes(std::string_view bytes, std::string& text) {
+  const bool joined = !held_.empty();
+  if (joined)
+    held_ += bytes;
+  auto rest = joined ? std::string_view(held_) : bytes;
   while (!rest.empty()) {
     auto unit = first_utf8_unit(rest);
     if (unit.kind == utf8_kind::partial)
@@ -22,7 +28,15 @@ std::string detokenizer::feed_bytes(std::string_view bytes) {
     text += unit.kind == utf8_kind::character ? rest.substr(0, unit.bytes) : utf8_replacement;
     rest.remove_prefix(unit.bytes);
   }
-  held_.erase(0, held_.size() - rest.size());
+  if (joined)
+    held_.erase(0, held_.size() - rest.size());
+  else
+    held_ = rest;
+}
+
+std::string detokenizer::feed_bytes(std::string_view bytes) {
+  std::string text;
+  feed_bytes(bytes, text);
   return text;
 }
 

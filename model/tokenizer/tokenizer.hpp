@@ -122,6 +122,8 @@ public:
   explicit detokenizer(std::shared_ptr<const tokenizer> tokens);
   std::string feed(token_id token); ///< Special tokens give no text.
   std::string feed_bytes(std::string_view bytes);
+  void feed(token_id token, std::string& text); ///< As `feed`, appending to `text`.
+  void feed_bytes(std::string_view bytes, std::string& text);
   std::string flush(); ///< What is held back, as U+FFFD.
   bool holds_back() const { return !held_.empty(); }
 

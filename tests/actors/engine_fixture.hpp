@@ -19,8 +19,10 @@ using namespace std::chrono_literals;
 
 /// What one request has brought so far.
 struct answer {
-  std::vector<token_id> tokens;
+  std::vector<token_id> tokens; ///< Of the first of its answers.
   std::string text;
+  std::map<std::uint32_t, std::vector<token_id>> others; ///< By choice.
+  std::vector<token_logprob> logprobs, prompt_logprobs;  ///< Of the first one.
   std::vector<request_end> ends;
   bool ended() const { return !ends.empty(); }
 };
@@ -50,8 +52,8 @@ public:
     engine_options options;
     options.source = tiny();
     options.kv_blocks = 64;
-    options.max_batched_tokens = 64;
-    options.max_sequences = 8;
+    options.plan.max_batched_tokens = 64;
+    options.plan.max_sequences = 8;
     if (change)
       change(options);
     if (!options.make_backend)
@@ -85,7 +87,18 @@ public:
   caf::actor_system& system() { return *system_; }
 
   planner_counts counts() { return ask<planner_counts>(tree.scheduler, status_atom::value); }
-  block_counts blocks() { return ask<block_counts>(tree.kv_cache, status_atom::value); }
+  /// Of all KV groups together.
+  kv_block_counts blocks() {
+    kv_block_counts sum;
+    for (const auto& group : ask<kv_status>(tree.kv_cache, status_atom::value).blocks) {
+      sum.total += group.total;
+      sum.free += group.free;
+      sum.cached += group.cached;
+      sum.leased += group.leased;
+      sum.owned += group.owned;
+    }
+    return sum;
+  }
   std::uint32_t open_requests() { return ask<router_status>(tree.router, status_atom::value).open_requests; }
 
   void check() {
@@ -166,6 +179,8 @@ public:
   }
 
   void cancel(request_id id) { self_->send(stream_, cancel_atom::value, id); }
+  void pause(request_id id) { self_->send(stream_, pause_atom::value, id); }
+  void resume(request_id id) { self_->send(stream_, resume_atom::value, id); }
   void grant(request_id id, std::uint32_t tokens) {
     self_->send(stream_, credit_atom::value, credit_grant{id, tokens});
   }
@@ -198,21 +213,42 @@ private:
   void take(delivery& what) {
     BOOST_TEST(what.connection == 7u);
     for (auto& message : what.messages) {
-      if (auto* delta = std::get_if<token_delta>(&message)) {
-        auto& a = answers[delta->id];
-        BOOST_TEST(!a.ended(), "a token came after the end");
-        BOOST_TEST(delta->position == a.tokens.size());
-        a.tokens.insert(a.tokens.end(), delta->token_ids.begin(), delta->token_ids.end());
-        a.text += delta->text;
+      if (auto* step = std::get_if<step_deltas>(&message)) {
+        for (auto& delta : step->deltas)
+          take(delta);
+        for (auto& end : step->ends)
+          take(end);
       } else if (auto* end = std::get_if<request_end>(&message)) {
-        auto& a = answers[end->id];
-        BOOST_TEST(!a.ended(), "a request ended twice");
-        BOOST_TEST(end->usage.completion_tokens == a.tokens.size());
-        a.ends.push_back(*end);
+        take(*end);
       } else if (auto* problem = std::get_if<protocol_error>(&message)) {
         errors.push_back(*problem);
       }
     }
+  }
+
+  void take(token_delta& delta) {
+    auto& a = answers[delta.id];
+    auto& tokens = delta.choice == 0 ? a.tokens : a.others[delta.choice];
+    BOOST_TEST(!a.ended(), "a token came after the end");
+    BOOST_TEST(delta.position == tokens.size());
+    tokens.insert(tokens.end(), delta.token_ids.begin(), delta.token_ids.end());
+    if (delta.choice > 0)
+      return;
+    a.text += delta.text;
+    a.logprobs.insert(a.logprobs.end(), delta.logprobs.begin(), delta.logprobs.end());
+    a.prompt_logprobs.insert(a.prompt_logprobs.end(), delta.prompt_logprobs.begin(), delta.prompt_logprobs.end());
+  }
+
+  void take(request_end& end) {
+    auto& a = answers[end.id];
+    BOOST_TEST(!a.ended(), "a request ended twice");
+    auto given = a.tokens.size();
+    for (const auto& [choice, tokens] : a.others)
+      given += tokens.size();
+    BOOST_TEST(end.usage.completion_tokens >= given); // More where only the best answers are given.
+    if (end.choices.empty())
+      BOOST_TEST(end.usage.completion_tokens == given);
+    a.ends.push_back(end);
   }
 
   engine_fixture& engine_;

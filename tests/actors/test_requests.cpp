@@ -249,6 +249,129 @@ BOOST_AUTO_TEST_CASE(a_prompt_that_is_too_long_is_not_encoded_to_its_end) {
   BOOST_TEST(c.answers[1].ends[0].usage.prompt_tokens == 0u); // it was never counted
 }
 
+BOOST_AUTO_TEST_CASE(several_answers_are_each_what_one_alone_with_its_noise_is_and_share_the_prompt) {
+  engine_fixture engine;
+  client c(engine);
+  const auto seeded = [](std::uint32_t n) {
+    return [=](generate_request& r) {
+      r.n = n;
+      r.sampling.temperature = 1;
+      r.sampling.seed = 5;
+      r.sampling.ignore_eos = true;
+    };
+  };
+  c.submit(1, numbered_prompt(1, 100), 30, seeded(4));
+  c.submit(2, numbered_prompt(2, 40), 30, seeded(2));
+  c.submit(3, numbered_prompt(1, 100), 30, seeded(1));
+  for (request_id id : {1, 2, 3})
+    BOOST_CHECK(c.wait(id).ends[0].reason == finish_reason::length);
+  auto& four = c.answers[1];
+  BOOST_TEST(four.tokens == c.answers[3].tokens, boost::test_tools::per_element());
+  BOOST_REQUIRE(four.others.size() == 3u);
+  for (std::uint32_t choice = 1; choice < 4; ++choice) {
+    BOOST_TEST(four.others[choice].size() == 30u);
+    BOOST_TEST((four.others[choice] != four.tokens));
+  }
+  BOOST_TEST((four.others[1] != four.others[2]));
+  BOOST_TEST(four.ends[0].usage.prompt_tokens == 100u);
+  BOOST_TEST(four.ends[0].usage.completion_tokens == 120u);
+}
+
+BOOST_AUTO_TEST_CASE(greedy_answers_to_one_prompt_are_all_the_right_one) {
+  engine_fixture engine([](engine_options& o) { o.kv_blocks = 24; }); // and some are preempted
+  client c(engine);
+  for (request_id id = 1; id <= 6; ++id)
+    c.submit(id, numbered_prompt(static_cast<std::uint32_t>(id), 50), 40, [](generate_request& r) { r.n = 3; });
+  for (request_id id = 1; id <= 6; ++id) {
+    const auto right = engine.right_answer(numbered_prompt(static_cast<std::uint32_t>(id), 50), 40);
+    BOOST_TEST(c.wait(id).tokens == right, boost::test_tools::per_element());
+    for (std::uint32_t choice : {1, 2})
+      BOOST_TEST(c.answers[id].others[choice] == right, boost::test_tools::per_element());
+  }
+}
+
+BOOST_AUTO_TEST_CASE(answers_share_their_requests_credit_until_it_is_used_up) {
+  engine_fixture engine;
+  client c(engine);
+  c.submit(1, numbered_prompt(1, 20), 30, [](generate_request& r) {
+    r.n = 3;
+    r.credit = 10;
+  });
+  const auto given = [&] {
+    auto sum = c.answers[1].tokens.size();
+    for (const auto& [choice, tokens] : c.answers[1].others)
+      sum += tokens.size();
+    return sum;
+  };
+  for (std::size_t granted = 10; granted < 90; granted += 7) {
+    c.take_until([&] { return given() >= granted; });
+    engine.eventually("all are paused", [&] { return engine.counts().paused == 3; }); // They grow alike.
+    c.take_present();
+    BOOST_TEST(given() == granted);
+    c.grant(1, 7);
+  }
+  BOOST_CHECK(c.wait(1).ends[0].reason == finish_reason::length);
+  BOOST_TEST(given() == 90u);
+}
+
+BOOST_AUTO_TEST_CASE(a_paused_request_gets_no_tokens_and_goes_on_where_it_was_when_resumed) {
+  engine_fixture engine;
+  client c(engine);
+  c.submit(1, numbered_prompt(1, 20), 300);
+  c.take_until([&] { return c.answers[1].tokens.size() >= 5; });
+  c.pause(1);
+  engine.eventually("it is paused", [&] { return engine.counts().paused == 1; });
+  c.take_present();
+  const auto so_far = c.answers[1].tokens.size();
+  c.submit(2, numbered_prompt(2, 20), 50);
+  c.wait(2);
+  BOOST_TEST(c.answers[1].tokens.size() <= so_far + 2); // of steps that were in flight
+  c.resume(1);
+  BOOST_TEST(c.wait(1).tokens == engine.right_answer(numbered_prompt(1, 20), 300), boost::test_tools::per_element());
+}
+
+BOOST_AUTO_TEST_CASE(the_best_answer_of_several_is_one_of_them) {
+  engine_fixture engine;
+  client c(engine);
+  const auto sampled = [](std::uint32_t n, std::uint32_t best_of) {
+    return [=](generate_request& r) {
+      r.n = n;
+      r.best_of = best_of;
+      r.sampling.temperature = 1;
+      r.sampling.ignore_eos = true;
+      r.sampling.logprobs = 0;
+    };
+  };
+  c.submit(1, numbered_prompt(1, 20), 12, sampled(4, 0));
+  c.submit(2, numbered_prompt(1, 20), 12, sampled(1, 4));
+  const auto all = c.wait(1).ends[0].choices;
+  const auto& best = c.wait(2);
+  BOOST_REQUIRE(all.size() == 4u);
+  BOOST_REQUIRE(best.ends[0].choices.size() == 1u);
+  const auto first = std::max_element(all.begin(), all.end(),
+                                      [](const auto& a, const auto& b) { return a.mean_logprob < b.mean_logprob; });
+  BOOST_REQUIRE(first->mean_logprob);
+  BOOST_TEST(*best.ends[0].choices[0].mean_logprob == *first->mean_logprob);
+  BOOST_TEST(best.tokens == (first->choice == 0 ? c.answers[1].tokens : c.answers[1].others[first->choice]),
+             boost::test_tools::per_element());
+  BOOST_TEST(best.logprobs.size() == 12u);
+  BOOST_TEST(best.ends[0].usage.completion_tokens == 48u);
+}
+
+BOOST_AUTO_TEST_CASE(logprobs_of_the_prompt_are_all_there_whatever_its_chunks) {
+  engine_fixture engine([](engine_options& o) { o.plan.max_batched_tokens = 16; });
+  client c(engine);
+  c.submit(1, numbered_prompt(1, 75), 3, [](generate_request& r) {
+    r.n = 2;
+    r.sampling.prompt_logprobs = 1;
+  });
+  const auto& a = c.wait(1);
+  BOOST_REQUIRE(a.prompt_logprobs.size() == 74u);
+  const auto prompt = numbered_prompt(1, 75);
+  for (std::size_t i = 0; i < 74; ++i)
+    BOOST_TEST(a.prompt_logprobs[i].token == prompt[i + 1]);
+}
+
 BOOST_AUTO_TEST_CASE(stopping_ends_every_request_with_a_reason) {
   auto engine = std::make_unique<engine_fixture>();
   client c(*engine);

@@ -159,10 +159,16 @@ class Server:
 
 
 class Answer:
-    """What came for one request. Checks the order of what comes."""
+    """What came for one request. Checks the order of what comes. `tokens` and `text` are of its first answer."""
 
     def __init__(self):
-        self.tokens, self.text, self.end = [], "", None
+        self.choices, self.end = {}, None
+
+    def choice(self, index):
+        return self.choices.setdefault(index, {"tokens": [], "text": "", "logprobs": []})
+
+    tokens = property(lambda self: self.choice(0)["tokens"])
+    text = property(lambda self: self.choice(0)["text"])
 
     def take(self, message):
         assert self.end is None, f"after its end came {message}"
@@ -170,15 +176,29 @@ class Answer:
             self.end = message
             return
         assert message["type"] == "token_delta", message
-        assert message["position"] == len(self.tokens), (message, len(self.tokens))
-        assert message["token_ids"] or message["text"], message
-        self.tokens += message["token_ids"]
-        self.text += message["text"]
+        choice = self.choice(message["choice"])
+        assert message["position"] == len(choice["tokens"]), (message, len(choice["tokens"]))
+        assert message["token_ids"] or message["text"] or "prompt_logprobs" in message, message
+        choice["tokens"] += message["token_ids"]
+        choice["text"] += message["text"]
+        if "logprobs" in message:
+            assert message["logprobs"]["tokens"] == message["token_ids"], message
+            choice["logprobs"] += message["logprobs"]["logprobs"]
 
     def result(self):
         """All that must be the same whenever the same request is sent."""
         keys = ("reason", "prompt_tokens", "completion_tokens", "code", "message")
         return self.tokens, self.text, {key: self.end[key] for key in keys if key in self.end}
+
+
+def parts_of(message):
+    """A frame as the messages that it stands for, with the defaults of what was left out."""
+    if message["type"] == "token_delta":
+        return [{"choice": 0, "position": 0, "token_ids": [], "text": ""} | message]
+    if message["type"] != "step_deltas":
+        return [message]
+    deltas = [part for delta in message.get("deltas", []) for part in parts_of({"type": "token_delta"} | delta)]
+    return deltas + [{"type": "request_end"} | end for end in message.get("ends", [])]
 
 
 class Client:
@@ -190,6 +210,7 @@ class Client:
         self.socket.linger = 0
         self.socket.sndhwm = self.socket.rcvhwm = 0
         self.socket.connect(endpoint)
+        self.parts = []  # Of a frame that has come, those that have not been taken.
         self.answers = {}
         self.others = []  # What is about no request.
         if hello:
@@ -199,7 +220,7 @@ class Client:
         self.socket.close()
 
     def hello(self):
-        self.send(type="hello", version=1)
+        self.send(type="hello", version=2)
         welcome = self.next()
         assert welcome["type"] == "welcome", welcome
         return welcome
@@ -208,6 +229,12 @@ class Client:
         self.socket.send(msgpack.packb(message))
 
     def next(self, patience=PATIENCE):
+        """The next message; those of a step's frame come one by one."""
+        while not self.parts:
+            self.parts = parts_of(self.next_frame(patience))
+        return self.parts.pop(0)
+
+    def next_frame(self, patience=PATIENCE):
         if not self.socket.poll(patience * 1000):
             raise AssertionError(f"nothing came in {patience} s; so far: "
                                  f"{[(id, len(a.tokens), a.end) for id, a in self.answers.items()]}")
@@ -253,6 +280,8 @@ def wait_for_all(clients, patience=PATIENCE):
     poller = zmq.Poller()
     waiting = {}
     for client in clients:
+        while client.parts:
+            client.take()
         if any(answer.end is None for answer in client.answers.values()):
             poller.register(client.socket, zmq.POLLIN)
             waiting[client.socket] = client
@@ -262,6 +291,8 @@ def wait_for_all(clients, patience=PATIENCE):
         for socket, _ in ready:
             client = waiting[socket]
             client.take()
+            while client.parts:
+                client.take()
             if all(answer.end is not None for answer in client.answers.values()):
                 poller.unregister(socket)
                 del waiting[socket]

@@ -109,7 +109,7 @@ class Endings(TestCase):
         client = self.client(self.serve(*tiny()))
         for code, fields in ((3, {"prompt": "word " * 600}), (1, {"prompt": ""}), (1, {"tokens": []}),
                              (1, {"tokens": [100000]}), (1, {"prompt": "x", "temperature": -1.0}),
-                             (1, {"prompt": "x", "max_tokens": 0}), (2, {"prompt": "x", "top_p": 1.0}),
+                             (1, {"prompt": "x", "max_tokens": 0}), (2, {"prompt": "x", "beams": 1}), (1, {"prompt": "x", "top_p": 0}),
                              (1, {"prompt": "x", "tokens": [5]}), (1, {}), (1, {"prompt": "x", "max_tokens": "5"})):
             answer = client.complete(4, **fields)
             self.assertEqual((answer.end["reason"], answer.end["code"], answer.tokens), ("error", code, []), answer.end)

@@ -12,13 +12,20 @@ from support import Client, TestCase, eventually, main, tiny
 
 COUNT = int(os.environ.get("TROUPE_FUZZ_COUNT", 10_000))
 VALID = [msgpack.packb(message) for message in (
-    {"type": "hello", "version": 1},
+    {"type": "hello", "version": 2},
     {"type": "ping", "nonce": 5},
     {"type": "cancel_request", "id": 3},
     {"type": "credit_grant", "id": 3, "tokens": 9},
+    {"type": "pause_request", "id": 3},
+    {"type": "resume_request", "id": 3},
+    {"type": "admin_request", "nonce": 1, "command": "status"},
+    {"type": "admin_request", "nonce": 1, "command": "check"},
     {"type": "generate_request", "id": 3, "prompt": "hello", "max_tokens": 2},
     {"type": "generate_request", "id": 4, "tokens": [5, 6, 7], "temperature": 0.5, "seed": 1, "max_tokens": 2},
-    {"type": "generate_request", "id": 5, "messages": [{"role": "user", "content": "hi"}], "stop": ["x"], "max_tokens": 2})]
+    {"type": "generate_request", "id": 5, "messages": [{"role": "user", "content": "hi"}], "stop": ["x"], "max_tokens": 2},
+    {"type": "generate_request", "id": 6, "prompt": "x", "temperature": 1, "top_k": 4, "top_p": 0.5, "min_p": 0.1, "n": 2,
+     "logit_bias": [{"token": 5, "bias": -1.5}], "bad_words": ["x"], "stop_tokens": [5], "logprobs": 2, "best_of": 2,
+     "priority": -3, "cache_salt": "s", "echo": True, "max_tokens": 2})]
 
 
 def nested(depth, opener):
@@ -95,7 +102,7 @@ class Hostile(TestCase):
                 clients.append(self.client(self.server, hello=False))
                 clients.pop(0).close()
         for client in clients:  # All has been looked at when the answer to the last is there.
-            client.send(type="hello", version=1)
+            client.send(type="hello", version=2)
             client.send(type="ping", nonce=987654321)
             while client.next() != {"type": "pong", "nonce": 987654321}:
                 pass
@@ -123,12 +130,12 @@ class Hostile(TestCase):
 
     def test_a_hello_of_another_version_is_refused_and_the_right_one_may_follow(self):
         client = self.client(self.server, hello=False)
-        for version in (0, 2, 4294967295):
+        for version in (0, 1, 3, 4294967295):
             client.send(type="hello", version=version, future="field")
             answer = client.next()
             self.assertEqual((answer["type"], answer["code"]), ("protocol_error", 8), answer)
         welcome = client.hello()
-        self.assertEqual((welcome["version"], welcome["context_length"]), (1, 512))
+        self.assertEqual((welcome["version"], welcome["context_length"]), (2, 512))
         self.assertEqual(client.hello(), welcome)
 
     def test_what_comes_before_hello_is_not_taken(self):
@@ -142,7 +149,7 @@ class Hostile(TestCase):
 
     def test_a_request_may_follow_hello_without_waiting_for_the_welcome(self):
         client = self.client(self.server, hello=False)
-        client.send(type="hello", version=1)
+        client.send(type="hello", version=2)
         client.ask(1, "is it still there?", max_tokens=10)
         self.assertEqual(client.next()["type"], "welcome")
         self.assertEqual(client.wait(1).result(), self.right)

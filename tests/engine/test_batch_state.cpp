@@ -1,77 +1,159 @@
-#include "engine/batch_state.hpp"
-
 #include <boost/test/unit_test.hpp>
+
+#include "engine/batch_state.hpp"
 
 using namespace troupe;
 
 namespace {
 
-step_changes first_step() {
+/// A step with one sequence in slot 2, whose table has `blocks`.
+step_changes joining(std::vector<block_id> blocks, std::uint32_t prompt_tokens = 4) {
   step_changes step;
   step.snapshot = true;
-  step.joined = {{1, {0.5f, 42, 0}}, {2, {}}};
-  step.appended = {{1, 0, {5}}, {2, 0, {6, 7}}};
-  step.rows = {{1, 0, 3, 0, true, {10, 11, 12}}, {2, 0, 20, 0, false, std::vector<token_id>(20, 9)}};
+  step.joined.push_back({2, 70, std::make_shared<sequence_sampling>(), prompt_tokens, nullptr, 0, 0});
+  step.appended.push_back({2, 0, 0, static_cast<std::uint32_t>(blocks.size())});
+  step.blocks = std::move(blocks);
   return step;
+}
+
+step_rows& add_rows(step_changes& step, std::uint32_t first, std::uint32_t count, std::vector<token_id> tokens) {
+  step_rows rows;
+  rows.slot = 2;
+  rows.first_position = first;
+  rows.count = count;
+  rows.offset = static_cast<std::uint32_t>(step.tokens.size());
+  step.tokens.insert(step.tokens.end(), tokens.begin(), tokens.end());
+  step.rows.push_back(rows);
+  return step.rows.back();
+}
+
+void refused(batch_state& batch, const step_changes& step) {
+  auto result = batch.apply(step);
+  BOOST_REQUIRE(!result);
+  BOOST_TEST((result.error().code == errc::internal || result.error().code == errc::unsupported));
 }
 
 } // namespace
 
-BOOST_AUTO_TEST_SUITE(batch_state_suite)
+BOOST_AUTO_TEST_SUITE(batch_states)
 
-BOOST_AUTO_TEST_CASE(rows_are_laid_out_flat_with_their_blocks_and_samples) {
-  batch_state state;
-  auto rows = state.apply(first_step());
+BOOST_AUTO_TEST_CASE(a_decode_row_goes_on_from_the_token_that_was_sampled_last) {
+  batch_state batch;
+  auto first = joining({5});
+  add_rows(first, 0, 4, {10, 11, 12, 13}).samples = true;
+  auto rows = batch.apply(first);
   BOOST_REQUIRE(rows);
-  const auto& r = **rows;
-  BOOST_TEST(r.tokens.size() == 23u);
-  BOOST_TEST(r.spans[1].first_row == 3u);
-  BOOST_TEST(r.spans[1].blocks.size() == 2u);
-  BOOST_REQUIRE(r.samples.size() == 1u);
-  BOOST_TEST(r.samples[0].row == 2u);
-  BOOST_TEST(r.samples[0].position == 3u);
-  BOOST_TEST(r.samples[0].sampling.seed == 42u);
-}
-
-BOOST_AUTO_TEST_CASE(a_decode_row_goes_on_from_the_token_that_the_worker_holds) {
-  batch_state state;
-  BOOST_REQUIRE(state.apply(first_step()));
-  state.sampled(1, 77);
-  step_changes next;
-  next.rows = {{1, 3, 1, 0, true, {}}};
-  auto rows = state.apply(next);
-  BOOST_REQUIRE(rows);
-  BOOST_TEST((*rows)->tokens == std::vector<token_id>{77}, boost::test_tools::per_element());
+  BOOST_TEST((*rows)->tokens == (std::vector<token_id>{10, 11, 12, 13}), boost::test_tools::per_element());
+  BOOST_REQUIRE((*rows)->samples.size() == 1u);
   BOOST_TEST((*rows)->samples[0].position == 4u);
+  BOOST_TEST((*rows)->logit_rows == std::vector<std::uint32_t>{3}, boost::test_tools::per_element());
+  batch.sampled(2, 99);
+  step_changes next;
+  auto& decode = add_rows(next, 4, 1, {});
+  decode.samples = decode.holds_last = true;
+  rows = batch.apply(next);
+  BOOST_REQUIRE(rows);
+  BOOST_TEST((*rows)->tokens == std::vector<token_id>{99}, boost::test_tools::per_element());
+  BOOST_TEST((*rows)->spans[0].tables[0] == std::vector<block_id>{5}, boost::test_tools::per_element());
 }
 
-BOOST_AUTO_TEST_CASE(a_snapshot_forgets_what_was_there) {
-  batch_state state;
-  BOOST_REQUIRE(state.apply(first_step()));
-  BOOST_REQUIRE(state.apply(first_step()));
-  BOOST_TEST(state.sequences() == 2u);
+BOOST_AUTO_TEST_CASE(drafts_follow_the_held_token_and_each_has_logits) {
+  batch_state batch;
+  auto first = joining({5});
+  add_rows(first, 0, 4, {10, 11, 12, 13}).samples = true;
+  BOOST_REQUIRE(batch.apply(first));
+  batch.sampled(2, 99);
+  step_changes next;
+  auto& decode = add_rows(next, 4, 3, {7, 8});
+  decode.samples = decode.holds_last = true;
+  decode.drafts = 2;
+  auto rows = batch.apply(next);
+  BOOST_REQUIRE(rows);
+  BOOST_TEST((*rows)->tokens == (std::vector<token_id>{99, 7, 8}), boost::test_tools::per_element());
+  BOOST_TEST((*rows)->logit_rows == (std::vector<std::uint32_t>{0, 1, 2}), boost::test_tools::per_element());
+  const auto& sample = (*rows)->samples.at(0);
+  BOOST_TEST(sample.first_logit == 0u);
+  BOOST_TEST(sample.position == 5u);
+  BOOST_TEST(std::vector<token_id>(sample.drafts.begin(), sample.drafts.end()) == (std::vector<token_id>{7, 8}),
+             boost::test_tools::per_element());
 }
 
-BOOST_AUTO_TEST_CASE(a_step_that_does_not_fit_the_state_is_refused_with_the_sequence) {
-  auto refused = [](auto change) {
-    batch_state state;
-    BOOST_REQUIRE(state.apply(first_step()));
-    step_changes step;
-    change(step);
-    auto result = state.apply(step);
-    BOOST_REQUIRE(!result);
-    BOOST_TEST(!result.error().message.empty());
+BOOST_AUTO_TEST_CASE(logprobs_of_a_prompt_want_every_row_and_the_token_after_the_last) {
+  batch_state batch;
+  auto step = joining({5}, 6);
+  auto& rows = add_rows(step, 0, 3, {10, 11, 12, 13}); // Position 3 has 13: it follows, but is not computed.
+  rows.prompt_logprobs = true;
+  auto laid_out = batch.apply(step);
+  BOOST_REQUIRE(laid_out);
+  BOOST_TEST((*laid_out)->tokens.size() == 3u);
+  BOOST_TEST((*laid_out)->logit_rows.size() == 3u);
+  BOOST_REQUIRE((*laid_out)->prompt_parts.size() == 1u);
+  const auto& part = (*laid_out)->prompt_parts[0];
+  BOOST_TEST(part.position == 1u);
+  BOOST_TEST(std::vector<token_id>(part.tokens.begin(), part.tokens.end()) == (std::vector<token_id>{11, 12, 13}),
+             boost::test_tools::per_element());
+}
+
+BOOST_AUTO_TEST_CASE(every_group_has_a_table_of_its_own) {
+  batch_state batch(2);
+  auto step = joining({5});
+  step.appended.push_back({2, 1, 1, 1});
+  step.blocks.push_back(8);
+  add_rows(step, 0, 2, {1, 2});
+  auto rows = batch.apply(step);
+  BOOST_REQUIRE(rows);
+  BOOST_TEST((*rows)->spans[0].tables[0][0] == 5u);
+  BOOST_TEST((*rows)->spans[0].tables[1][0] == 8u);
+}
+
+BOOST_AUTO_TEST_CASE(a_slot_is_free_for_another_when_its_sequence_has_left) {
+  batch_state batch;
+  auto first = joining({5});
+  add_rows(first, 0, 2, {1, 2});
+  BOOST_REQUIRE(batch.apply(first));
+  BOOST_TEST(batch.sequences() == 1u);
+  auto second = joining({6});
+  second.snapshot = false;
+  refused(batch, second);
+  batch_state again;
+  BOOST_REQUIRE(again.apply(first));
+  second.left.push_back(2);
+  add_rows(second, 0, 2, {3, 4});
+  auto rows = again.apply(second);
+  BOOST_REQUIRE(rows);
+  BOOST_TEST((*rows)->spans[0].tables[0][0] == 6u);
+  BOOST_TEST(again.sequences() == 1u);
+}
+
+BOOST_AUTO_TEST_CASE(wrong_steps_are_refused_and_a_snapshot_heals) {
+  const auto good = [] {
+    auto step = joining({5});
+    add_rows(step, 0, 2, {1, 2});
+    return step;
   };
-  refused([](step_changes& s) { s.left = {3}; });
-  refused([](step_changes& s) { s.joined = {{1, {}}}; });
-  refused([](step_changes& s) { s.appended = {{3, 0, {1}}}; });
-  refused([](step_changes& s) { s.rows = {{3, 0, 1, 0, true, {1}}}; });
-  refused([](step_changes& s) { s.rows = {{1, 3, 1, 0, true, {}}}; }); // no token was sampled
-  refused([](step_changes& s) { s.rows = {{1, 3, 14, 0, true, std::vector<token_id>(14, 1)}}; }); // past its blocks
-  refused([](step_changes& s) { s.rows = {{1, 3, 0, 0, false, {}}}; });
-  refused([](step_changes& s) { s.joined = {{4, {}, 1, 0}}; });
-  refused([](step_changes& s) { s.appended = {{1, 1, {1}}}; });
-  refused([](step_changes& s) { s.rows = {{1, 3, 2, 1, true, {1, 2}}}; });
+  batch_state batch;
+  step_changes unknown;
+  add_rows(unknown, 0, 1, {1});
+  refused(batch, unknown);
+  auto no_blocks = good();
+  no_blocks.rows[0].first_position = 15; // Ends past its one block.
+  refused(batch, no_blocks);
+  auto no_tokens = good();
+  no_tokens.tokens.pop_back();
+  refused(batch, no_tokens);
+  auto nothing_held = good();
+  nothing_held.rows[0].holds_last = true;
+  refused(batch, nothing_held);
+  auto only_drafts = good();
+  only_drafts.rows[0].drafts = 2;
+  refused(batch, only_drafts);
+  auto other_group = good();
+  other_group.appended[0].group = 1;
+  refused(batch, other_group);
+  auto masked = good();
+  masked.joined[0].mask = 1;
+  refused(batch, masked);
+  BOOST_TEST(batch.apply(good()).has_value());
 }
 
 BOOST_AUTO_TEST_SUITE_END()

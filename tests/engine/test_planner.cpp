@@ -1,417 +1,427 @@
-// The planner against a toy engine: a real block pool, a real batch state, and a model whose next token is a hash of
-// all the tokens before it, so that a token computed from the wrong rows or the wrong blocks is a wrong token.
-#include "engine/planner.hpp"
-
-#include "engine/batch_state.hpp"
-
-#include <boost/test/unit_test.hpp>
-
-#include <map>
-#include <random>
+#include "tests/engine/planner_bench.hpp"
 
 using namespace troupe;
+using troupe::test::planner_bench;
 
 namespace {
 
-token_id hash_of(const std::vector<token_id>& tokens, std::size_t count) {
-  std::uint32_t h = 2166136261u;
-  for (std::size_t i = 0; i < count; ++i)
-    h = (h ^ static_cast<std::uint32_t>(tokens[i])) * 16777619u;
-  return static_cast<token_id>(h % 997);
-}
-
-std::vector<token_id> answer_of(std::vector<token_id> tokens, std::uint32_t max_tokens, token_id end) {
-  std::vector<token_id> answer;
-  while (answer.size() < max_tokens && (answer.empty() || answer.back() != end)) {
-    answer.push_back(hash_of(tokens, tokens.size()));
-    tokens.push_back(answer.back());
-  }
-  return answer;
-}
-
-/// KV memory holds each position's token; a step reads the whole sequence back through its block table.
-struct toy_worker {
-  std::vector<token_id> memory;
-  batch_state state;
-
-  explicit toy_worker(std::uint32_t blocks) : memory(blocks * tokens_per_block, -1) {}
-
-  step_result run(const step_changes& step) {
-    auto applied = state.apply(step);
-    BOOST_REQUIRE_MESSAGE(applied, applied.error().message);
-    const auto& rows = **applied;
-    for (const auto& span : rows.spans)
-      for (std::uint32_t i = 0; i < span.count; ++i) {
-        const auto position = span.first_position + i;
-        memory[span.blocks[position / tokens_per_block] * tokens_per_block + position % tokens_per_block] =
-          rows.tokens[span.first_row + i];
-      }
-    step_result result{step.epoch, step.step, {}, 0};
-    for (const auto& sample : rows.samples)
-      for (const auto& span : rows.spans)
-        if (span.sequence == sample.sequence) {
-          std::vector<token_id> all;
-          for (std::uint32_t p = 0; p < sample.position; ++p)
-            all.push_back(memory[span.blocks[p / tokens_per_block] * tokens_per_block + p % tokens_per_block]);
-          result.sampled.push_back({sample.sequence, sample.position, hash_of(all, all.size())});
-        }
-    for (const auto& s : result.sampled)
-      state.sampled(s.sequence, s.token);
-    return result;
-  }
-};
-
-struct toy_engine {
-  planner_options options;
-  block_pool pool;
-  planner plan;
-  toy_worker worker;
-  std::map<sequence_id, std::vector<token_id>> answers;
-  std::map<sequence_id, finish_reason> ended;
-
-  explicit toy_engine(planner_options o) : options(o), pool(o.total_blocks), plan(o), worker(o.total_blocks) {}
-
-  void settle_blocks() {
-    while (auto report = plan.take_report()) {
-      auto grant = apply_report(pool, *report);
-      BOOST_REQUIRE_MESSAGE(grant, grant.error().message);
-      plan.grant(*grant);
-    }
-    check();
-  }
-
-  void take(const step_result& result) {
-    for (const auto& event : plan.take(result)) {
-      BOOST_REQUIRE(!ended.count(event.sequence));
-      BOOST_REQUIRE(event.index == answers[event.sequence].size());
-      answers[event.sequence].push_back(event.token);
-      if (event.finished)
-        ended[event.sequence] = *event.finished;
-    }
-  }
-
-  /// False when there is nothing to do.
-  bool step() {
-    settle_blocks();
-    auto next = plan.plan();
-    if (!next) { // A preemption may have freed what the others need.
-      settle_blocks();
-      next = plan.plan();
-    }
-    if (!next)
-      return false;
-    std::uint32_t rows = 0;
-    for (const auto& r : next->rows)
-      rows += r.count;
-    BOOST_REQUIRE(rows <= options.max_batched_tokens);
-    take(worker.run(*next));
-    check();
-    return true;
-  }
-
-  void check() const {
-    auto planner_ok = plan.check_integrity();
-    BOOST_REQUIRE_MESSAGE(planner_ok, planner_ok.error().message);
-    auto pool_ok = pool.check_integrity();
-    BOOST_REQUIRE_MESSAGE(pool_ok, pool_ok.error().message);
-  }
-
-  void check_empty() {
-    settle_blocks();
-    BOOST_TEST(pool.counts().owned == 0u);
-    BOOST_TEST(plan.counts().running == 0u);
-    BOOST_TEST(plan.counts().waiting == 0u);
-  }
-};
-
-planner_options small() {
-  planner_options o;
-  o.max_batched_tokens = 32;
-  o.max_sequences = 4;
-  o.context_length = 256;
-  o.total_blocks = 64;
-  o.end_tokens = {996};
-  return o;
-}
-
-new_sequence request(sequence_id id, std::size_t length, std::uint32_t max_tokens) {
-  new_sequence s;
-  s.id = id;
-  for (std::size_t i = 0; i < length; ++i)
-    s.prompt.push_back(static_cast<token_id>((id * 31 + i * 7) % 900));
-  s.max_tokens = max_tokens;
+planner_bench::settings small(std::uint32_t blocks = 64, std::uint32_t rows = 64, std::uint32_t sequences = 8) {
+  planner_bench::settings s;
+  s.blocks = blocks;
+  s.plan.max_batched_tokens = rows;
+  s.plan.max_sequences = sequences;
   return s;
+}
+
+const step_rows* rows_of(const step_changes& step, slot_id slot) {
+  for (const auto& rows : step.rows)
+    if (rows.slot == slot)
+      return &rows;
+  return nullptr;
+}
+
+std::uint32_t rows_in(const step_changes& step) {
+  std::uint32_t sum = 0;
+  for (const auto& rows : step.rows)
+    sum += rows.count;
+  return sum;
 }
 
 } // namespace
 
-BOOST_AUTO_TEST_SUITE(planner_suite)
+BOOST_AUTO_TEST_SUITE(planners)
 
-BOOST_AUTO_TEST_CASE(a_long_prompt_is_computed_in_chunks_and_samples_only_at_its_end) {
-  toy_engine e(small());
-  BOOST_REQUIRE(e.plan.add(request(1, 70, 2)));
-  e.settle_blocks();
-  std::vector<std::uint32_t> counts;
-  std::vector<bool> samples;
-  while (true) {
-    e.settle_blocks();
-    auto step = e.plan.plan();
-    if (!step)
+BOOST_AUTO_TEST_CASE(a_prompt_is_computed_in_chunks_and_only_its_last_row_samples) {
+  planner_bench b(small());
+  b.add(1, 100, 2);
+  auto first = b.step();
+  BOOST_REQUIRE(first);
+  BOOST_TEST(first->rows.at(0).count == 64u);
+  BOOST_TEST(!first->rows.at(0).samples);
+  auto second = b.step(); // Planned while the first computes.
+  BOOST_REQUIRE(second);
+  BOOST_TEST(second->rows.at(0).first_position == 64u);
+  BOOST_TEST(second->rows.at(0).count == 36u);
+  BOOST_TEST(second->rows.at(0).samples);
+  BOOST_TEST(b.answer().empty());
+  BOOST_TEST(b.answer().size() == 1u);
+  b.run();
+  BOOST_TEST(b.answers[1].size() == 2u);
+  BOOST_TEST(b.owned() == 0u);
+}
+
+BOOST_AUTO_TEST_CASE(the_step_after_one_that_samples_is_planned_before_its_token_is_known) {
+  planner_bench b(small());
+  b.add(1, 10, 5);
+  BOOST_REQUIRE(b.step());
+  auto ahead = b.step();
+  BOOST_REQUIRE(ahead);
+  BOOST_TEST(ahead->rows.at(0).first_position == 10u);
+  BOOST_TEST(ahead->rows.at(0).holds_last);
+  BOOST_TEST(ahead->tokens.empty());
+  BOOST_TEST(!b.step(), "no more than two steps may have it");
+  BOOST_TEST(b.answer().at(0).token == b.next(1, 10));
+  BOOST_TEST(b.answer().at(0).token == b.next(1, 11));
+  b.run();
+  BOOST_TEST(b.answers[1].size() == 5u);
+  BOOST_TEST(b.plan.counts().wasted_rows == 0u, "the last token is known to be the last: nothing is planned after it");
+}
+
+BOOST_AUTO_TEST_CASE(a_guess_that_an_end_token_proves_wrong_costs_one_row_and_leaves_nothing) {
+  planner_bench b(small());
+  auto ends = std::make_shared<sequence_sampling>();
+  ends->end_tokens = {7};
+  b.next = [](sequence_id, std::uint32_t position) { return position == 12 ? 7 : 50; };
+  b.add(1, 10, 50, [&](new_sequence& s) { s.sampling = ends; });
+  BOOST_REQUIRE(b.step());
+  for (int i = 0; i < 3; ++i) {
+    BOOST_REQUIRE(b.step());
+    b.answer();
+  }
+  BOOST_TEST(b.answers[1] == (std::vector<token_id>{50, 50, 7}), boost::test_tools::per_element());
+  BOOST_TEST(b.in_flight.size() == 1u);
+  BOOST_TEST(b.owned() > 0u, "its blocks are its own until the step that still has it is back");
+  BOOST_TEST(b.answer().empty());
+  BOOST_TEST(b.owned() == 0u);
+  BOOST_TEST(b.plan.counts().wasted_rows == 1u);
+  BOOST_TEST(!b.step());
+}
+
+BOOST_AUTO_TEST_CASE(a_removed_sequence_leaves_with_the_last_step_that_has_it) {
+  planner_bench b(small());
+  b.add(1, 10, 50);
+  BOOST_REQUIRE(b.step());
+  BOOST_REQUIRE(b.step());
+  BOOST_TEST(b.plan.remove(1));
+  BOOST_TEST(!b.plan.remove(1));
+  BOOST_TEST(b.answer().empty());
+  BOOST_TEST(b.plan.counts().running == 1u);
+  BOOST_TEST(b.answer().empty());
+  BOOST_TEST(b.plan.counts().running == 0u);
+  BOOST_TEST(b.owned() == 0u);
+}
+
+BOOST_AUTO_TEST_CASE(decodes_are_served_before_prompts) {
+  planner_bench b(small(64, 16, 8));
+  const auto a = b.add(1, 4, 50);
+  b.step();
+  b.answer();
+  const auto c = b.add(2, 40, 5);
+  auto step = b.step();
+  BOOST_REQUIRE(step);
+  BOOST_REQUIRE(rows_of(*step, a));
+  BOOST_TEST(step->rows.at(0).slot == a);
+  BOOST_REQUIRE(rows_of(*step, c));
+  BOOST_TEST(rows_of(*step, c)->count == 15u);
+}
+
+BOOST_AUTO_TEST_CASE(a_long_prompt_leaves_rows_to_short_ones_and_takes_what_they_do_not_need) {
+  auto s = small(256, 64, 8);
+  s.plan.long_prefill_tokens = 16;
+  planner_bench b(s);
+  const auto long_one = b.add(1, 1000, 1);
+  const auto short_one = b.add(2, 10, 1);
+  auto step = b.step();
+  BOOST_REQUIRE(step);
+  BOOST_REQUIRE(rows_of(*step, short_one));
+  BOOST_TEST(rows_of(*step, short_one)->samples);
+  BOOST_TEST(rows_of(*step, long_one)->count == 54u);
+  BOOST_TEST(rows_in(*step) == 64u);
+}
+
+BOOST_AUTO_TEST_CASE(a_step_keeps_its_budget_of_time_and_a_prompt_still_moves) {
+  auto s = small(256, 64, 8);
+  s.plan.step_budget_ms = 20;
+  planner_bench b(s);
+  b.add(1, 2000, 1);
+  for (int i = 0; i < 6; ++i) { // A row takes a millisecond.
+    auto step = b.step();
+    BOOST_REQUIRE(step);
+    b.in_flight.clear();
+    step_result result;
+    result.epoch = step->epoch;
+    result.step = step->step;
+    result.compute_ms = rows_in(*step);
+    BOOST_REQUIRE(b.plan.take(result));
+    b.exchange();
+  }
+  auto step = b.step();
+  BOOST_REQUIRE(step);
+  BOOST_TEST(rows_in(*step) <= 21u);
+  BOOST_TEST(rows_in(*step) >= 16u);
+}
+
+BOOST_AUTO_TEST_CASE(who_does_not_fit_is_passed_over_so_often_and_then_waited_for) {
+  auto s = small(20, 64, 8);
+  s.plan.max_skips = 3;
+  s.prefix_caching = false;
+  planner_bench b(s);
+  b.add(1, 200, 40); // 13 of 20 blocks, and a reserve.
+  b.step();
+  b.step();
+  b.add(2, 250, 1); // Never fits beside it.
+  for (sequence_id id = 3; id < 9; ++id)
+    b.add(id, 8, 1);
+  std::size_t passed = 0;
+  while (b.plan.counts().running > 0 && b.answers[2].empty()) {
+    for (sequence_id id = 3; id < 9; ++id)
+      passed = std::max(passed, static_cast<std::size_t>(std::count_if(
+                                  b.answers.begin(), b.answers.end(),
+                                  [](const auto& a) { return a.first >= 3 && !a.second.empty(); })));
+    b.answer();
+    b.step();
+  }
+  BOOST_TEST(passed == 3u);
+  b.run();
+  for (sequence_id id = 2; id < 9; ++id)
+    BOOST_TEST(b.answers[id].size() == 1u);
+}
+
+BOOST_AUTO_TEST_CASE(the_least_urgent_gives_up_its_blocks_and_finds_them_again_in_the_cache) {
+  auto s = small(12, 64, 8);
+  planner_bench b(s);
+  b.add(1, 64, 60);
+  b.add(2, 64, 60);
+  b.run();
+  BOOST_TEST(b.plan.counts().preemptions > 0u);
+  BOOST_TEST(b.answers[1].size() == 60u);
+  BOOST_TEST(b.answers[2].size() == 60u);
+  for (std::uint32_t i = 0; i < 60; ++i)
+    BOOST_TEST(b.answers[2][i] == b.next(2, 64 + i));
+  BOOST_TEST(b.store.statistics().hit_tokens > 0u);
+  BOOST_TEST(b.owned() == 0u);
+}
+
+BOOST_AUTO_TEST_CASE(a_prompt_that_was_computed_before_is_not_computed_again) {
+  planner_bench b(small());
+  b.add(1, 50, 2);
+  b.run();
+  auto same = [](new_sequence& s) {
+    std::vector<token_id> tokens(50);
+    for (int i = 0; i < 50; ++i)
+      tokens[static_cast<std::size_t>(i)] = 1000 + i;
+    s.prompt = std::make_shared<const std::vector<token_id>>(tokens);
+  };
+  b.plan.take_admissions();
+  b.add(2, 50, 2, same);
+  auto step = b.step();
+  BOOST_REQUIRE(step);
+  BOOST_TEST(step->rows.at(0).first_position == 48u);
+  BOOST_TEST(step->rows.at(0).count == 2u);
+  BOOST_TEST(step->appended.at(0).count == 4u);
+  const auto admitted = b.plan.take_admissions();
+  BOOST_REQUIRE(admitted.size() == 1u);
+  BOOST_TEST(admitted[0].cached_tokens == 48u);
+  b.run();
+  b.add(3, 50, 2, [&](new_sequence& s) {
+    same(s);
+    s.key.salt = "another tenant";
+  });
+  step = b.step();
+  BOOST_REQUIRE(step);
+  BOOST_TEST(step->rows.at(0).first_position == 0u);
+}
+
+BOOST_AUTO_TEST_CASE(forks_share_whole_blocks_and_copy_the_last) {
+  planner_bench b(small());
+  auto prompt = std::make_shared<const std::vector<token_id>>(40, 5);
+  const auto parent = b.add(1, 40, 30, [&](new_sequence& s) { s.prompt = prompt; });
+  const auto child = b.add(2, 40, 30, [&](new_sequence& s) {
+    s.prompt = prompt;
+    s.fork_of = 1;
+  });
+  auto step = b.step();
+  BOOST_REQUIRE(step);
+  BOOST_TEST(!rows_of(*step, child), "it waits for its parent's prompt");
+  b.answer();
+  step = b.step();
+  BOOST_REQUIRE(step);
+  BOOST_REQUIRE(rows_of(*step, child));
+  BOOST_TEST(rows_of(*step, child)->first_position == 39u);
+  BOOST_TEST(rows_of(*step, child)->count == 1u);
+  BOOST_REQUIRE(step->copied.size() == 1u);
+  BOOST_TEST(step->copied[0].from != step->copied[0].to);
+  BOOST_TEST(b.owned() == 4u); // Two shared, and each its own third.
+  BOOST_TEST(b.plan.remove(1));
+  b.run();
+  BOOST_TEST(b.answers[2].size() == 30u);
+  BOOST_TEST(b.owned() == 0u);
+  (void)parent;
+}
+
+BOOST_AUTO_TEST_CASE(a_fork_whose_parent_has_gone_computes_for_itself) {
+  planner_bench b(small());
+  b.add(1, 40, 30);
+  b.add(2, 40, 3, [&](new_sequence& s) { s.fork_of = 1; });
+  BOOST_TEST(b.plan.remove(1));
+  b.exchange();
+  b.run();
+  BOOST_TEST(b.answers[2].size() == 3u);
+}
+
+BOOST_AUTO_TEST_CASE(drafts_that_are_right_come_in_one_step_and_wrong_ones_leave_no_trace) {
+  planner_bench b(small());
+  b.add(1, 10, 20, [](new_sequence& s) { s.max_drafts = 4; });
+  b.step();
+  b.answer();
+  BOOST_TEST(!b.plan.propose(1, 0, std::vector<token_id>{1}), "they are for a token that is known already");
+  const std::vector<token_id> guesses{b.next(1, 11), b.next(1, 12), 99, 98};
+  BOOST_TEST(b.plan.propose(1, 1, guesses));
+  auto step = b.step();
+  BOOST_REQUIRE(step);
+  BOOST_TEST(step->rows.at(0).count == 5u);
+  BOOST_TEST(step->rows.at(0).drafts == 4u);
+  BOOST_TEST(!b.step(), "with drafts in flight nobody knows where the next row stands");
+  const auto events = b.answer();
+  BOOST_REQUIRE(events.size() == 3u);
+  BOOST_TEST(events[2].token == b.next(1, 13));
+  step = b.step();
+  BOOST_REQUIRE(step);
+  BOOST_TEST(step->rows.at(0).first_position == 13u);
+  b.run();
+  BOOST_TEST(b.answers[1].size() == 20u);
+  BOOST_TEST(b.plan.counts().drafts_accepted == 2u);
+}
+
+BOOST_AUTO_TEST_CASE(a_window_group_gives_its_old_blocks_back) {
+  auto s = small(64, 32, 8);
+  s.plan.groups = {{64, 0}, {10, 32}};
+  s.prefix_caching = false;
+  planner_bench b(s);
+  b.add(1, 300, 50);
+  b.run();
+  BOOST_TEST(b.answers[1].size() == 50u);
+  BOOST_TEST(b.plan.counts().preemptions == 0u, "ten blocks are enough for a window of 32");
+}
+
+BOOST_AUTO_TEST_CASE(credit_counts_tokens_in_flight) {
+  planner_bench b(small());
+  b.add(1, 10, 50, [](new_sequence& s) { s.credit = 2; });
+  BOOST_REQUIRE(b.step());
+  BOOST_REQUIRE(b.step());
+  BOOST_TEST(!b.step());
+  b.answer();
+  b.answer();
+  BOOST_TEST(!b.step());
+  BOOST_TEST(b.plan.counts().paused == 1u);
+  BOOST_TEST(b.plan.grant_credit(1, 1));
+  BOOST_REQUIRE(b.step());
+  b.answer();
+  BOOST_TEST(b.answers[1].size() == 3u);
+  b.plan.remove(1);
+  b.exchange();
+}
+
+BOOST_AUTO_TEST_CASE(who_is_paused_gives_way_and_comes_back) {
+  planner_bench b(small(64, 64, 1));
+  b.add(1, 10, 5);
+  b.step();
+  b.answer();
+  BOOST_TEST(b.plan.pause(1));
+  b.add(2, 10, 5);
+  for (int i = 0; i < 20 && b.answers[2].size() < 5; ++i) {
+    b.step();
+    if (!b.in_flight.empty())
+      b.answer();
+  }
+  BOOST_TEST(b.answers[2].size() == 5u);
+  BOOST_TEST(b.answers[1].size() == 1u);
+  BOOST_TEST(b.plan.resume(1));
+  b.exchange();
+  b.run();
+  BOOST_TEST(b.answers[1].size() == 5u);
+}
+
+BOOST_AUTO_TEST_CASE(priority_goes_first_and_waiting_makes_up_for_it) {
+  auto s = small(64, 64, 1);
+  s.plan.policy.kind = scheduling_policy::kind_type::priority;
+  s.plan.policy.ageing_ms = 1000;
+  planner_bench b(s);
+  b.add(1, 10, 3);
+  b.step();
+  b.add(2, 10, 1, [](new_sequence& n) { n.scheduling.priority = 5; });
+  b.now = 1'000'000;
+  b.add(3, 10, 1, [](new_sequence& n) { n.scheduling.priority = 0; });
+  b.now = 6'000'000; // The second has waited longer than its five levels are worth.
+  b.add(4, 10, 1, [](new_sequence& n) { n.scheduling.priority = 0; });
+  std::vector<sequence_id> order;
+  for (int i = 0; i < 40; ++i) {
+    b.step();
+    if (b.in_flight.empty())
       break;
-    counts.push_back(step->rows[0].count);
-    samples.push_back(step->rows[0].samples);
-    e.take(e.worker.run(*step));
+    for (const auto& event : b.answer())
+      if (event.finished)
+        order.push_back(event.sequence);
   }
-  BOOST_TEST(counts == (std::vector<std::uint32_t>{32, 32, 6, 1}), boost::test_tools::per_element());
-  BOOST_TEST(samples == (std::vector<bool>{false, false, true, true}), boost::test_tools::per_element());
-  BOOST_TEST(e.answers[1] == answer_of(request(1, 70, 2).prompt, 2, 996), boost::test_tools::per_element());
-  BOOST_CHECK(e.ended[1] == finish_reason::length);
+  BOOST_TEST(order == (std::vector<sequence_id>{1, 3, 2, 4}), boost::test_tools::per_element());
 }
 
-BOOST_AUTO_TEST_CASE(decodes_are_served_before_a_new_prompt) {
-  toy_engine e(small());
-  BOOST_REQUIRE(e.plan.add(request(1, 4, 50)));
-  e.step();
-  BOOST_REQUIRE(e.plan.add(request(2, 200, 1)));
-  e.settle_blocks();
-  auto step = e.plan.plan();
+BOOST_AUTO_TEST_CASE(after_a_reset_everything_is_computed_again_to_the_same_tokens) {
+  planner_bench b(small());
+  b.add(1, 40, 10);
+  b.add(2, 20, 10);
+  b.step();
+  b.step();
+  b.answer();
+  const auto lost = b.in_flight.front();
+  b.in_flight.clear();
+  b.plan.reset(4);
+  b.exchange();
+  step_result late;
+  late.epoch = lost.epoch;
+  late.step = lost.step;
+  auto nothing = b.plan.take(late);
+  BOOST_REQUIRE(nothing);
+  BOOST_TEST(nothing->empty());
+  auto step = b.step();
   BOOST_REQUIRE(step);
-  BOOST_TEST(step->rows[0].sequence == 1u);
-  BOOST_TEST(step->rows[0].tokens.empty()); // the worker holds it
-  BOOST_TEST(step->rows[1].count == 31u);
-}
-
-BOOST_AUTO_TEST_CASE(what_can_never_fit_is_refused_at_once_with_both_numbers) {
-  toy_engine e(small());
-  auto refused = e.plan.add(request(1, 256, 1));
-  BOOST_REQUIRE(!refused);
-  BOOST_CHECK(refused.error().code == errc::context_overflow);
-  BOOST_TEST(refused.error().message.find("256") != std::string::npos);
-  auto o = small();
-  o.total_blocks = 2;
-  toy_engine tiny(o);
-  BOOST_CHECK(!tiny.plan.add(request(1, 32, 1)));
-  BOOST_CHECK(tiny.plan.add(request(2, 31, 1)));
-  BOOST_CHECK(!e.plan.add(request(3, 0, 1)));
-}
-
-BOOST_AUTO_TEST_CASE(a_sequence_ends_at_the_end_of_the_context) {
-  auto o = small();
-  o.total_blocks = 2;
-  toy_engine e(o);
-  BOOST_REQUIRE(e.plan.add(request(1, 30, 100)));
-  while (e.step())
-    ;
-  BOOST_TEST(e.answers[1].size() == 2u);
-  BOOST_CHECK(e.ended[1] == finish_reason::length);
-  e.check_empty();
-}
-
-BOOST_AUTO_TEST_CASE(a_sequence_without_credit_pauses_and_holds_up_nobody) {
-  toy_engine e(small());
-  auto paused = request(1, 4, 20);
-  paused.credit = 3;
-  BOOST_REQUIRE(e.plan.add(paused));
-  BOOST_REQUIRE(e.plan.add(request(2, 4, 20)));
-  while (e.step())
-    ;
-  BOOST_TEST(e.answers[1].size() == 3u);
-  BOOST_TEST(e.answers[2].size() == 20u);
-  BOOST_TEST(e.plan.counts().paused == 1u);
-  BOOST_CHECK(e.plan.grant_credit(1, 5));
-  while (e.step())
-    ;
-  BOOST_TEST(e.answers[1].size() == 8u);
-  BOOST_CHECK(e.plan.grant_credit(1, unlimited_credit));
-  while (e.step())
-    ;
-  BOOST_TEST(e.answers[1] == answer_of(paused.prompt, 20, 996), boost::test_tools::per_element());
-  BOOST_CHECK(!e.plan.grant_credit(99, 1));
-}
-
-BOOST_AUTO_TEST_CASE(a_paused_sequence_gives_its_blocks_to_those_that_run) {
-  auto o = small();
-  o.total_blocks = 8;
-  toy_engine e(o);
-  auto paused = request(1, 60, 20); // four blocks of eight
-  paused.credit = 2;
-  BOOST_REQUIRE(e.plan.add(paused));
-  while (e.step())
-    ;
-  BOOST_REQUIRE(e.plan.add(request(2, 40, 60))); // needs seven
-  while (e.step())
-    ;
-  BOOST_TEST(e.answers[2].size() == 60u);
-  BOOST_TEST(e.plan.counts().preemptions >= 1u);
-  BOOST_CHECK(e.plan.grant_credit(1, 100));
-  while (e.step())
-    ;
-  BOOST_TEST(e.answers[1] == answer_of(paused.prompt, 20, 996), boost::test_tools::per_element());
-  e.check_empty();
-}
-
-BOOST_AUTO_TEST_CASE(paused_sequences_that_hold_every_place_or_every_block_starve_nobody) {
-  toy_engine places(small());
-  for (sequence_id id = 1; id <= 4; ++id) { // as many as may run at once
-    auto paused = request(id, 4, 20);
-    paused.credit = 1;
-    BOOST_REQUIRE(places.plan.add(paused));
+  BOOST_TEST(step->snapshot);
+  BOOST_TEST(step->epoch == 4u);
+  BOOST_TEST(step->rows.at(0).first_position == 0u);
+  b.run();
+  for (sequence_id id : {1, 2}) {
+    BOOST_REQUIRE(b.answers[id].size() == 10u);
+    for (std::uint32_t i = 0; i < 10; ++i)
+      BOOST_TEST(b.answers[id][i] == b.next(id, (id == 1 ? 40 : 20) + i));
   }
-  while (places.step())
-    ;
-  BOOST_TEST(places.plan.counts().paused == 4u);
-  BOOST_REQUIRE(places.plan.add(request(5, 4, 20)));
-  while (places.step())
-    ;
-  BOOST_TEST(places.answers[5].size() == 20u);
-
-  auto o = small();
-  o.total_blocks = 8;
-  toy_engine blocks(o);
-  auto paused = request(1, 110, 18); // seven blocks of eight
-  paused.credit = 1;
-  BOOST_REQUIRE(blocks.plan.add(paused));
-  while (blocks.step())
-    ;
-  BOOST_REQUIRE(blocks.plan.add(request(2, 40, 20)));
-  while (blocks.step())
-    ;
-  BOOST_TEST(blocks.answers[2].size() == 20u);
 }
 
-BOOST_AUTO_TEST_CASE(preempted_sequences_get_the_same_tokens_as_alone) {
-  auto o = small();
-  o.total_blocks = 10;
-  o.max_batched_tokens = 48;
-  toy_engine e(o);
-  for (sequence_id id = 1; id <= 4; ++id)
-    BOOST_REQUIRE(e.plan.add(request(id, 10, 80))); // six blocks each at the end
-  while (e.step())
-    ;
-  BOOST_TEST(e.plan.counts().preemptions > 0u);
-  for (sequence_id id = 1; id <= 4; ++id)
-    BOOST_TEST(e.answers[id] == answer_of(request(id, 10, 80).prompt, 80, 996), boost::test_tools::per_element());
-  e.check_empty();
-}
-
-BOOST_AUTO_TEST_CASE(a_removed_sequence_in_flight_gets_no_token_and_frees_its_blocks_with_that_step) {
-  toy_engine e(small());
-  BOOST_REQUIRE(e.plan.add(request(1, 20, 20)));
-  e.settle_blocks();
-  auto step = e.plan.plan();
+BOOST_AUTO_TEST_CASE(a_result_that_does_not_fit_its_step_is_refused) {
+  planner_bench b(small());
+  b.add(1, 10, 5);
+  auto step = b.step();
   BOOST_REQUIRE(step);
-  e.settle_blocks();
-  BOOST_TEST(e.pool.counts().owned == 2u);
-  BOOST_CHECK(e.plan.remove(1));
-  BOOST_CHECK(!e.plan.remove(1));
-  BOOST_TEST(e.plan.take(e.worker.run(*step)).empty());
-  e.check_empty();
+  step_result result;
+  result.epoch = step->epoch;
+  result.step = step->step;
+  BOOST_TEST(!b.plan.take(result), "no token, where one was to be sampled");
+  result.sampled = {5, 6};
+  BOOST_TEST(!b.plan.take(result), "two");
+  result.sampled = {5};
+  result.step += 1;
+  BOOST_TEST(!b.plan.take(result), "another step");
+  result.step -= 1;
+  result.accepted = {1};
+  BOOST_TEST(!b.plan.take(result), "a draft that was not tried");
+  result.accepted = {0};
+  BOOST_TEST(b.plan.take(result).has_value());
+  b.plan.remove(1);
+  b.exchange();
 }
 
-BOOST_AUTO_TEST_CASE(a_result_is_taken_once_and_never_from_an_old_epoch) {
-  toy_engine e(small());
-  BOOST_REQUIRE(e.plan.add(request(1, 5, 20)));
-  e.settle_blocks();
-  auto step = e.plan.plan();
-  auto result = e.worker.run(*step);
-  BOOST_TEST(e.plan.take(result).size() == 1u);
-  BOOST_TEST(e.plan.take(result).empty());
-  e.settle_blocks();
-  auto lost = e.plan.plan();
-  e.plan.reset(1);
-  BOOST_TEST(e.plan.take(e.worker.run(*lost)).empty());
-  e.settle_blocks();
-  auto again = e.plan.plan();
-  BOOST_REQUIRE(again);
-  BOOST_TEST(again->snapshot);
-  BOOST_TEST(again->epoch == 1u);
-  BOOST_TEST(again->rows[0].tokens.size() == 6u);
-}
-
-BOOST_AUTO_TEST_CASE(a_random_walk_gives_every_sequence_the_tokens_that_it_gets_alone) {
-  for (std::uint32_t seed = 0; seed < 200; ++seed) {
-    std::mt19937 rng(seed);
-    planner_options o;
-    o.max_batched_tokens = 1 + rng() % 64;
-    o.max_sequences = 1 + rng() % 6;
-    o.context_length = 100;
-    o.total_blocks = 7 + rng() % 20;
-    o.end_tokens = {996, 7};
-    toy_engine e(o);
-    std::map<sequence_id, new_sequence> asked;
-    std::vector<sequence_id> removed;
-    std::optional<step_changes> flying; // one step in flight while other things happen
-    std::uint64_t epoch = 0;
-    for (int i = 0; i < 400; ++i) {
-      BOOST_TEST_CONTEXT("seed " << seed << ", event " << i)
-      switch (rng() % 8) {
-      case 0: {
-        auto r = request(asked.size() + 1, 1 + rng() % 60, 1 + rng() % 40);
-        r.ignore_eos = rng() % 2;
-        r.credit = rng() % 2 ? unlimited_credit : rng() % 10;
-        BOOST_REQUIRE(e.plan.add(r));
-        asked.emplace(r.id, r);
-        break;
-      }
-      case 1:
-        if (!asked.empty()) {
-          auto id = 1 + rng() % asked.size();
-          if (e.plan.remove(id))
-            removed.push_back(id);
-        }
-        break;
-      case 2:
-        if (!asked.empty())
-          e.plan.grant_credit(1 + rng() % asked.size(), rng() % 10);
-        break;
-      case 3:
-        if (rng() % 20 == 0) {
-          e.plan.reset(++epoch);
-          flying.reset();
-          e.worker = toy_worker(o.total_blocks);
-        }
-        break;
-      default:
-        if (flying) {
-          e.take(e.worker.run(*flying));
-          flying.reset();
-        }
-        if (rng() % 4)
-          e.settle_blocks();
-        flying = e.plan.plan();
-      }
-      e.check();
-    }
-    if (flying)
-      e.take(e.worker.run(*flying));
-    while (e.step()) // whoever has credit for all of its answer ends, whatever the paused ones hold
-      ;
-    for (const auto& [id, r] : asked)
-      if (r.credit == unlimited_credit && std::find(removed.begin(), removed.end(), id) == removed.end())
-        BOOST_TEST_CONTEXT("seed " << seed << ", sequence " << id)
-    BOOST_REQUIRE(e.ended.count(id));
-    for (const auto& [id, r] : asked)
-      e.plan.grant_credit(id, unlimited_credit);
-    while (e.step())
-      ;
-    e.check_empty();
-    for (const auto& [id, r] : asked) {
-      if (std::find(removed.begin(), removed.end(), id) != removed.end())
-        continue;
-      auto expected = r.ignore_eos ? answer_of(r.prompt, r.max_tokens, -1) : std::vector<token_id>{};
-      if (!r.ignore_eos)
-        for (auto token : answer_of(r.prompt, r.max_tokens, -1)) {
-          expected.push_back(token);
-          if (token == 996 || token == 7)
-            break;
-        }
-      expected.resize(std::min<std::size_t>(expected.size(), std::min(100u, o.total_blocks * 16) - r.prompt.size()));
-      BOOST_TEST_CONTEXT("seed " << seed << ", sequence " << id) {
-        BOOST_REQUIRE(e.ended.count(id));
-        BOOST_REQUIRE(e.answers[id] == expected);
-      }
-    }
-  }
+BOOST_AUTO_TEST_CASE(what_can_never_fit_is_refused_at_once) {
+  planner_bench b(small(4));
+  new_sequence s;
+  s.id = 9;
+  s.prompt = std::make_shared<const std::vector<token_id>>(64, 1);
+  s.sampling = std::make_shared<const sequence_sampling>();
+  auto added = b.plan.add(s, 0);
+  BOOST_REQUIRE(!added);
+  BOOST_TEST((added.error().code == errc::context_overflow));
+  s.prompt = std::make_shared<const std::vector<token_id>>();
+  added = b.plan.add(s, 0);
+  BOOST_REQUIRE(!added);
+  BOOST_TEST((added.error().code == errc::invalid_argument));
 }
 
 BOOST_AUTO_TEST_SUITE_END()

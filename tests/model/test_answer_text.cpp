@@ -24,7 +24,8 @@ struct feeding {
   answer_text text;
   std::string given;
 
-  feeding(std::vector<std::string> stop, const std::string& bytes) : text(tiny_tokens(), std::move(stop)) {
+  feeding(std::vector<std::string> stop, const std::string& bytes, std::uint32_t min_tokens = 0)
+      : text(tiny_tokens(), std::move(stop), min_tokens) {
     for (char byte : bytes) {
       const auto token = tiny_tokens()->encode({{std::string(1, byte), false}});
       BOOST_REQUIRE(token.size() == 1u);
@@ -73,6 +74,31 @@ BOOST_AUTO_TEST_CASE(characters_are_never_cut_and_broken_ones_are_replaced_at_th
   feeding half({}, "a\xc3");
   BOOST_TEST(half.given == "a");
   BOOST_TEST(half.text.finish() == "\xef\xbf\xbd");
+}
+
+BOOST_AUTO_TEST_CASE(a_stop_string_does_not_count_when_it_is_complete_within_the_least_number_of_tokens) {
+  BOOST_TEST(feeding({"END"}, "END and on", 3).given == "END and on");
+  feeding completed_later({"END"}, "END and on", 2); // by the third token, which may end the answer
+  BOOST_TEST(completed_later.given.empty());
+  BOOST_TEST(completed_later.text.stopped());
+  feeding second({"END"}, "END, END, END", 6);
+  BOOST_TEST(second.given == "END, ");
+  BOOST_TEST(second.text.stopped());
+}
+
+BOOST_AUTO_TEST_CASE(a_short_stop_string_that_came_too_early_is_not_found_in_the_beginning_of_a_long_one) {
+  feeding f({"b", "abc"}, "abx", 2);
+  BOOST_TEST(f.given == "abx");
+  BOOST_TEST(!f.text.stopped());
+  feeding later({"b", "abc"}, "abc", 2);
+  BOOST_TEST(later.given.empty());
+  BOOST_TEST(later.text.stopped());
+}
+
+BOOST_AUTO_TEST_CASE(an_answer_that_ends_too_early_for_its_stop_string_gives_all_its_text) {
+  feeding f({"END"}, "END", 10);
+  BOOST_TEST(f.given + f.text.finish() == "END");
+  BOOST_TEST(!f.text.stopped());
 }
 
 BOOST_AUTO_TEST_SUITE_END()

@@ -74,6 +74,54 @@ class Examples(unittest.TestCase):
             self.assertEqual((result.returncode, result.stdout), (1, "\n"))
             self.assertIn("The prompt does not fit.", result.stderr)
 
+    def test_a_refusal_says_when_to_try_again(self):
+        for client in self.each_client():
+            result = self.ask(client, "too busy")
+            self.assertEqual((result.returncode, result.stdout), (1, "\n"))
+            self.assertIn("It is full.", result.stderr)
+            self.assertIn("in 250 ms", result.stderr)
+
+    def test_several_answers_are_shown_when_all_have_ended(self):
+        for client in self.each_client():
+            result = self.ask(client, "Paris is nice", "--n", "3")
+            whole = "".join(f"[{choice}] Paris is nice\n" for choice in range(3))
+            self.assertEqual((result.returncode, result.stdout), (0, whole), result.stderr)
+            self.assertIn("stop: 3 + 9 tokens", result.stderr)
+
+    def test_logprobs_are_shown_with_their_tokens(self):
+        for client in self.each_client():
+            result = self.ask(client, "Paris is", "--logprobs", "2")
+            self.assertEqual(result.returncode, 0, result.stderr)
+            lines = [line for line in result.stderr.splitlines() if line.startswith("answer 0: ")]
+            self.assertEqual(len(lines), 2, result.stderr)
+            self.assertRegex(lines[1], r"token 1: -0\.50*, rank 1, likeliest 1 -0\.50*, 2 -1\.50*$")
+        result = self.ask(self.python_client, "Paris is nice", "--prompt-logprobs", "0")
+        self.assertIn("prompt: token 2: -0.500, rank 1\n", result.stderr)
+
+    def test_a_paused_answer_goes_on_when_it_is_resumed(self):
+        words = " ".join(str(n) for n in range(200))
+        for client in self.each_client():
+            result = self.ask(client, words, "--pause-after", "5")
+            self.assertEqual(result.returncode, 0, result.stderr)
+            self.assertIn(" ... ", result.stdout)
+            self.assertEqual(result.stdout.replace(" ...", ""), words + "\n")
+
+    def test_any_field_of_a_request_can_be_given(self):
+        result = self.ask(self.python_client, "--raw", "one two", "--field", "top_p=0.5", "--field",
+                          'logit_bias=[{"token": 1, "bias": -2}]', "--field", "echo=true")
+        self.assertEqual((result.returncode, result.stdout), (0, "one twoone two\n"), result.stderr)
+        result = self.ask(self.python_client, "one", "--field", "beams=2")
+        self.assertEqual(result.returncode, 1)
+        self.assertIn("error 2: generate_request has no such field beams.", result.stderr)
+
+    def test_an_operator_gets_the_counts_or_what_is_wrong(self):
+        result = self.ask(self.python_client, "--admin", "status")
+        self.assertEqual(result.returncode, 0, result.stderr)
+        self.assertIn("open_requests 0\n", result.stdout)
+        result = self.ask(self.python_client, "--admin", "check")
+        self.assertEqual((result.returncode, result.stdout), (1, ""))
+        self.assertIn("Block 7 has two owners.", result.stderr)
+
     def test_where_there_is_no_server_a_client_says_so(self):
         # Port 1 is privileged and has no server.
         patient = ((self.python_client, ["--timeout", "0.1"]), (self.cpp_client, ["--timeout-ms", "100"]))

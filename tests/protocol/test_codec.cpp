@@ -1,5 +1,7 @@
 #include <boost/test/unit_test.hpp>
 
+#include <limits>
+
 #include "protocol/codec.hpp"
 #include "protocol/limits.hpp"
 #include "tests/protocol/frames.hpp"
@@ -52,7 +54,26 @@ BOOST_AUTO_TEST_CASE(the_largest_values_of_every_field_come_back) {
   generate_request request;
   request.id = 0xffffffffffffffffu;
   request.prompt = prompt_tokens{0, 0x7fffffff};
-  request.sampling = {max_temperature, 0xffffffffffffffffu, 0xffffffffu, true, {std::string(max_stop_bytes, 's')}};
+  auto& sampling = request.sampling;
+  sampling.temperature = max_temperature;
+  sampling.seed = 0xffffffffffffffffu;
+  sampling.top_k = sampling.max_tokens = sampling.min_tokens = 0xffffffffu;
+  sampling.top_p = sampling.typical_p = 1e-30f;
+  sampling.min_p = 1;
+  sampling.repetition_penalty = max_repetition_penalty;
+  sampling.presence_penalty = -max_penalty;
+  sampling.frequency_penalty = max_penalty;
+  for (std::size_t i = 0; i < max_logit_bias; ++i)
+    sampling.logit_bias.push_back({0x7fffffff - static_cast<token_id>(i), i % 2 ? max_bias : -max_bias});
+  sampling.allowed_tokens.assign(max_allowed_tokens, 0x7fffffff);
+  sampling.bad_words.assign(max_bad_words, std::string(max_bad_word_bytes, 'b'));
+  sampling.ignore_eos = true;
+  sampling.stop.assign(max_stop_strings, std::string(max_stop_bytes, 's'));
+  sampling.stop_tokens.assign(max_stop_tokens, 0x7fffffff);
+  sampling.logprobs = sampling.prompt_logprobs = max_logprobs;
+  request.scheduling = {-max_priority, 0xffffffffu, 0xffffffffu, std::string(max_salt_bytes, 's')};
+  request.n = request.best_of = max_choices;
+  request.echo = true;
   request.credit = 0xfffffffeu;
   BOOST_TEST((decode_or_fail(encode(request)) == client_message{request}));
   request.sampling.temperature = min_temperature;
@@ -62,7 +83,7 @@ BOOST_AUTO_TEST_CASE(the_largest_values_of_every_field_come_back) {
 
 BOOST_AUTO_TEST_CASE(absent_fields_have_the_defaults_of_the_struct) {
   const auto request = generate_or_fail(generate_of({{"prompt", packed("hi")}}));
-  BOOST_TEST((request == generate_request{7, prompt_text{"hi"}, sampling_parameters{}, unlimited_credit}));
+  BOOST_TEST((request == generate_request{.id = 7, .prompt = prompt_text{"hi"}}));
 }
 
 BOOST_AUTO_TEST_CASE(fields_may_come_in_any_order) {
@@ -96,22 +117,26 @@ BOOST_AUTO_TEST_CASE(a_temperature_may_be_a_float_of_either_size_or_an_integer) 
 
 BOOST_AUTO_TEST_CASE(a_prompt_of_the_greatest_length_is_taken) {
   const std::string text(max_string_bytes, 'x');
-  BOOST_TEST((generate_or_fail(encode(generate_request{1, text, {}, 0})).prompt == prompt{text}));
+  BOOST_TEST(
+    (generate_or_fail(encode(generate_request{.id = 1, .prompt = text, .credit = 0})).prompt == prompt{text}));
   const prompt_tokens tokens(max_prompt_tokens, 100000);
-  BOOST_TEST((generate_or_fail(encode(generate_request{1, tokens, {}, 0})).prompt == prompt{tokens}));
+  BOOST_TEST(
+    (generate_or_fail(encode(generate_request{.id = 1, .prompt = tokens, .credit = 0})).prompt == prompt{tokens}));
   const prompt_messages chat(max_chat_messages, {"user", "hi"});
-  BOOST_TEST((generate_or_fail(encode(generate_request{1, chat, {}, 0})).prompt == prompt{chat}));
+  BOOST_TEST(
+    (generate_or_fail(encode(generate_request{.id = 1, .prompt = chat, .credit = 0})).prompt == prompt{chat}));
 }
 
 BOOST_AUTO_TEST_CASE(special_tokens_quotes_and_zero_bytes_in_text_travel_as_they_are) {
   const prompt_text text("<|im_end|>\"\\\0\n", 14);
-  BOOST_TEST((generate_or_fail(encode(generate_request{1, text, {}, 0})).prompt == prompt{text}));
+  BOOST_TEST(
+    (generate_or_fail(encode(generate_request{.id = 1, .prompt = text, .credit = 0})).prompt == prompt{text}));
 }
 
 BOOST_AUTO_TEST_CASE(a_hello_of_another_version_comes_back_whatever_else_it_says) {
-  const auto message = decode_or_fail(
-    map_of({{"type", packed("hello")}, {"version", packed(2)}, {"compression", packed("zstd")}}));
-  BOOST_TEST((message == client_message{hello{2}}));
+  const auto message =
+    decode_or_fail(map_of({{"type", packed("hello")}, {"version", packed(3)}, {"compression", packed("zstd")}}));
+  BOOST_TEST((message == client_message{hello{3}}));
 }
 
 BOOST_AUTO_TEST_CASE(an_end_carries_a_code_and_a_sentence_only_for_an_error) {
@@ -120,6 +145,45 @@ BOOST_AUTO_TEST_CASE(an_end_carries_a_code_and_a_sentence_only_for_an_error) {
   const auto back = decode_server(encode(end));
   BOOST_REQUIRE(back);
   BOOST_TEST((std::get<request_end>(*back).failure == error{errc::none, {}}));
+}
+
+BOOST_AUTO_TEST_CASE(what_has_its_default_is_not_sent) {
+  BOOST_TEST(encode(generate_request{.id = 7, .prompt = prompt_text{"hi"}}) ==
+             generate_of({{"prompt", packed("hi")}}));
+  BOOST_TEST(encode(token_delta{.id = 7}) == map_of({{"type", packed("token_delta")}, {"id", packed(7)}}));
+}
+
+BOOST_AUTO_TEST_CASE(numbers_that_are_not_finite_are_sent_as_the_nearest_that_is) {
+  constexpr float most = std::numeric_limits<float>::max();
+  constexpr float infinity = std::numeric_limits<float>::infinity();
+  const token_delta delta{.id = 1, .token_ids = {5, 6}, .logprobs = {{5, -infinity, 1, {}}, {6, infinity, 1, {}}}};
+  const auto back = decode_server(encode(delta));
+  BOOST_REQUIRE(back);
+  BOOST_TEST(std::get<token_delta>(*back).logprobs[0].logprob == -most);
+  BOOST_TEST(std::get<token_delta>(*back).logprobs[1].logprob == most);
+}
+
+BOOST_AUTO_TEST_CASE(an_answer_with_a_status_has_no_error_and_the_other_way_round) {
+  const auto frame = encode(admin_reply{.nonce = 3, .failure = {errc::internal, "Leak."}, .status = server_status{}});
+  BOOST_TEST(frame == map_of({{"type", packed("admin_reply")},
+                              {"nonce", packed(3)},
+                              {"ok", packed(false)},
+                              {"code", packed(14)},
+                              {"message", packed("Leak.")}}));
+}
+
+BOOST_AUTO_TEST_CASE(the_reason_of_all_answers_is_the_one_that_counts_most) {
+  using enum finish_reason;
+  auto of = [](std::vector<finish_reason> reasons) {
+    std::vector<choice_end> choices;
+    for (auto reason : reasons)
+      choices.push_back({.reason = reason});
+    return to_string(whole_reason(choices));
+  };
+  BOOST_TEST(of({stop, stop}) == "stop");
+  BOOST_TEST(of({stop, length, stop}) == "length");
+  BOOST_TEST(of({length, cancelled, stop}) == "cancelled");
+  BOOST_TEST(of({error, cancelled}) == "error");
 }
 
 BOOST_AUTO_TEST_CASE(an_error_without_a_code_is_sent_as_a_bug_of_ours) {

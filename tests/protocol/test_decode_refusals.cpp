@@ -72,9 +72,18 @@ BOOST_AUTO_TEST_CASE(an_unknown_type_is_refused_with_those_that_there_are) {
 }
 
 BOOST_AUTO_TEST_CASE(an_unknown_field_is_refused_in_every_message) {
-  check_refused(generate_with("top_p", packed(0.9)), errc::unknown_field, "'top_p'");
-  check_refused(map_of({{"type", packed("hello")}, {"version", packed(1)}, {"x", packed(1)}}), errc::unknown_field,
-                "hello has no field 'x'", {});
+  check_refused(generate_with("beams", packed(4)), errc::unknown_field, "'beams'");
+  check_refused(
+    generate_with("logit_bias", array_of({map_of({{"token", packed(1)}, {"bias", packed(1)}, {"why", packed(1)}})})),
+    errc::unknown_field, "logit_bias[0] has no field 'why'");
+  for (const char* type : {"pause_request", "resume_request"})
+    check_refused(map_of({{"type", packed(type)}, {"id", packed(7)}, {"x", packed(1)}}), errc::unknown_field, "'x'",
+                  {});
+  check_refused(
+    map_of({{"type", packed("admin_request")}, {"nonce", packed(1)}, {"command", packed("check")}, {"x", packed(1)}}),
+    errc::unknown_field, "'x'", {});
+  check_refused(map_of({{"type", packed("hello")}, {"version", packed(protocol_version)}, {"x", packed(1)}}),
+                errc::unknown_field, "hello has no field 'x'", {});
   check_refused(map_of({{"type", packed("ping")}, {"nonce", packed(1)}, {"x", packed(1)}}), errc::unknown_field,
                 "'x'", {});
   check_refused(
@@ -97,6 +106,24 @@ BOOST_AUTO_TEST_CASE(a_missing_field_is_refused_in_every_message) {
   check_refused(map_of({{"type", packed("ping")}}), errc::invalid_argument, "'nonce' is missing", {});
   check_refused(generate_of({{"messages", array_of({map_of({{"role", packed("user")}})})}}), errc::invalid_argument,
                 "'messages[0].content' is missing");
+}
+
+BOOST_AUTO_TEST_CASE(a_missing_part_of_a_message_is_named_by_its_path) {
+  check_refused(generate_with("logit_bias", array_of({map_of({{"bias", packed(1)}})})), errc::invalid_argument,
+                "'logit_bias[0].token' is missing from logit_bias[0]");
+  check_refused(generate_with("logit_bias", array_of({map_of({{"token", packed(1)}})})), errc::invalid_argument,
+                "'logit_bias[0].bias' is missing");
+  for (const char* type : {"pause_request", "resume_request"})
+    check_refused(map_of({{"type", packed(type)}}), errc::invalid_argument, "'id' is missing", {});
+  check_refused(map_of({{"type", packed("admin_request")}, {"nonce", packed(1)}}), errc::invalid_argument,
+                "'command' is missing", {});
+  check_refused(map_of({{"type", packed("admin_request")}, {"command", packed("check")}}), errc::invalid_argument,
+                "'nonce' is missing", {});
+}
+
+BOOST_AUTO_TEST_CASE(an_unknown_command_is_refused_with_those_that_there_are) {
+  check_refused(map_of({{"type", packed("admin_request")}, {"nonce", packed(1)}, {"command", packed("reboot")}}),
+                errc::invalid_argument, "'reboot', but must be status, check, reset_prefix_cache or drain", {});
 }
 
 BOOST_AUTO_TEST_CASE(exactly_one_prompt_must_be_there) {
@@ -122,6 +149,20 @@ BOOST_AUTO_TEST_CASE(a_field_of_the_wrong_kind_is_refused_with_both_kinds) {
     {"stop", array_of({packed(1)}), "'stop' must be an array of strings, but is an array of integers"},
     {"stop", array_of({packed("a"), nil_bytes}), "'stop[1]' must be a string, but is nil"},
     {"stop", array_of({packed("a"), packed(1)}), "'stop[1]' is an integer, unlike the values before it"},
+    {"stop", array_of({packed(0.5)}), "'stop' must be an array of strings, but is an array of numbers"},
+    {"top_p", packed("0.9"), "'top_p' must be a number, but is a string"},
+    {"top_k", packed(1.5), "'top_k' must be an integer, but is a float"},
+    {"priority", packed("high"), "'priority' must be an integer, but is a string"},
+    {"logit_bias", map_of({}), "'logit_bias' must be an array of maps, but is a map"},
+    {"logit_bias", array_of({packed(1)}), "'logit_bias' must be an array of maps, but is an array of integers"},
+    {"logit_bias", array_of({packed("x")}), "'logit_bias[0]' must be a map of token and bias, but is a string"},
+    {"allowed_tokens", array_of({packed(0.5)}), "'allowed_tokens' must be an array of integers"},
+    {"allowed_tokens", array_of({packed(1), packed(0.5)}), "'allowed_tokens[1]' is a float, unlike"},
+    {"stop_tokens", packed(1), "'stop_tokens' must be an array of integers"},
+    {"bad_words", packed("x"), "'bad_words' must be an array of strings"},
+    {"logprobs", packed(true), "'logprobs' must be an integer, but is a boolean"},
+    {"cache_salt", packed(1), "'cache_salt' must be a string"},
+    {"echo", packed(1), "'echo' must be a boolean"},
     {"credit", map_of({}), "but is a map"},
     {"credit", bin_bytes, "but is binary"},
   };
@@ -148,6 +189,40 @@ BOOST_AUTO_TEST_CASE(a_number_out_of_range_is_refused_with_the_range) {
   check_refused(generate_with("temperature", packed(-1e-300)), errc::invalid_argument, "'temperature'");
   check_refused(generate_with("temperature", packed(1e300)), errc::invalid_argument, "'temperature'");
   check_refused(generate_with("temperature", packed(101)), errc::invalid_argument, "'temperature'");
+  struct wrong {
+    const char* field;
+    std::string value;
+    const char* words;
+  };
+  const wrong cases[] = {
+    {"top_p", packed(0), "'top_p' is 0, but must be over 0"},
+    {"top_p", packed(1.0000001), "'top_p' is 1.0000001, but must be from 0 to 1"},
+    {"min_p", packed(-1e-300), "'min_p'"},
+    {"min_p", packed(2), "'min_p' is 2, but must be from 0 to 1"},
+    {"typical_p", packed(0.0), "'typical_p'"},
+    {"repetition_penalty", packed(0), "'repetition_penalty' is 0, but must be from 0.01 to 100"},
+    {"presence_penalty", packed(-2.5), "'presence_penalty' is -2.5, but must be from -2 to 2"},
+    {"frequency_penalty", packed(3), "'frequency_penalty' is 3, but must be from -2 to 2"},
+    {"top_k", packed(-1), "'top_k' is -1"},
+    {"logprobs", packed(-1), "'logprobs' is -1, but must be from 0 to 20"},
+    {"logprobs", packed(21), "'logprobs' is 21"},
+    {"prompt_logprobs", packed(21), "'prompt_logprobs' is 21"},
+    {"priority", packed(-1001), "'priority' is -1001, but must be from -1000 to 1000"},
+    {"priority", packed(0xffffffffffffffffu), "'priority' is 18446744073709551615"},
+    {"ttft_ms", packed(1ull << 32), "'ttft_ms'"},
+    {"itl_ms", packed(-1), "'itl_ms'"},
+    {"n", packed(0), "'n' is 0"},
+    {"n", packed(129), "'n' is 129, but must be from 1 to 128"},
+    {"best_of", packed(0), "'best_of' is 0"},
+    {"best_of", packed(129), "'best_of' is 129"},
+    {"min_tokens", packed(513), "'min_tokens' is 513, but 'max_tokens' only 512"},
+    {"stop_tokens", array_of({packed(-1)}), "'stop_tokens[0]' is -1"},
+    {"logit_bias", array_of({map_of({{"token", packed(-1)}, {"bias", packed(1)}})}), "'logit_bias[0].token' is -1"},
+    {"logit_bias", array_of({map_of({{"token", packed(1)}, {"bias", packed(100.5)}})}),
+     "'logit_bias[0].bias' is 100.5, but must be from -100 to 100"},
+  };
+  for (const wrong& each : cases)
+    check_refused(generate_with(each.field, each.value), errc::invalid_argument, each.words);
   check_refused(generate_of({{"tokens", array_of({packed(1), packed(1ll << 31)})}}), errc::invalid_argument,
                 "'tokens[1]' is 2147483648");
   check_refused(generate_of({{"tokens", array_of({packed(-1)})}}), errc::invalid_argument, "'tokens[0]' is -1");
@@ -205,6 +280,20 @@ BOOST_AUTO_TEST_CASE(what_is_over_a_limit_is_refused) {
                 errc::limit_exceeded, "'stop' has 17 strings");
   check_refused(generate_with("stop", packed(std::vector<std::string>(max_frame_values, "x"))), errc::limit_exceeded,
                 "one value too many");
+  check_refused(generate_with("allowed_tokens", packed(std::vector<int>(max_allowed_tokens + 1, 1))),
+                errc::limit_exceeded, "'allowed_tokens' has 65537 ids");
+  check_refused(generate_with("stop_tokens", packed(std::vector<int>(max_stop_tokens + 1, 1))), errc::limit_exceeded,
+                "'stop_tokens' has 65 ids");
+  check_refused(generate_with("bad_words", packed(std::vector<std::string>(max_bad_words + 1, "x"))),
+                errc::limit_exceeded, "'bad_words' has 65 strings");
+  check_refused(generate_with("cache_salt", packed(std::string(max_salt_bytes + 1, 's'))), errc::limit_exceeded,
+                "'cache_salt' has 257 bytes");
+  std::vector<std::string> biases;
+  for (std::size_t i = 0; i <= max_logit_bias; ++i)
+    biases.push_back(map_of({{"token", packed(i)}, {"bias", packed(1)}}));
+  check_refused(generate_with("logit_bias", array_of(biases)), errc::limit_exceeded, "'logit_bias' has 1025 tokens");
+  check_refused(generate_with("x", packed(std::vector<float>(max_prompt_tokens + 1, 0.5f))), errc::limit_exceeded,
+                "'x[4194304]' is one number too many");
   const auto message = map_of({{"role", packed("user")}, {"content", packed("")}});
   check_refused(generate_of({{"messages", array_of(std::vector(max_chat_messages + 1, message))}}),
                 errc::limit_exceeded, "'messages' has 4097 messages");
@@ -264,8 +353,13 @@ BOOST_AUTO_TEST_CASE(the_search_for_the_id_of_a_bad_request_is_bounded) {
 }
 
 BOOST_AUTO_TEST_CASE(a_client_refuses_what_a_server_should_not_send) {
-  const raw_fields end{{"type", packed("request_end")}, {"id", packed(7)},         {"prompt_tokens", packed(1)},
-                       {"completion_tokens", packed(1)}, {"first_token_ms", packed(1.0)}, {"total_ms", packed(1)}};
+  const raw_fields end{{"type", packed("request_end")},
+                       {"id", packed(7)},
+                       {"prompt_tokens", packed(1)},
+                       {"completion_tokens", packed(1)},
+                       {"cached_prompt_tokens", packed(0)},
+                       {"first_token_ms", packed(1.0)},
+                       {"total_ms", packed(1)}};
   auto with = [](raw_fields fields, const raw_fields& more) {
     fields.insert(fields.end(), more.begin(), more.end());
     return fields;
@@ -283,9 +377,41 @@ BOOST_AUTO_TEST_CASE(a_client_refuses_what_a_server_should_not_send) {
                         {"token_ids", array_of({packed(-1)})},
                         {"text", packed("")}},
                        errc::invalid_argument, "'token_ids[0]'");
+  auto with_logprobs = [](raw_fields columns) {
+    return raw_fields{{"type", packed("token_delta")},
+                      {"id", packed(7)},
+                      {"token_ids", array_of({packed(1), packed(2)})},
+                      {"logprobs", map_of(columns)}};
+  };
+  const auto two = array_of({packed(-0.5), packed(-1.5)});
+  const auto ids = array_of({packed(1), packed(2)});
+  const auto four = array_of({packed(1), packed(2), packed(3), packed(4)});
+  const raw_fields columns{{"tokens", ids}, {"logprobs", two}, {"ranks", ids}};
+  BOOST_TEST(decode_server(map_of(with_logprobs(columns))).has_value());
+  check_server_refused(with_logprobs({columns[0], columns[1]}), errc::invalid_argument,
+                       "'logprobs.ranks' is missing");
+  check_server_refused(with_logprobs({columns[0], {"logprobs", array_of({packed(-0.5)})}, columns[2]}),
+                       errc::invalid_argument, "'logprobs.tokens' has 2 values");
+  check_server_refused(with_logprobs(with(columns, {{"top_tokens", four}, {"top_logprobs", two}})),
+                       errc::invalid_argument, "'logprobs.tokens'");
+  check_server_refused(
+    with_logprobs({{"tokens", four}, {"logprobs", array_of(std::vector(4, packed(-0.5)))}, {"ranks", four}}),
+    errc::invalid_argument, "'logprobs' is about 4 tokens, but there are 2");
+  const raw_fields bad_delta{{"position", packed(1)}};
+  check_server_refused({{"type", packed("step_deltas")}, {"deltas", array_of({map_of(bad_delta)})}},
+                       errc::invalid_argument, "'deltas[0].id' is missing from deltas[0]");
+  check_server_refused({{"type", packed("step_deltas")}, {"ends", packed("x")}}, errc::invalid_argument,
+                       "'ends' must be an array of maps");
+  check_server_refused({{"type", packed("admin_reply")}, {"nonce", packed(1)}, {"ok", packed(false)}},
+                       errc::invalid_argument, "'code' is missing");
+  check_server_refused({{"type", packed("admin_reply")},
+                        {"nonce", packed(1)},
+                        {"ok", packed(true)},
+                        {"status", map_of({{"waiting", packed(1)}})}},
+                       errc::invalid_argument, "'status.open_requests' is missing from status");
   check_server_refused({{"type", packed("ping")}, {"nonce", packed(1)}}, errc::invalid_argument, "'ping'");
   raw_fields early = end;
-  early[4].second = packed(-1.0);
+  early[5].second = packed(-1.0);
   check_server_refused(with(early, {{"reason", packed("stop")}}), errc::invalid_argument, "'first_token_ms' is -1");
 }
 

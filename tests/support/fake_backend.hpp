@@ -7,6 +7,7 @@
 #include <chrono>
 #include <cmath>
 #include <condition_variable>
+#include <cstring>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -14,6 +15,7 @@
 #include <thread>
 #include <vector>
 
+#include "engine/kv/messages.hpp"
 #include "model/backend.hpp"
 
 namespace troupe::test {
@@ -80,13 +82,31 @@ inline std::vector<token_id> fake_answer(std::vector<token_id> tokens, std::size
   return answer;
 }
 
+/// Memory of each KV group apart. The first sees all; a group with a window must hold the same tokens within it.
 class fake_backend : public backend {
 public:
+  fake_backend(std::shared_ptr<fake_device> device, std::vector<kv_group_options> groups)
+      : device_(std::move(device)), groups_(std::move(groups)) {
+    for (const auto& group : groups_)
+      memory_.emplace_back(std::size_t{group.blocks} * tokens_per_block, -1);
+  }
   fake_backend(std::shared_ptr<fake_device> device, std::uint32_t kv_blocks)
-      : device_(std::move(device)), memory_(std::size_t{kv_blocks} * tokens_per_block, -1) {}
+      : fake_backend(std::move(device), std::vector<kv_group_options>{{kv_blocks, 0}}) {}
 
   std::string_view name() const override { return "fake"; }
   memory_account memory() const override { return {}; }
+  std::string_view kv_type() const override { return "tokens"; }
+  std::size_t block_bytes(kv_group) const override { return tokens_per_block * sizeof(token_id); }
+  void read_block(kv_group group, block_id block, std::span<std::byte> to) const override {
+    std::memcpy(to.data(), memory_.at(group).data() + std::size_t{block} * tokens_per_block, block_bytes(group));
+  }
+  void write_block(kv_group group, block_id block, std::span<const std::byte> from) override {
+    std::memcpy(memory_.at(group).data() + std::size_t{block} * tokens_per_block, from.data(), block_bytes(group));
+  }
+  void copy_block(kv_group group, block_id from, block_id to) override {
+    auto& memory = memory_.at(group);
+    std::copy_n(memory.begin() + from * tokens_per_block, tokens_per_block, memory.begin() + to * tokens_per_block);
+  }
 
   void forward(const forward_batch& batch, std::span<float> logits) override {
     device_->steps_gate.pass();
@@ -99,26 +119,39 @@ public:
     std::size_t wanted = 0;
     for (const auto& span : batch.spans)
       for (std::uint32_t i = 0; i < span.rows; ++i) {
-        at(span, span.first_position + i) = batch.tokens[span.first_row + i];
-        if (wanted < batch.logit_rows.size() && batch.logit_rows[wanted] == span.first_row + i) {
-          std::vector<token_id> all;
-          for (std::uint32_t p = 0; p <= span.first_position + i; ++p)
-            all.push_back(at(span, p));
-          logits[wanted * device_->vocabulary + static_cast<std::size_t>(fake_next(all, device_->vocabulary))] = 1.0f;
-          ++wanted;
-        }
+        const auto position = span.first_position + i;
+        for (std::size_t g = 0; g < memory_.size(); ++g)
+          at(span, g, position) = batch.tokens[span.first_row + i];
+        if (wanted < batch.logit_rows.size() && batch.logit_rows[wanted] == span.first_row + i)
+          logits[wanted++ * device_->vocabulary + static_cast<std::size_t>(next(span, position))] = 1.0f;
       }
-    std::this_thread::sleep_for(device_->step_time);
+    if (device_->step_time.count() > 0)
+      std::this_thread::sleep_for(device_->step_time);
   }
 
 private:
-  token_id& at(const batch_span& span, std::uint32_t position) {
-    return memory_[std::size_t{span.blocks[position / tokens_per_block]} * tokens_per_block +
-                   position % tokens_per_block];
+  token_id next(const batch_span& span, std::uint32_t position) {
+    std::vector<token_id> all;
+    for (std::uint32_t p = 0; p <= position; ++p)
+      all.push_back(at(span, 0, p));
+    for (std::size_t g = 1; g < memory_.size(); ++g) {
+      const auto window = groups_[g].window;
+      for (auto p = window > 0 && position + 1 > window ? position + 1 - window : 0; p <= position; ++p)
+        if (at(span, g, p) != all[p])
+          all.push_back(-1); // Another token than the right one follows.
+    }
+    return fake_next(all, device_->vocabulary);
+  }
+
+  token_id& at(const batch_span& span, std::size_t group, std::uint32_t position) {
+    const auto& table = span.tables[group];
+    return memory_[group].at(std::size_t{table[position / tokens_per_block]} * tokens_per_block +
+                             position % tokens_per_block);
   }
 
   std::shared_ptr<fake_device> device_;
-  std::vector<token_id> memory_;
+  std::vector<kv_group_options> groups_;
+  std::vector<std::vector<token_id>> memory_;
 };
 
 } // namespace troupe::test

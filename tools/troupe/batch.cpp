@@ -14,7 +14,9 @@
 
 #include "protocol/limits.hpp"
 #include "protocol/validate.hpp"
+#include "tools/troupe/answer.hpp"
 #include "tools/troupe/local_engine.hpp"
+#include "tools/troupe/request_options.hpp"
 
 namespace troupe::cli {
 
@@ -37,8 +39,7 @@ public:
     const auto object = json::parse(line, nullptr, false);
     if (!object.is_object())
       return fail(errc::malformed, "The line is not a JSON object.");
-    generate_request request;
-    request.sampling = defaults_.sampling;
+    generate_request request = defaults_.request;
     std::optional<bool> raw;
     std::optional<std::string> text;
     int prompts = 0;
@@ -55,7 +56,7 @@ public:
           request.prompt = tokens_of(value), ++prompts;
         else if (key == "raw")
           raw = value.get<bool>();
-        else if (!sampling_field(request.sampling, key, value))
+        else if (!set_request_field(request, key, value))
           return fail(errc::unknown_field, "The field \"" + key + "\" is not known.");
       }
     } catch (const std::exception&) { // `wrong_type`, or what the JSON library throws for the same reason.
@@ -99,30 +100,6 @@ private:
       tokens.push_back(token.get<token_id>());
     }
     return tokens;
-  }
-
-  static bool sampling_field(sampling_parameters& sampling, const std::string& key, const json& value) {
-    auto whole = [&](auto& field) { // A negative or broken number must not be taken modulo something.
-      if (!value.is_number_unsigned() ||
-          value.get<std::uint64_t>() > std::numeric_limits<std::decay_t<decltype(field)>>::max())
-        throw wrong_type();
-      field = value.get<std::decay_t<decltype(field)>>();
-      return true;
-    };
-    if (key == "temperature") {
-      if (!value.is_number())
-        throw wrong_type();
-      return sampling.temperature = value.get<float>(), true;
-    }
-    if (key == "max_tokens")
-      return whole(sampling.max_tokens);
-    if (key == "seed")
-      return whole(sampling.seed);
-    if (key == "ignore_eos")
-      return sampling.ignore_eos = value.get<bool>(), true;
-    if (key == "stop")
-      return sampling.stop = value.get<std::vector<std::string>>(), true;
-    return false;
   }
 
   const prompt_flags& defaults_;
@@ -232,8 +209,8 @@ public:
   batch_job(local_engine& engine, const batch_flags& flags, std::ifstream& input, result_file& output,
             std::size_t done, std::size_t total)
       : engine_(engine), reader_(flags.prompt), input_(input), output_(output),
-        window_(std::min(4 * flags.engine.max_sequences, max_requests_per_client)), next_line_(done), written_(done),
-        bar_(total) {}
+        window_(std::min(4 * flags.engine.settings.max_sequences, max_requests_per_client)), next_line_(done),
+        written_(done), bar_(total) {}
 
   int work() {
     fill();
@@ -272,8 +249,9 @@ public:
 
 private:
   struct line_state {
-    json result; ///< Its first keys are those of `result_file::beginning_of`.
-    std::string text;
+    json result;              ///< Its first keys are those of `result_file::beginning_of`.
+    generate_request request; ///< But for its prompt.
+    cli::answer answer;
     bool ended = false;
   };
 
@@ -299,6 +277,9 @@ private:
       state.result["id"] = id;
     if (request) {
       request->id = next_line_;
+      auto prompt = std::exchange(request->prompt, {});
+      state.request = *request;
+      request->prompt = std::move(prompt);
       engine_.submit(std::move(*request));
     } else {
       end_with(state, request.error());
@@ -313,8 +294,8 @@ private:
 
   void take(server_message& message) {
     if (auto* delta = std::get_if<token_delta>(&message)) {
-      line_of(delta->id).text += delta->text;
       tokens_ += delta->token_ids.size();
+      line_of(delta->id).answer.take(*delta);
     } else if (auto* end = std::get_if<request_end>(&message)) {
       auto& state = line_of(end->id);
       if (end->failure.code == errc::unavailable || end->failure.code == errc::queue_full) {
@@ -324,10 +305,12 @@ private:
       if (end->reason == finish_reason::error) {
         end_with(state, end->failure);
       } else {
-        state.result["text"] = std::move(state.text);
-        state.result["finish_reason"] = to_string(end->reason);
-        state.result["usage"] = {{"prompt_tokens", end->usage.prompt_tokens},
-                                 {"completion_tokens", end->usage.completion_tokens}};
+        state.answer.end = std::move(*end);
+        describe(state.result, state.request, state.answer, false);
+        const auto& usage = state.answer.end.usage; // Without cached tokens: results are the same in every run.
+        state.result["usage"] = {{"prompt_tokens", usage.prompt_tokens},
+                                 {"completion_tokens", usage.completion_tokens}};
+        state.answer = {};
         state.ended = true;
       }
       flush();

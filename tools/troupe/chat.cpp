@@ -27,8 +27,8 @@ public:
   bool say(std::string text) {
     messages_.push_back({"user", std::move(text)});
     generate_request request;
+    request = flags_.request;
     request.id = ++last_id_;
-    request.sampling = flags_.sampling;
     request.prompt = flags_.raw ? prompt(messages_.back().content) : prompt(messages_);
     engine_.submit(std::move(request));
     std::string answer;

@@ -2,12 +2,51 @@
 
 #include "actors/timeouts.hpp"
 #include "cpu/backends.hpp"
+#include "engine/kv/disk_tier.hpp"
 
 namespace troupe::cli {
 
 namespace {
 
 constexpr int end_of_watch = SIGUSR1;
+
+/// What a step brought, one message after the other. False as soon as `take` is.
+bool take_step(step_deltas& step, const std::function<bool(server_message&)>& take) {
+  for (auto& delta : step.deltas)
+    if (server_message message = std::move(delta); !take(message))
+      return false;
+  for (auto& end : step.ends)
+    if (server_message message = std::move(end); !take(message))
+      return false;
+  return true;
+}
+
+constexpr std::uint32_t blocks_saved_at_once = 16; ///< Reading one holds up the steps behind it.
+
+/// What was computed by another model, arithmetic or layout must not be found in the folder.
+numeric_fingerprint fingerprint_of(const model& source, const engine_settings& settings, bool reference) {
+  numeric_fingerprint result;
+  result.model = hash_of(source.file->bytes());
+  source.file->release_pages();
+  result.backend = reference ? "reference" : "cpu"; // The same bits on every instruction set.
+  result.kv_type = reference ? "f32" : "bf16";
+  result.hashing = settings.prefix_hash == block_hash_kind::sha256 ? "sha256" : "xxh128";
+  result.tokens_per_block = tokens_per_block;
+  result.block_bytes = kv_block_bytes(source.program, reference ? 4 : 2);
+  return result;
+}
+
+void keep_blocks_on_disk(engine_options& options, const engine_settings& settings, bool reference) {
+  disk_tier_options disk;
+  disk.folder = settings.kv_disk;
+  disk.capacity = std::uint64_t{settings.kv_disk_gib} << 30;
+  disk.fingerprint = fingerprint_of(*options.source, settings, reference);
+  options.cache.fingerprint = to_string(disk.fingerprint);
+  options.cache.tier.max_saving = blocks_saved_at_once;
+  options.open_tier = [disk]() -> expected<std::unique_ptr<block_tier>> {
+    return disk_tier::open(disk).map([](auto&& opened) { return std::unique_ptr<block_tier>(std::move(opened)); });
+  };
+}
 
 } // namespace
 
@@ -46,22 +85,24 @@ expected<engine_options> make_engine_options(const engine_flags& flags) {
   const bool reference = flags.backend == "reference";
   if (!reference && flags.backend != "cpu")
     return fail(errc::unsupported, "--backend " + flags.backend + " is not known; there are: cpu, reference.");
+  engine_options options;
+  if (auto taken = hand_over(flags.settings, options); !taken)
+    return tl::unexpected(taken.error());
   auto path = find_model(flags.model);
   if (!path)
     return tl::unexpected(path.error());
   auto source = load_model(*path);
   if (!source)
     return tl::unexpected(source.error());
-  engine_options options;
   options.source = *source;
-  options.max_batched_tokens = flags.max_batched_tokens;
-  options.max_sequences = flags.max_sequences;
+  if (!flags.settings.kv_disk.empty())
+    keep_blocks_on_disk(options, flags.settings, reference);
   const auto tokens = kv_tokens_of(flags, options.source->program.context_length);
   options.kv_blocks = (tokens + tokens_per_block - 1) / tokens_per_block;
   backend_options device;
   device.kv_blocks = options.kv_blocks;
-  device.max_rows = options.max_batched_tokens;
-  device.max_logit_rows = options.max_sequences;
+  device.max_rows = options.plan.max_batched_tokens;
+  device.max_logit_rows = options.plan.max_logit_rows;
   device.threads = flags.threads;
   const auto make = reference ? make_reference_backend : make_cpu_backend;
   options.make_backend = [make, device, source = options.source] {
@@ -136,11 +177,17 @@ expected<worker_info> local_engine::info() {
 expected<prompt_tokens> local_engine::encode(const prompt& request) {
   expected<prompt_tokens> result;
   (*self_)
-    ->request(tree_.tokenizers.front(), timeouts::encoding, encode_atom::value, request)
-    .receive([&](expected<prompt_tokens>& tokens) { result = std::move(tokens); },
-             [&](const caf::error& reason) {
-               result = fail(errc::unavailable, "The engine has ended: " + caf::to_string(reason) + ".");
-             });
+    ->request(tree_.tokenizers.front(), timeouts::encoding, encode_atom::value, encode_request{request, {}})
+    .receive(
+      [&](expected<encoded_prompt>& encoded) {
+        if (encoded)
+          result = *encoded->tokens;
+        else
+          result = tl::unexpected(std::move(encoded.error()));
+      },
+      [&](const caf::error& reason) {
+        result = fail(errc::unavailable, "The engine has ended: " + caf::to_string(reason) + ".");
+      });
   return result;
 }
 
@@ -159,7 +206,10 @@ expected<void> local_engine::receive(const std::function<bool(server_message&)>&
   (*self_)->receive_while([&] { return more; })(
     [&](deliver_atom, delivery& what) {
       for (auto& message : what.messages)
-        more = more && take(message);
+        if (auto* step = std::get_if<step_deltas>(&message))
+          more = more && take_step(*step, take);
+        else
+          more = more && take(message);
     },
     [&](stop_atom) { more = interrupted(); },
     [&](const caf::down_msg& down) {

@@ -54,8 +54,8 @@ public:
   void submit(generate_request request);
   void cancel(request_id id);
 
-  /// Takes messages as they come until `take` returns false. A signal calls `interrupted`, which may end the wait
-  /// too. Errors: unavailable, when the engine has ended.
+  /// Takes messages as they come until `take` returns false; what a step brought comes as single deltas and ends. A
+  /// signal calls `interrupted`, which may end the wait too. Errors: unavailable, when the engine has ended.
   expected<void> receive(const std::function<bool(server_message&)>& take, const std::function<bool()>& interrupted);
 
   /// Drops the signals that came while nothing was running.

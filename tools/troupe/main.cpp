@@ -7,8 +7,8 @@
 
 #include <CLI/CLI.hpp>
 
-#include "protocol/validate.hpp"
 #include "tools/troupe/options.hpp"
+#include "tools/troupe/request_options.hpp"
 #include "troupe_version.hpp"
 
 namespace {
@@ -33,39 +33,19 @@ void add_engine_options(CLI::App* command, engine_flags& flags) {
                  "model's context, but 12288 at least and 65536 at most")
     ->capture_default_str()
     ->check(CLI::Range(0u, 1u << 28));
-  group->add_option("--max-num-batched-tokens", flags.max_batched_tokens, "Tokens computed in one step")
-    ->capture_default_str()
-    ->check(CLI::Range(1u, 65536u));
-  group->add_option("--max-num-seqs", flags.max_sequences, "Requests that run at once")
-    ->capture_default_str()
-    ->check(CLI::Range(1u, 4096u));
+  add_engine_settings(group, flags.settings);
 }
 
-/// CLI11 takes -1 for the largest number of 64 bits.
-const CLI::Validator not_negative(
-  [](const std::string& text) { return text.starts_with('-') ? "it is negative: " + text : std::string(); }, "",
-  "not negative");
-
-void add_prompt_options(CLI::App* command, prompt_flags& flags) {
+void add_prompt_options(CLI::App* command, prompt_flags& flags, answers which) {
   auto* group = command->add_option_group("Generation");
   auto* raw = group->add_flag("--raw", flags.raw, "Use the prompt as it stands, without the model's chat template");
   group->add_option("--system", flags.system, "A system message in front of the prompt")->excludes(raw);
-  auto& sampling = flags.sampling;
-  group
-    ->add_option("--temperature", sampling.temperature, "0: always the likeliest token; 1: as the model has learned")
-    ->capture_default_str();
-  group->add_option("--max-tokens", sampling.max_tokens, "Length of the answer at most")->capture_default_str();
-  group->add_option("--seed", sampling.seed, "The same seed gives the same answer")
-    ->capture_default_str()
-    ->check(not_negative);
-  group->add_option("--stop", sampling.stop, "End the answer before this text; may be given several times")
-    ->allow_extra_args(false); // One text each time: the word after it is the prompt.
-  group->add_flag("--ignore-eos", sampling.ignore_eos, "Go on when the model says that it has finished");
+  add_request_options(group, flags.request, which);
 }
 
 /// The command line's values by the same rules as a request's, before a model is loaded for nothing.
 int check(const prompt_flags& flags) {
-  auto valid = troupe::validate(flags.sampling);
+  auto valid = validate_options(flags.request);
   return valid ? 0 : (report(valid.error()), exit_usage);
 }
 
@@ -91,6 +71,7 @@ int main(int argc, char** argv) {
   run_flags run_with, chat_with;
   serve_flags serve_with;
   batch_flags batch_with;
+  status_flags status_with;
   tokenize_flags tokenize_with;
   inspect_flags inspect_with;
 
@@ -98,11 +79,11 @@ int main(int argc, char** argv) {
   std::string text;
   auto* text_option = run_command->add_option("PROMPT", text, "The prompt; stdin is not read when it is given");
   run_command->add_flag("--json", run_with.json, "Print one JSON object at the end, with token ids and timings");
-  add_prompt_options(run_command, run_with.prompt);
+  add_prompt_options(run_command, run_with.prompt, answers::several);
   add_engine_options(run_command, run_with.engine);
 
   auto* chat_command = app.add_subcommand("chat", "Talk with the model; Ctrl-C cancels an answer, Ctrl-D ends");
-  add_prompt_options(chat_command, chat_with.prompt);
+  add_prompt_options(chat_command, chat_with.prompt, answers::one);
   chat_command->get_option("--raw")->description(
     "Each line by itself as it stands, without the chat template; nothing is remembered");
   add_engine_options(chat_command, chat_with.engine);
@@ -118,8 +99,20 @@ int main(int argc, char** argv) {
   batch_command->add_option("FILE", batch_with.input, "JSON lines with prompt, messages or tokens, and options")
     ->required();
   batch_command->add_option("--output", batch_with.output, "Where results go; default: FILE with .out.jsonl");
-  add_prompt_options(batch_command, batch_with.prompt);
+  add_prompt_options(batch_command, batch_with.prompt, answers::several);
   add_engine_options(batch_command, batch_with.engine);
+
+  auto* status_command = app.add_subcommand("status", "Ask a server that is running how it is, or to do something");
+  status_command->add_option("--zmq", status_with.zmq, "Endpoint of the server")->capture_default_str();
+  status_command->add_flag("--check", status_with.check, "Check what must always be true of the engine");
+  status_command->add_flag("--reset-prefix-cache", status_with.reset_prefix_cache,
+                           "Forget all cached prefixes that no request is using");
+  status_command->add_flag("--drain", status_with.drain,
+                           "Refuse new requests from now on, and wait until all that are open have ended");
+  status_command->add_flag("--json", status_with.json, "Print one JSON object");
+  status_command->add_option("--timeout-ms", status_with.timeout_ms, "How long the server may say nothing at all")
+    ->capture_default_str()
+    ->check(CLI::Range(1u, 3600000u));
 
   auto* tokenize_command =
     app.add_subcommand("tokenize", "Token ids of stdin; special tokens are parsed, none are added");
@@ -151,6 +144,8 @@ int main(int argc, char** argv) {
   }
   if (*serve_command)
     return serve(serve_with);
+  if (*status_command)
+    return status(status_with);
   if (*tokenize_command)
     return tokenize(tokenize_with);
   return inspect(inspect_with);

@@ -9,6 +9,7 @@
 
 #include "model/gguf/file.hpp"
 #include "protocol/messages.hpp"
+#include "tools/troupe/engine_settings.hpp"
 
 namespace troupe::cli {
 
@@ -23,14 +24,13 @@ struct engine_flags {
   std::uint32_t threads = 0;     ///< --threads: 0 is all that the process may use
   std::uint32_t kv_tokens =
     0; ///< --kv-tokens: 0 is the context, but `least_kv_tokens` at least and `most_kv_tokens` at most
-  std::uint32_t max_batched_tokens = 512;
-  std::uint32_t max_sequences = 64;
+  engine_settings settings;
 };
 
 struct prompt_flags {
-  bool raw = false;   ///< --raw: no chat template
-  std::string system; ///< --system: a message in front, where not empty
-  sampling_parameters sampling;
+  bool raw = false;         ///< --raw: no chat template
+  std::string system;       ///< --system: a message in front, where not empty
+  generate_request request; ///< All but its id and prompt.
 };
 
 struct run_flags {
@@ -43,6 +43,16 @@ struct run_flags {
 struct serve_flags {
   engine_flags engine;
   std::string zmq = "tcp://127.0.0.1:5555";
+};
+
+/// What to ask a server that is running; its counts, if nothing is set.
+struct status_flags {
+  std::string zmq = "tcp://127.0.0.1:5555";
+  bool check = false;
+  bool reset_prefix_cache = false;
+  bool drain = false;
+  bool json = false;
+  std::uint32_t timeout_ms = 10000; ///< How long a server may say nothing at all.
 };
 
 struct batch_flags {
@@ -67,6 +77,7 @@ int run(const run_flags& flags);
 int chat(const run_flags& flags);
 int serve(const serve_flags& flags);
 int batch(const batch_flags& flags);
+int status(const status_flags& flags);
 int tokenize(const tokenize_flags& flags);
 int inspect(const inspect_flags& flags);
 

@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 
 #include "protocol/validate.hpp"
+#include "tools/troupe/answer.hpp"
 #include "tools/troupe/local_engine.hpp"
 
 namespace troupe::cli {
@@ -27,25 +28,22 @@ std::string summary_of(const request_end& end) {
     per_second(tokens > 1 ? tokens - 1 : 0, decode_ms), to_string(end.reason));
 }
 
-struct answer {
-  std::string text;
-  std::vector<token_id> tokens;
-  request_end end;
+struct outcome {
+  cli::answer answer;
   bool output_failed = false;
 };
 
 /// Runs request 1 to its end; prints its text as it comes if asked to.
-expected<answer> collect(local_engine& engine, bool print) {
-  answer result;
+expected<outcome> collect(local_engine& engine, bool print) {
+  outcome result;
   auto received = engine.receive(
     [&](server_message& message) {
       if (auto* end = std::get_if<request_end>(&message)) {
-        result.end = std::move(*end);
+        result.answer.end = std::move(*end);
         return false;
       }
       if (auto* delta = std::get_if<token_delta>(&message)) {
-        result.tokens.insert(result.tokens.end(), delta->token_ids.begin(), delta->token_ids.end());
-        result.text += delta->text;
+        result.answer.take(*delta); // Leaves its text.
         if (print && !result.output_failed && !write_stdout(delta->text)) {
           result.output_failed = true; // The reader has gone: no use in going on.
           engine.cancel(1);
@@ -62,16 +60,25 @@ expected<answer> collect(local_engine& engine, bool print) {
   return result;
 }
 
-std::string json_of(const prompt_tokens& prompt_ids, const answer& a, const worker_info& device) {
+std::string json_of(const generate_request& request, const prompt_tokens& prompt_ids, const answer& a,
+                    const worker_info& device) {
   nlohmann::ordered_json object;
   object["prompt_ids"] = prompt_ids;
-  object["token_ids"] = a.tokens;
-  object["text"] = a.text;
-  object["finish_reason"] = to_string(a.end.reason);
+  describe(object, request, a, true);
   object["device"] = device.device;
   object["backend"] = device.backend;
   object["timings"] = {{"first_token_ms", a.end.timings.first_token_ms}, {"total_ms", a.end.timings.total_ms}};
   return object.dump() + "\n";
+}
+
+/// Several answers, which cannot be shown while they come.
+std::string text_of(const answer& a, std::uint32_t n) {
+  std::string text;
+  for (std::uint32_t i = 0; i < n; ++i) {
+    const auto& choice = a.at(i).text;
+    text += fmt::format("[{}]\n{}{}", i, choice, choice.ends_with('\n') ? "" : "\n");
+  }
+  return text;
 }
 
 } // namespace
@@ -85,15 +92,19 @@ int run(const run_flags& flags) {
   } else {
     return report(input.error());
   }
+  const auto& asked = flags.prompt.request;
+  if (!flags.json && (asked.sampling.logprobs >= 0 || asked.sampling.prompt_logprobs >= 0)) {
+    report({errc::invalid_argument, "--logprobs and --prompt-logprobs go with --json, which has a place for them."});
+    return exit_usage;
+  }
   if (text.empty())
     return report({errc::invalid_argument, "The prompt is empty: give one as an argument, or on stdin."});
   auto started = local_engine::start(flags.engine);
   if (!started)
     return report(started.error());
   auto& engine = **started;
-  generate_request request;
+  generate_request request = asked;
   request.id = 1;
-  request.sampling = flags.prompt.sampling;
   request.prompt = make_prompt(flags.prompt, std::move(text));
   prompt_tokens prompt_ids;
   if (auto valid = validate(request); !valid) // Here, because with --json the stream gets no text to check.
@@ -106,26 +117,29 @@ int run(const run_flags& flags) {
     request.prompt = prompt_ids;
   }
   engine.submit(std::move(request));
-  auto result = collect(engine, !flags.json);
+  auto result = collect(engine, !flags.json && asked.n == 1);
   if (!result)
     return report(result.error());
   if (result->output_failed)
     return report({errc::io, "Cannot write to stdout: it is closed or full."});
-  if (result->end.reason == finish_reason::error)
-    return report(result->end.failure);
+  const auto& answer = result->answer;
+  if (answer.end.reason == finish_reason::error)
+    return report(answer.end.failure);
   std::string rest;
   if (flags.json) {
     auto device = engine.info();
     if (!device)
       return report(device.error());
-    rest = json_of(prompt_ids, *result, *device);
-  } else if (result->text.empty() || result->text.back() != '\n') {
-    rest = "\n";
+    rest = json_of(asked, prompt_ids, answer, *device);
+  } else if (asked.n > 1) {
+    rest = text_of(answer, asked.n);
+  } else if (!answer.at(0).text.ends_with('\n')) {
+    rest += '\n';
   }
   if (!write_stdout(rest))
     return report({errc::io, "Cannot write to stdout: it is closed or full."});
-  std::cerr << summary_of(result->end) << std::endl;
-  return result->end.reason == finish_reason::cancelled ? 130 : 0;
+  std::cerr << summary_of(answer.end) << std::endl;
+  return answer.end.reason == finish_reason::cancelled ? 130 : 0;
 }
 
 } // namespace troupe::cli

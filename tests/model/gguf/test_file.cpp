@@ -142,6 +142,7 @@ BOOST_AUTO_TEST_CASE(released_pages_can_still_be_read) {
     BOOST_TEST(same_bytes(file->tensors()[0].data, data));
     file->release_pages();
     BOOST_TEST(same_bytes(file->tensors()[0].data, data));
+    BOOST_TEST(same_bytes(file->bytes(), bytes));
   }
 }
 

@@ -1,0 +1,179 @@
+#include "actors/admin.hpp"
+
+#include "actors/ask.hpp"
+#include "actors/exceptions.hpp"
+#include "actors/timeouts.hpp"
+
+namespace troupe {
+
+namespace {
+
+struct admin_state {
+  admin_state() = default; // Not an aggregate: CAF would initialise its first member with the actor.
+
+  client_actor client;
+  connection_id connection = 0;
+  actor_tree tree;
+  admin_reply reply; ///< As far as it is known.
+  std::size_t awaited = 0; ///< Answers that are still to come.
+  static inline const char* name = "admin";
+};
+
+using self_pointer = caf::stateful_actor<admin_state>*;
+
+void answer(self_pointer self) {
+  auto& state = self->state;
+  if (!state.reply.ok())
+    state.reply.status.reset();
+  self->send(state.client, deliver_atom::value, delivery{state.connection, {std::move(state.reply)}});
+  self->quit();
+}
+
+void answer_with(self_pointer self, error failure) {
+  self->state.reply.failure = std::move(failure);
+  answer(self);
+}
+
+void answer_when_all_are_there(self_pointer self) {
+  if (--self->state.awaited == 0)
+    answer(self);
+}
+
+auto lost(self_pointer self, const char* who) {
+  return [=](const caf::error& reason) {
+    answer_with(self, {errc::unavailable, std::string("The ") + who + " did not answer (" + caf::to_string(reason) +
+                                            "): the server may be stopping."});
+  };
+}
+
+/// Asks one actor; `take` puts what it says into the reply.
+template <class Answer, class Actor, class Take, class... Args>
+void gather(self_pointer self, const Actor& whom, const char* who, Take take, Args&&... args) {
+  ++self->state.awaited;
+  ask<Answer>(
+    self, whom, timeouts::bookkeeping,
+    [=](Answer& answer) {
+      take(self->state.reply, answer);
+      answer_when_all_are_there(self);
+    },
+    lost(self, who), std::forward<Args>(args)...);
+}
+
+void gather_steps(self_pointer self) { // An answer of two values, which `ask` does not take.
+  ++self->state.awaited;
+  auto pending = self->request(self->state.tree.executor, timeouts::bookkeeping, status_atom::value);
+  const auto id = pending.id();
+  pending.then(
+    [=](std::uint64_t steps, std::uint64_t) {
+      self->clock().cancel_request_timeout(self, id);
+      self->state.reply.status->steps = steps;
+      answer_when_all_are_there(self);
+    },
+    lost(self, "executor"));
+}
+
+void gather_status(self_pointer self) {
+  const auto& tree = self->state.tree;
+  self->state.reply.status.emplace();
+  gather<router_status>(
+    self, tree.router, "router",
+    [](admin_reply& reply, const router_status& router) {
+      reply.status->open_requests = router.open_requests;
+      reply.status->draining = router.draining;
+      reply.status->refused = router.refused;
+    },
+    status_atom::value);
+  gather<planner_counts>(
+    self, tree.scheduler, "scheduler",
+    [](admin_reply& reply, const planner_counts& planner) {
+      reply.status->waiting = planner.waiting;
+      reply.status->running = planner.running;
+      reply.status->paused = planner.paused;
+      reply.status->preemptions = planner.preemptions;
+    },
+    status_atom::value);
+  gather<kv_status>(
+    self, tree.kv_cache, "KV-cache manager",
+    [](admin_reply& reply, const kv_status& cache) {
+      auto& status = *reply.status;
+      for (const auto& group : cache.blocks) {
+        status.kv_blocks += group.total;
+        status.kv_free += group.free;
+        status.kv_cached += group.cached;
+        status.kv_leased += group.leased;
+        status.kv_owned += group.owned;
+      }
+      status.prefix_queries = cache.statistics.queries;
+      status.prefix_hit_tokens = cache.statistics.hit_tokens;
+    },
+    status_atom::value);
+  gather_steps(self);
+}
+
+void gather_checks(self_pointer self) {
+  const auto take = [](const char* who) {
+    return [=](admin_reply& reply, const expected<nothing>& checked) {
+      if (!checked && reply.ok())
+        reply.failure = {checked.error().code, std::string("In the ") + who + ": " + checked.error().message};
+    };
+  };
+  gather<expected<nothing>>(self, self->state.tree.scheduler, "scheduler", take("scheduler"), check_atom::value);
+  gather<expected<nothing>>(self, self->state.tree.kv_cache, "KV-cache manager", take("KV-cache manager"),
+                            check_atom::value);
+}
+
+/// What one actor does and answers for.
+void gather_done(self_pointer self, const expected<nothing>& done) {
+  if (!done)
+    self->state.reply.failure = done.error();
+}
+
+void drain(self_pointer self) {
+  const auto pending = self->state.tree.router;
+  ask<expected<nothing>>(
+    self, pending, timeouts::drain,
+    [=](expected<nothing>& done) {
+      gather_done(self, done);
+      answer(self);
+    },
+    lost(self, "router"), drain_atom::value);
+}
+
+/// Which actors know what the operator wants.
+void begin(self_pointer self, admin_command command) {
+  switch (command) {
+    case admin_command::status: return gather_status(self);
+    case admin_command::check: return gather_checks(self);
+    case admin_command::reset_prefix_cache:
+      return gather<expected<nothing>>(
+        self, self->state.tree.kv_cache, "KV-cache manager",
+        [=](admin_reply&, const expected<nothing>& done) { gather_done(self, done); }, reset_atom::value);
+    case admin_command::drain: return drain(self);
+  }
+}
+
+caf::behavior admin(self_pointer self, const supervisor_actor& supervisor, client_actor client,
+                    connection_id connection, admin_request request) {
+  explain_exceptions(self);
+  auto& state = self->state;
+  state.client = std::move(client);
+  state.connection = connection;
+  state.reply.nonce = request.nonce;
+  ask<actor_tree>(
+    self, supervisor, timeouts::bookkeeping,
+    [=](actor_tree& tree) {
+      self->state.tree = std::move(tree);
+      begin(self, request.command);
+    },
+    lost(self, "supervisor"), tree_atom::value);
+  return {[](stop_atom) {}}; // Nobody sends it anything but answers.
+}
+
+} // namespace
+
+void answer_admin(caf::actor_system& system, supervisor_actor supervisor, client_actor client, connection_id connection,
+                  admin_request request) {
+  system.spawn(admin, std::move(supervisor), std::move(client), connection, request);
+}
+
+} // namespace troupe

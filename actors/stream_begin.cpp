@@ -1,0 +1,197 @@
+// From a request to its sequences: admit, encode, place, start.
+#include "actors/ask.hpp"
+#include "actors/stream_parts.hpp"
+#include "actors/timeouts.hpp"
+#include "model/request_sampling.hpp"
+#include "protocol/limits.hpp"
+#include "protocol/validate.hpp"
+
+namespace troupe::stream_parts {
+
+namespace {
+
+auto lost(self_pointer self, request_id id, std::uint64_t serial) {
+  return [=](const caf::error& reason) {
+    if (auto* j = find(self, id, serial)) {
+      j->encoding = false;
+      end_with(
+        self, *j,
+        {errc::unavailable, "A part of the server did not answer (" + caf::to_string(reason) + "): try again."});
+    }
+  };
+}
+
+std::uint32_t sequences_of(const generate_request& request) {
+  return std::max(request.n, request.best_of);
+}
+
+void start_unless_paused(self_pointer self, journal& j, scheduler_actor scheduler) {
+  j.scheduler = std::move(scheduler);
+  if (!j.paused)
+    start(self, j);
+}
+
+void place(self_pointer self, journal& j) {
+  const auto id = j.request.id;
+  const auto serial = j.serial;
+  ask_neighbour<expected<scheduler_actor>>(
+    self, self->state.context.router,
+    [=](expected<scheduler_actor>& scheduler) {
+      auto* j = find(self, id, serial);
+      if (!j)
+        return;
+      if (!scheduler)
+        return end_with(self, *j, std::move(scheduler.error()));
+      start_unless_paused(self, *j, std::move(*scheduler));
+    },
+    lost(self, id, serial), place_atom::value, *j.admitted, j.prompt_tokens);
+}
+
+/// The request has become tokens. Error: limit_exceeded (an echo that is too long).
+expected<void> take_encoded(self_pointer self, journal& j, encoded_prompt encoded) {
+  auto& end_tokens = self->state.context.end_tokens;
+  if (!end_tokens)
+    end_tokens = std::make_shared<const prompt_tokens>(self->state.context.source->end_tokens());
+  j.prompt = std::move(encoded.tokens);
+  j.prompt_tokens = static_cast<std::uint32_t>(j.prompt->size());
+  for (std::uint32_t choice = 0; choice < j.admitted->sequences; ++choice)
+    j.sampling.push_back(std::make_shared<const sequence_sampling>(
+      sequence_sampling_of(j.request.sampling, encoded.bad_words, *end_tokens, choice, j.text.ranked())));
+  if (!j.request.echo)
+    return {};
+  if (encoded.text.size() > max_echo_bytes / j.request.n)
+    return fail(errc::limit_exceeded, "Field 'echo': " + std::to_string(j.request.n) + " answers with a prompt of " +
+                                        std::to_string(encoded.text.size()) + " bytes are over the limit of " +
+                                        std::to_string(max_echo_bytes) + " bytes: leave the echo out.");
+  j.text.echo(encoded.text);
+  return {};
+}
+
+void encode(self_pointer self, journal& j) {
+  const auto id = j.request.id;
+  const auto serial = j.serial;
+  const auto admitted = *j.admitted;
+  j.encoding = true;
+  // If it is cancelled meanwhile, its ticket is kept until the work for it has ended.
+  const auto leave_if_gone = [=] {
+    if (!find(self, id, serial))
+      self->send(self->state.context.router, leave_atom::value, admitted);
+  };
+  ask<expected<encoded_prompt>>(
+    self, self->state.context.tokenizer, timeouts::encoding,
+    [=](expected<encoded_prompt>& encoded) {
+      leave_if_gone();
+      auto* j = find(self, id, serial);
+      if (!j)
+        return;
+      j->encoding = false;
+      if (!encoded)
+        return end_with(self, *j, std::move(encoded.error()));
+      if (auto taken = take_encoded(self, *j, std::move(*encoded)); !taken)
+        return end_with(self, *j, std::move(taken.error()));
+      place(self, *j);
+    },
+    [=](const caf::error& reason) {
+      leave_if_gone();
+      lost(self, id, serial)(reason);
+    },
+    encode_atom::value,
+    encode_request{std::move(j.request.prompt), std::move(j.request.sampling.bad_words), j.request.echo});
+}
+
+/// Token ids go to the scheduler as they are, unless something else is to be encoded for them.
+bool needs_tokenizer(const generate_request& request) {
+  return !std::holds_alternative<prompt_tokens>(request.prompt) || request.echo ||
+         !request.sampling.bad_words.empty();
+}
+
+/// Bytes divided by four are near enough to admit by; the router learns the number once it is known.
+std::uint32_t estimated_tokens(const prompt& request) {
+  if (auto* tokens = std::get_if<prompt_tokens>(&request))
+    return static_cast<std::uint32_t>(tokens->size());
+  std::size_t bytes = 0;
+  if (auto* text = std::get_if<prompt_text>(&request))
+    bytes = text->size();
+  if (auto* messages = std::get_if<prompt_messages>(&request))
+    for (const auto& message : *messages)
+      bytes += message.content.size();
+  return static_cast<std::uint32_t>(bytes / 4 + 1);
+}
+
+void take_ticket(self_pointer self, journal& j, admitted_request& admitted) {
+  j.admitted = admitted.granted;
+  if (needs_tokenizer(j.request))
+    return encode(self, j);
+  encoded_prompt tokens;
+  tokens.tokens = std::make_shared<const prompt_tokens>(std::get<prompt_tokens>(std::move(j.request.prompt)));
+  if (auto taken = take_encoded(self, j, std::move(tokens)); !taken)
+    return end_with(self, j, std::move(taken.error()));
+  start_unless_paused(self, j, std::move(admitted.scheduler));
+}
+
+void admit(self_pointer self, journal& j) {
+  const auto id = j.request.id;
+  const auto serial = j.serial;
+  ask_neighbour<expected<admitted_request>>(
+    self, self->state.context.router,
+    [=](expected<admitted_request>& admitted) {
+      auto* j = find(self, id, serial);
+      if (j && admitted)
+        return take_ticket(self, *j, *admitted);
+      if (j)
+        return end_with(self, *j, std::move(admitted.error()));
+      if (admitted) // It ended while it was being admitted.
+        self->send(self->state.context.router, leave_atom::value, admitted->granted);
+    },
+    lost(self, id, serial), admit_atom::value,
+    admission_request{estimated_tokens(j.request.prompt), sequences_of(j.request), !needs_tokenizer(j.request)});
+}
+
+} // namespace
+
+expected<void> check(self_pointer self, const generate_request& request) {
+  if (auto valid = validate(request); !valid)
+    return valid;
+  const auto& source = *self->state.context.source;
+  if (auto known = check_vocabulary(request.sampling, source.tokens->size()); !known)
+    return known;
+  if (auto* tokens = std::get_if<prompt_tokens>(&request.prompt))
+    if (auto known = check_tokens(source, *tokens); !known)
+      return known;
+  if (self->state.journals.size() > max_requests_per_client)
+    return fail(errc::limit_exceeded, "This connection has " + std::to_string(max_requests_per_client) +
+                                        " open requests already: wait until one has ended.");
+  return {};
+}
+
+/// Hands the sequences to the scheduler. The later ones are forks of the first: they share the prompt's blocks.
+void start(self_pointer self, journal& j) {
+  auto& state = self->state;
+  const auto& request = j.request;
+  const auto first = j.admitted->id;
+  j.started = true;
+  j.credit = shared_credit(j.admitted->sequences, request.credit);
+  state.schedulers.add(self, j.scheduler.address());
+  for (std::uint32_t choice = 0; choice < j.admitted->sequences; ++choice) {
+    state.sequences.insert(first + choice, {&j, choice});
+    new_sequence sequence;
+    sequence.id = first + choice;
+    sequence.prompt = j.prompt;
+    sequence.sampling = j.sampling[choice];
+    sequence.max_tokens = request.sampling.max_tokens;
+    sequence.credit = j.credit.unused_by(choice);
+    sequence.scheduling = request.scheduling;
+    sequence.key.salt = request.scheduling.cache_salt;
+    sequence.fork_of = choice == 0 ? 0 : first;
+    self->send(j.scheduler, add_atom::value, std::move(sequence), stream_actor(self));
+  }
+}
+
+void begin(self_pointer self, journal& j) {
+  const auto& sampling = j.request.sampling;
+  j.text = answers(self->state.context.source->tokens, {j.request.id, j.request.n, sequences_of(j.request),
+                                                        sampling.stop, sampling.min_tokens, sampling.logprobs >= 0});
+  admit(self, j);
+}
+
+} // namespace troupe::stream_parts

@@ -1,0 +1,37 @@
+// What the two halves of a stream share: stream_begin.cpp brings a request to the scheduler, stream.cpp does all that
+// comes after, and ends it.
+#pragma once
+
+#include "actors/stream.hpp"
+
+namespace troupe::stream_parts {
+
+using self_pointer = stream_actor::stateful_pointer<stream_state>;
+using journal = stream_state::journal;
+
+void deliver(self_pointer self, server_message message);
+void deliver(self_pointer self, step_deltas what); ///< Nothing, if there is nothing in it.
+
+/// The one place where a request ends. Takes it out of every account, what still runs for it out of the scheduler,
+/// and writes its last message. The journal is gone then.
+request_end end_of(self_pointer self, journal& j, finish_reason reason, error failure = {errc::none, {}});
+
+/// Ends it apart from a step.
+void end_with(self_pointer self, journal& j, finish_reason reason, error failure = {errc::none, {}});
+void end_with(self_pointer self, journal& j, error failure);
+
+journal* find(self_pointer self, request_id id);
+
+/// What a request waits for may come after it has ended, and another has taken its id.
+journal* find(self_pointer self, request_id id, std::uint64_t serial);
+
+/// All that can be said of a request before it is admitted. Error: what is wrong with it.
+expected<void> check(self_pointer self, const generate_request& request);
+
+/// Admits, encodes, places and starts a request that has been checked; or ends it.
+void begin(self_pointer self, journal& j);
+
+/// Hands the sequences of a placed request to its scheduler.
+void start(self_pointer self, journal& j);
+
+} // namespace troupe::stream_parts

@@ -1,0 +1,111 @@
+// Who may begin a request: tickets, the limits on what is open, and when to come back if there is no room. Plain
+// values in and out; no actor; the time comes as an argument.
+//
+// Open means admitted and not ended, so what waits and what runs count together. Every call takes constant time, but
+// for `owner_died`, which looks at all that is open, and `place`, which looks at each engine's load.
+//
+// Owner: the router actor; one thread.
+#pragma once
+
+#include <cstdint>
+#include <limits>
+#include <optional>
+#include <vector>
+
+#include "engine/id_table.hpp"
+#include "engine/policy.hpp"
+#include "engine/step.hpp"
+#include "protocol/error.hpp"
+
+namespace troupe {
+
+/// All engines together.
+struct admission_limits {
+  std::uint32_t max_open_requests = 4096;
+  std::uint32_t max_open_sequences = 16384;  ///< A request has as many as answers are generated for it.
+  std::uint64_t max_open_tokens = 64u << 20; ///< Of prompts, estimated until they are tokenized.
+};
+
+inline constexpr std::uint32_t min_retry_ms = 100;
+inline constexpr std::uint32_t max_retry_ms = 60000;
+inline constexpr std::uint32_t unknown_retry_ms = 1000; ///< As long as nothing has ever left.
+
+/// The router's leave to begin: the ids [id, id + sequences) are the request's own and never used again, so that they
+/// name its sequences in every engine.
+struct ticket {
+  sequence_id id = 0;
+  std::uint32_t sequences = 1;
+};
+
+/// How much leaves in a second, of late: an average whose weights fall by a factor of e every ten seconds, corrected
+/// for having begun with nothing.
+class leaving_rate {
+public:
+  void left(engine_time now, double amount);
+  /// 0 as long as nothing has left.
+  double per_second(engine_time now) const;
+
+private:
+  double decayed(engine_time now) const;
+
+  double sum_ = 0;
+  engine_time last_ = 0;
+  std::optional<engine_time> first_;
+};
+
+class admission_control {
+public:
+  /// Whoever asks for tickets; they are void when it dies.
+  using owner_id = std::uint64_t;
+
+  admission_control(admission_limits limits, std::size_t engines);
+
+  /// Leave for a request with so many sequences and a prompt of about so many tokens. Errors: queue_full, with
+  /// `retry_after_ms`; limit_exceeded (it is over a limit by itself); unavailable (draining).
+  expected<ticket> admit(owner_id owner, std::uint32_t tokens, std::uint32_t sequences, engine_time now);
+
+  /// The engine with the fewest open sequences; the prompt has so many tokens. Errors: internal (no ticket, or placed
+  /// already), unavailable (no engine).
+  expected<std::size_t> place(sequence_id id, std::uint32_t tokens);
+
+  /// A request has ended. False: the ticket is void already.
+  bool leave(sequence_id id, engine_time now);
+
+  void owner_died(owner_id owner, engine_time now);
+
+  /// From now on every new request is refused.
+  void drain() { draining_ = true; }
+  bool draining() const { return draining_; }
+
+  std::uint32_t open_requests() const { return static_cast<std::uint32_t>(open_.size()); }
+  std::uint32_t open_sequences() const { return open_sequences_; }
+  std::uint64_t open_tokens() const { return open_tokens_; }
+  std::uint64_t refused() const { return refused_; }
+  std::uint32_t load_of(std::size_t engine) const { return engines_[engine]; }
+
+private:
+  static constexpr std::uint32_t no_engine = std::numeric_limits<std::uint32_t>::max();
+
+  struct request {
+    owner_id owner = 0;
+    std::uint32_t tokens = 0;
+    std::uint32_t sequences = 0;
+    std::uint32_t engine = no_engine;
+  };
+
+  tl::unexpected<error> refuse(std::uint32_t tokens, std::uint32_t sequences, engine_time now);
+  void settle(const request& ended, engine_time now);
+
+  admission_limits limits_;
+  std::vector<std::uint32_t> engines_; ///< Open sequences of each.
+  id_table<request> open_;
+  std::uint32_t open_sequences_ = 0;
+  std::uint64_t open_tokens_ = 0;
+  sequence_id last_id_ = 0;
+  std::uint64_t refused_ = 0;
+  bool draining_ = false;
+  leaving_rate requests_left_, sequences_left_, tokens_left_;
+  double expected_back_ = 0; ///< Refused ones that are thought to come again, each to a place that is free by then.
+};
+
+} // namespace troupe

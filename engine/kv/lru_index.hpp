@@ -1,0 +1,91 @@
+// Things of known sizes in the order in which they were used last.
+//
+// Owner: one tier; one thread. Every operation takes constant time.
+#pragma once
+
+#include <cstdint>
+#include <list>
+#include <string>
+#include <unordered_map>
+#include <utility>
+
+#include "protocol/error.hpp"
+
+namespace troupe {
+
+template <class Key, class Value, class Hasher = std::hash<Key>>
+class lru_index {
+public:
+  struct entry {
+    Key key;
+    std::uint64_t bytes;
+    Value value;
+  };
+
+  /// The most recently used from now on; replaces what had this key.
+  void put(const Key& key, std::uint64_t bytes, Value value) {
+    remove(key);
+    order_.push_back({key, bytes, std::move(value)});
+    places_.emplace(key, std::prev(order_.end()));
+    bytes_ += bytes;
+  }
+
+  /// The most recently used from now on; null where there is none.
+  entry* use(const Key& key) {
+    auto found = places_.find(key);
+    if (found == places_.end())
+      return nullptr;
+    order_.splice(order_.end(), order_, found->second);
+    return &*found->second;
+  }
+
+  bool contains(const Key& key) const { return places_.contains(key); }
+
+  bool remove(const Key& key) {
+    auto found = places_.find(key);
+    if (found == places_.end())
+      return false;
+    bytes_ -= found->second->bytes;
+    order_.erase(found->second);
+    places_.erase(found);
+    return true;
+  }
+
+  void clear() {
+    order_.clear();
+    places_.clear();
+    bytes_ = 0;
+  }
+
+  /// The least recently used; there must be one.
+  const entry& oldest() const { return order_.front(); }
+
+  const std::list<entry>& entries() const { return order_; } ///< The least recently used first.
+  std::uint64_t bytes() const { return bytes_; }
+  std::size_t size() const { return order_.size(); }
+  bool empty() const { return order_.empty(); }
+
+  expected<void> check_integrity() const {
+    std::uint64_t bytes = 0;
+    std::size_t count = 0;
+    for (auto at = order_.begin(); at != order_.end(); ++at, ++count) {
+      bytes += at->bytes;
+      if (auto found = places_.find(at->key); found == places_.end() || found->second != at)
+        return fail(errc::internal, "A tier's entry is not where its index says.");
+    }
+    if (count != places_.size())
+      return fail(errc::internal, "A tier's index has " + std::to_string(places_.size()) + " entries for " +
+                                    std::to_string(count) + " blocks.");
+    if (bytes != bytes_)
+      return fail(errc::internal,
+                  "A tier has " + std::to_string(bytes) + " bytes and counts " + std::to_string(bytes_) + ".");
+    return {};
+  }
+
+private:
+  std::list<entry> order_;
+  std::unordered_map<Key, typename std::list<entry>::iterator, Hasher> places_;
+  std::uint64_t bytes_ = 0;
+};
+
+} // namespace troupe

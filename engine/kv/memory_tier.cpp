@@ -1,0 +1,57 @@
+#include "engine/kv/memory_tier.hpp"
+
+namespace troupe {
+
+std::vector<block_hash> memory_tier::list() const {
+  std::vector<block_hash> result;
+  result.reserve(blocks_.size());
+  for (const auto& block : blocks_.entries())
+    result.push_back(block.key);
+  return result;
+}
+
+tier_saved memory_tier::save(const block_hash& hash, const shared_bytes& bytes) {
+  tier_saved result;
+  if (blocks_.use(hash)) {
+    result.saved = true;
+    return result;
+  }
+  if (bytes->size() > counts_.capacity)
+    return result;
+  while (blocks_.bytes() + bytes->size() > counts_.capacity) {
+    result.evicted.push_back(blocks_.oldest().key);
+    blocks_.remove(result.evicted.back());
+  }
+  counts_.evicted += result.evicted.size();
+  ++counts_.saved;
+  blocks_.put(hash, bytes->size(), bytes);
+  result.saved = true;
+  return result;
+}
+
+expected<shared_bytes> memory_tier::load(const block_hash& hash) {
+  if (const auto* found = blocks_.use(hash)) {
+    ++counts_.loaded;
+    return found->value;
+  }
+  ++counts_.missed;
+  return fail(errc::not_found, "The block is not in the memory tier.");
+}
+
+tier_counts memory_tier::counts() const {
+  auto result = counts_;
+  result.blocks = blocks_.size();
+  result.bytes = blocks_.bytes();
+  return result;
+}
+
+expected<void> memory_tier::check_integrity() const {
+  if (auto sound = blocks_.check_integrity(); !sound)
+    return sound;
+  if (blocks_.bytes() > counts_.capacity)
+    return fail(errc::internal, "The memory tier holds " + std::to_string(blocks_.bytes()) + " bytes, over its " +
+                                  std::to_string(counts_.capacity) + ".");
+  return {};
+}
+
+} // namespace troupe

@@ -1,0 +1,100 @@
+#!/usr/bin/env python3
+"""What was computed once is not computed again: while a server runs, after it was restarted, and never wrongly."""
+import struct
+
+from support import PATIENCE, TestCase, eventually, folder, main, tiny
+
+import msgpack
+import zmq
+
+PROMPT = "What was computed once is not computed again, as long as somebody remembers it. " * 4
+
+
+class PrefixCache(TestCase):
+    count = 0
+
+    def ask(self, server, prompt=PROMPT, **more):
+        """The answer to the prompt, and how many of its tokens were not computed."""
+        client = self.client(server)
+        client.ask(1, prompt, max_tokens=12, ignore_eos=True, **more)
+        answer = client.wait(1)
+        return answer.tokens, answer.end.get("cached_prompt_tokens", 0)
+
+    def new_folder(self):
+        PrefixCache.count += 1
+        return folder / f"blocks-{PrefixCache.count}"
+
+    def blocks(self, where):
+        return [path for path in where.rglob("*") if path.is_file() and ".tmp" not in path.name]
+
+    def serve_from(self, where, *more):
+        return self.serve(*tiny(context=4096), "--kv-disk", where, *more)
+
+    def test_a_prompt_that_comes_again_is_hit_and_gets_the_same_tokens(self):
+        server = self.serve(*tiny(context=4096))
+        first, cached = self.ask(server)
+        self.assertEqual(cached, 0)
+        again, cached = self.ask(server)
+        self.assertEqual(again, first)
+        self.assertGreaterEqual(cached, 16)
+        self.assertEqual(cached % 16, 0)
+        salted, cached = self.ask(server, cache_salt="another tenant")
+        self.assertEqual((salted, cached), (first, 0))
+
+    def test_without_prefix_caching_nothing_is_hit(self):
+        server = self.serve(*tiny(context=4096), "--no-prefix-caching")
+        first, _ = self.ask(server)
+        again, cached = self.ask(server)
+        self.assertEqual((again, cached), (first, 0))
+
+    def test_prefixes_on_a_disk_survive_a_restart_of_the_server(self):
+        where = self.new_folder()
+        server = self.serve_from(where)
+        first, _ = self.ask(server)
+        eventually("blocks are written", lambda: len(self.blocks(where)) >= 3)
+        self.assertEqual(server.stop(), 0)
+        again, cached = self.ask(self.serve_from(where))
+        self.assertEqual(again, first)
+        self.assertGreaterEqual(cached, 48)
+
+    def test_a_damaged_block_is_computed_again(self):
+        where = self.new_folder()
+        server = self.serve_from(where)
+        first, _ = self.ask(server)
+        eventually("blocks are written", lambda: len(self.blocks(where)) >= 3)
+        self.assertEqual(server.stop(), 0)
+        for path in self.blocks(where):
+            contents = bytearray(path.read_bytes())
+            contents[-1] ^= 1
+            path.write_bytes(contents)
+        again, cached = self.ask(self.serve_from(where))
+        self.assertEqual((again, cached), (first, 0))
+
+    def test_block_events_are_published_where_the_server_was_told_to(self):
+        endpoint = f"ipc://{folder}/block-events"
+        server = self.serve(*tiny(context=4096), "--kv-events", endpoint)
+        subscriber = zmq.Context.instance().socket(zmq.SUB)
+        self.addCleanup(subscriber.close, 0)
+        subscriber.setsockopt(zmq.RCVTIMEO, 200)
+        subscriber.subscribe(b"")
+        subscriber.connect(endpoint)
+        events = []
+
+        def stored():
+            self.ask(server, PROMPT + str(len(events)) * 40)  # A subscription takes a moment: ask until one is heard.
+            try:
+                _, number, payload = subscriber.recv_multipart()
+            except zmq.Again:
+                events.append(None)
+                return False
+            self.assertEqual(len(number), 8)
+            self.assertGreaterEqual(struct.unpack(">Q", number)[0], 0)
+            found = [event for event in msgpack.unpackb(payload)[1] if event["type"] == "BlockStored"]
+            self.assertTrue(all(len(event["token_ids"]) == 16 * len(event["block_hashes"]) for event in found))
+            return bool(found)
+
+        eventually("a stored block is told", stored)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,66 @@
+#!/usr/bin/env python3
+"""`troupe status`: what an operator asks of a server that is running."""
+import json
+
+from support import TestCase, main, run, tiny
+
+COUNTS = ["open_requests", "waiting", "running", "paused", "refused", "kv_blocks", "kv_free", "kv_cached", "kv_leased",
+          "kv_owned", "prefix_queries", "prefix_hit_tokens", "preemptions", "steps", "draining"]
+
+
+class Status(TestCase):
+    def setUp(self):
+        self.server = self.serve(*tiny(context=65536))
+
+    def status(self, *arguments):
+        return run("status", "--zmq", self.server.endpoint, *arguments)
+
+    def counts(self):
+        result = self.status("--json")
+        self.assertEqual(result.returncode, 0, result.stderr)
+        return json.loads(result.stdout)
+
+    def test_an_idle_server_has_all_counts_and_nothing_open(self):
+        counts = self.counts()
+        self.assertEqual(list(counts), COUNTS)
+        self.assertEqual((counts["open_requests"], counts["running"], counts["draining"]), (0, 0, False))
+        self.assertEqual(counts["kv_blocks"], sum(counts[f"kv_{kind}"] for kind in ("free", "cached", "leased", "owned")))
+        lines = self.status().stdout.splitlines()
+        self.assertEqual([line.split()[0] for line in lines], COUNTS)
+
+    def test_a_request_that_runs_is_counted_and_its_steps_too(self):
+        client = self.client(self.server)
+        client.ask(1, "for ever", max_tokens=60000, ignore_eos=True)
+        client.wait(1, tokens=3)
+        counts = self.counts()
+        self.assertEqual((counts["open_requests"], counts["running"]), (1, 1))
+        self.assertGreaterEqual(counts["steps"], 3)
+        client.send(type="cancel_request", id=1)
+        client.wait(1)
+
+    def test_a_check_of_a_server_at_work_finds_nothing_wrong(self):
+        client = self.client(self.server)
+        client.ask(1, "for ever", max_tokens=60000, ignore_eos=True)
+        client.wait(1, tokens=3)
+        result = self.status("--check")
+        self.assertEqual((result.returncode, result.stdout.split()), (0, ["check", "ok"]), result.stderr)
+        client.send(type="cancel_request", id=1)
+        client.wait(1)
+
+    def test_an_answer_to_an_operator_comes_to_any_client_with_its_nonce(self):
+        client = self.client(self.server)
+        client.send(type="admin_request", nonce=2**64 - 1, command="check")
+        self.assertEqual(client.next(), {"type": "admin_reply", "nonce": 2**64 - 1, "ok": True})
+        client.send(type="admin_request", nonce=5, command="reboot")
+        self.assertEqual(client.next()["code"], 1)
+
+
+class NoServer(TestCase):
+    def test_where_nobody_listens_status_says_so(self):
+        # Port 1 is privileged and has no server.
+        self.assert_refused(run("status", "--zmq", "tcp://127.0.0.1:1", "--timeout-ms", "200"), "troupe serve")
+        self.assert_refused(run("status", "--zmq", "nonsense"), "--zmq")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,92 @@
+// What a world is like and what happens in it, all drawn from its seed before it begins.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <vector>
+
+#include "engine/kv/messages.hpp"
+#include "engine/policy.hpp"
+#include "protocol/messages.hpp"
+#include "tests/simulation/fake_model.hpp"
+#include "tests/simulation/simulation.hpp"
+
+namespace troupe::simulated {
+
+struct planned_grant {
+  microseconds after{}; ///< The request.
+  std::uint32_t tokens = 0;
+};
+
+struct planned_request {
+  generate_request request;
+  std::vector<token_id> prompt_ids;
+  microseconds at{};                  ///< Since the world began.
+  std::optional<microseconds> cancel; ///< After the request.
+  std::vector<planned_grant> grants;  ///< Where its credit is limited; the last one is enough for all.
+  std::vector<microseconds> turns;    ///< It is paused at the first, resumed at the second, and so on; an even number.
+  errc refusal = errc::none;          ///< It cannot be accepted, and this is why.
+  std::vector<right_answer> answers;  ///< One for each choice that is given.
+  std::size_t generated = 0;          ///< Tokens of all answers, those that are not given too.
+};
+
+enum class way_to_leave {
+  never,
+  stop,        ///< Its socket closes: the stream is told.
+  death,       ///< Whoever owns the connection dies.
+  cut,         ///< The link between the stream and it is lost.
+  stream_dies, ///< The stream dies without a word, as by a bug.
+};
+
+struct planned_client {
+  std::vector<planned_request> requests;
+  way_to_leave leaves = way_to_leave::never;
+  microseconds leaves_at{};
+  std::uint32_t link_us = 0;
+};
+
+/// What can happen to a world beside its clients.
+enum class disaster {
+  none,
+  stop,             ///< The supervisor is asked to stop while requests are open.
+  scheduler_dies,
+  kv_cache_dies,
+  executor_dies,
+  router_dies,
+  tokenizer_dies,
+};
+
+struct world_plan {
+  std::uint64_t seed = 0;
+  std::vector<planned_client> clients;
+
+  std::vector<kv_group_options> groups; ///< The first one sees all.
+  std::uint32_t max_batched_tokens = 64;
+  std::uint32_t max_sequences = 4;
+  std::uint32_t max_logit_rows = 4;
+  std::uint32_t long_prefill_tokens = 256;
+  std::uint32_t steps_in_flight = 2, steps_ahead = 2;
+  std::uint32_t lookahead = 32, max_skips = 16;
+  double step_budget_ms = 0;
+  scheduling_policy policy;
+  bool prefix_caching = true;
+  std::uint32_t tokenizers = 1;
+  std::uint32_t max_open_requests = 4096;
+  std::uint32_t capacity = 0; ///< Tokens that prompt and answer may have together.
+
+  job_order order = job_order::uniform;
+  std::uint32_t link_us = 0;          ///< Longest delay between two actors of the engine.
+  std::uint32_t step_us = 1000;       ///< Longest time of a step.
+  std::uint32_t crash_per_mille = 0;  ///< A step kills its worker: before, while or after it computes.
+  std::uint32_t hang_per_mille = 0;   ///< A step never ends.
+  std::uint32_t double_percent = 0;   ///< A result comes twice.
+  std::uint32_t cut_per_mille = 0;    ///< A result cuts the executor from its stage, though the worker lives.
+  std::uint32_t draft_percent = 0;    ///< So many sequences have a drafter.
+  std::uint32_t flush_percent = 0;    ///< The chance that the prefix cache is reset once.
+  disaster happens = disaster::none;
+  microseconds happens_at{};
+};
+
+world_plan plan_world(std::uint64_t seed);
+
+} // namespace troupe::simulated

@@ -1,0 +1,112 @@
+#include "tools/troupe/engine_settings.hpp"
+
+#include <algorithm>
+#include <initializer_list>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <CLI/CLI.hpp>
+
+#include "actors/supervisor.hpp"
+
+namespace troupe::cli {
+
+namespace {
+
+/// An option that is one of a few names, the first of which is its default.
+template <class Enum>
+void add_choice(CLI::App* group, const char* option, Enum& value,
+                std::initializer_list<std::pair<const char*, Enum>> choices, const char* help) {
+  std::vector<std::string> names;
+  for (const auto& [name, each] : choices)
+    names.emplace_back(name);
+  group
+    ->add_option_function<std::string>(
+      option,
+      [&value, choices = std::vector(choices)](const std::string& given) {
+        for (const auto& [name, each] : choices)
+          if (given == name)
+            value = each;
+      },
+      help)
+    ->default_str(names.front())
+    ->check(CLI::IsMember(names));
+}
+
+} // namespace
+
+void add_engine_settings(CLI::App* group, engine_settings& settings) {
+  group->add_option("--max-num-batched-tokens", settings.max_batched_tokens, "Tokens computed in one step")
+    ->capture_default_str()
+    ->check(CLI::Range(1u, 65536u));
+  group->add_option("--max-num-seqs", settings.max_sequences, "Requests that run at once")
+    ->capture_default_str()
+    ->check(CLI::Range(1u, 4096u));
+  group
+    ->add_option("--step-budget-ms", settings.step_budget_ms,
+                 "Milliseconds that a step should take at most: long prompts are cut to fit; 0: no limit")
+    ->capture_default_str()
+    ->check(CLI::Range(0.0, 60000.0));
+  using policy = scheduling_policy::kind_type;
+  add_choice<policy>(group, "--scheduling-policy", settings.policy,
+                     {{"fcfs", policy::first_come}, {"priority", policy::priority}, {"deadline", policy::deadline}},
+                     "Who goes first: fcfs (in the order of arrival), priority, or deadline (by ttft_ms)");
+  group
+    ->add_option("--long-prefill-tokens", settings.long_prefill_tokens,
+                 "Tokens of one prompt that are computed in one step at most while others wait; 0: no limit")
+    ->capture_default_str()
+    ->check(CLI::Range(0u, 65536u));
+  group->add_flag_callback(
+    "--no-prefix-caching", [&settings] { settings.prefix_caching = false; },
+    "Compute every prompt from its beginning");
+  add_choice<block_hash_kind>(group, "--prefix-hash", settings.prefix_hash,
+                              {{"xxh128", block_hash_kind::xxh128}, {"sha256", block_hash_kind::sha256}},
+                              "How prefixes are told apart: xxh128, or sha256 where tenants do not trust each other");
+  auto* disk = group->add_option("--kv-disk", settings.kv_disk,
+                                 "A folder for prefixes that memory has no room for; they are there after a restart");
+  group->add_option("--kv-disk-gib", settings.kv_disk_gib, "GiB of it at most")
+    ->capture_default_str()
+    ->check(CLI::Range(1u, 65536u))
+    ->needs(disk);
+  group->add_option("--kv-events-replay", settings.kv_events_replay,
+                    "Where subscribers may ask for events that they missed");
+  group->add_option("--kv-events", settings.kv_events,
+                    "An endpoint to publish on which blocks are stored and removed: tcp://HOST:PORT, ipc://PATH");
+  group
+    ->add_option("--max-queued-requests", settings.max_queued_requests,
+                 "Requests open at once, running ones too; one more is refused")
+    ->capture_default_str()
+    ->check(CLI::Range(1u, 1u << 20));
+  group
+    ->add_option("--max-queued-tokens", settings.max_queued_tokens,
+                 "Tokens of their prompts; a request that would be over it is refused")
+    ->capture_default_str()
+    ->check(CLI::Range(std::uint64_t{1}, std::uint64_t{1} << 40));
+}
+
+expected<void> hand_over(const engine_settings& settings, engine_options& options) {
+  auto& plan = options.plan;
+  plan.max_batched_tokens = settings.max_batched_tokens;
+  plan.max_sequences = settings.max_sequences;
+  plan.max_logit_rows = std::max(plan.max_logit_rows, settings.max_sequences); // The backend has as many.
+  plan.step_budget_ms = settings.step_budget_ms;
+  plan.policy.kind = settings.policy;
+  plan.long_prefill_tokens =
+    settings.long_prefill_tokens == 0 ? settings.max_batched_tokens : settings.long_prefill_tokens;
+  options.cache.prefix_caching = settings.prefix_caching;
+  options.cache.hash = settings.prefix_hash;
+  options.limits.max_open_requests = settings.max_queued_requests;
+  options.limits.max_open_tokens = settings.max_queued_tokens;
+  if (settings.kv_events.empty() && !settings.kv_events_replay.empty())
+    return fail(errc::invalid_argument, "--kv-events-replay needs --kv-events, which says where events are published.");
+  if (!settings.kv_events.empty()) {
+    options.events.emplace();
+    options.events->endpoint = settings.kv_events;
+    options.events->replay_endpoint = settings.kv_events_replay;
+    options.events->format.medium = "CPU";
+  }
+  return {};
+}
+
+} // namespace troupe::cli

@@ -1,0 +1,46 @@
+// What the command line can set of an engine beside its model and device: one struct, one definition of the options,
+// and one function that hands them over.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <string>
+
+#include "engine/kv/block_hash.hpp"
+#include "engine/policy.hpp"
+#include "protocol/error.hpp"
+
+namespace CLI {
+class App;
+}
+
+namespace troupe {
+struct engine_options;
+}
+
+namespace troupe::cli {
+
+struct engine_settings {
+  std::uint32_t max_batched_tokens = 512; ///< --max-num-batched-tokens: rows in one step
+  std::uint32_t max_sequences = 64;       ///< --max-num-seqs: running at once
+  double step_budget_ms = 0; ///< --step-budget-ms: a step takes about so long at most; 0: as long as it takes
+  scheduling_policy::kind_type policy = scheduling_policy::kind_type::first_come; ///< --scheduling-policy
+  std::uint32_t long_prefill_tokens = 256; ///< --long-prefill-tokens: of one prompt in one step at most; 0: no limit
+  bool prefix_caching = true;              ///< --no-prefix-caching
+  block_hash_kind prefix_hash = block_hash_kind::xxh128; ///< --prefix-hash
+  std::filesystem::path kv_disk;                         ///< --kv-disk: a folder for evicted blocks; empty: none
+  std::uint32_t kv_disk_gib = 8;                         ///< --kv-disk-gib: how much of it at most
+  std::string kv_events_replay;                          ///< --kv-events-replay: where missed ones are asked for; empty: nowhere
+  std::string kv_events;                       ///< --kv-events: an endpoint to publish block events on; empty: none
+  std::uint32_t max_queued_requests = 4096;    ///< --max-queued-requests: open at once, running ones too
+  std::uint64_t max_queued_tokens = 64u << 20; ///< --max-queued-tokens: of their prompts
+  bool operator==(const engine_settings&) const = default;
+};
+
+/// The options of every command that has an engine.
+void add_engine_settings(CLI::App* group, engine_settings& settings);
+
+/// Writes the settings to where the engine reads them. Errors: unsupported, for what this build's engine cannot do.
+expected<void> hand_over(const engine_settings& settings, engine_options& options);
+
+} // namespace troupe::cli

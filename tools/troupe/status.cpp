@@ -1,0 +1,155 @@
+// `troupe status`: asks a running server how it is, or to check itself, to forget its cached prefixes, to drain.
+#include <algorithm>
+#include <chrono>
+#include <iostream>
+
+#include <fmt/format.h>
+#include <nlohmann/json.hpp>
+#include <zmq.hpp>
+
+#include "protocol/codec.hpp"
+#include "protocol/limits.hpp"
+#include "tools/troupe/options.hpp"
+
+namespace troupe::cli {
+
+namespace {
+
+using json = nlohmann::ordered_json;
+using clock_type = std::chrono::steady_clock;
+
+/// One connection. A server that has much to do for us is asked by pings whether it is still there.
+class server_connection {
+public:
+  explicit server_connection(const status_flags& flags) : endpoint_(flags.zmq), patience_(flags.timeout_ms) {
+    socket_.set(zmq::sockopt::linger, 0);
+    socket_.connect(endpoint_);
+  }
+
+  expected<void> greet() {
+    send(hello{protocol_version});
+    auto answer = receive();
+    if (!answer)
+      return tl::unexpected(answer.error());
+    if (auto* refusal = std::get_if<protocol_error>(&*answer))
+      return tl::unexpected(refusal->failure);
+    if (!std::holds_alternative<welcome>(*answer))
+      return fail(errc::malformed, "What listens on " + endpoint_ + " does not say welcome.");
+    return {};
+  }
+
+  /// Sends a command and waits for its answer, however long the server works on it.
+  expected<admin_reply> ask(admin_command command) {
+    send(admin_request{++nonce_, command});
+    while (true) {
+      auto message = receive();
+      if (!message)
+        return tl::unexpected(message.error());
+      if (auto* refusal = std::get_if<protocol_error>(&*message))
+        return tl::unexpected(refusal->failure);
+      if (auto* reply = std::get_if<admin_reply>(&*message); reply && reply->nonce == nonce_)
+        return std::move(*reply);
+    }
+  }
+
+private:
+  void send(const client_message& message) { socket_.send(zmq::buffer(encode(message)), zmq::send_flags::none); }
+
+  expected<server_message> receive() {
+    const auto interval = std::min(patience_ / 2, std::chrono::milliseconds(ping_interval_ms));
+    const auto since = clock_type::now();
+    while (true) {
+      zmq::pollitem_t item{socket_.handle(), 0, ZMQ_POLLIN, 0};
+      zmq::poll(&item, 1, std::max(interval, std::chrono::milliseconds(1)));
+      zmq::message_t frame;
+      if (socket_.recv(frame, zmq::recv_flags::dontwait))
+        return decode_server(frame.to_string_view());
+      if (clock_type::now() - since >= patience_)
+        return fail(errc::unavailable,
+                    "No answer from " + endpoint_ + ": is `troupe serve` running there? Name another with --zmq.");
+      send(ping{1});
+    }
+  }
+
+  std::string endpoint_;
+  std::chrono::milliseconds patience_;
+  zmq::context_t context_;
+  zmq::socket_t socket_{context_, zmq::socket_type::dealer};
+  std::uint64_t nonce_ = 0;
+};
+
+json json_of(const server_status& status) {
+  return {{"open_requests", status.open_requests},
+          {"waiting", status.waiting},
+          {"running", status.running},
+          {"paused", status.paused},
+          {"refused", status.refused},
+          {"kv_blocks", status.kv_blocks},
+          {"kv_free", status.kv_free},
+          {"kv_cached", status.kv_cached},
+          {"kv_leased", status.kv_leased},
+          {"kv_owned", status.kv_owned},
+          {"prefix_queries", status.prefix_queries},
+          {"prefix_hit_tokens", status.prefix_hit_tokens},
+          {"preemptions", status.preemptions},
+          {"steps", status.steps},
+          {"draining", status.draining}};
+}
+
+std::string lines_of(const json& counts) {
+  std::string lines;
+  for (const auto& [name, value] : counts.items())
+    lines += fmt::format("{:<18} {}\n", name, value.is_string() ? value.get<std::string>() : value.dump());
+  return lines;
+}
+
+std::vector<admin_command> commands_of(const status_flags& flags) {
+  std::vector<admin_command> commands;
+  if (flags.check)
+    commands.push_back(admin_command::check);
+  if (flags.reset_prefix_cache)
+    commands.push_back(admin_command::reset_prefix_cache);
+  if (flags.drain)
+    commands.push_back(admin_command::drain);
+  if (commands.empty())
+    commands.push_back(admin_command::status);
+  return commands;
+}
+
+/// All commands, one after the other, up to the first that is refused.
+expected<json> ask_all(const status_flags& flags) {
+  server_connection server(flags);
+  if (auto greeted = server.greet(); !greeted)
+    return tl::unexpected(greeted.error());
+  json said = json::object();
+  for (auto command : commands_of(flags)) {
+    auto reply = server.ask(command);
+    if (!reply)
+      return tl::unexpected(reply.error());
+    if (!reply->ok())
+      return tl::unexpected(reply->failure);
+    if (reply->status)
+      said.update(json_of(*reply->status));
+    else
+      said[std::string(to_string(command))] = "ok";
+  }
+  return said;
+}
+
+} // namespace
+
+int status(const status_flags& flags) {
+  try {
+    auto said = ask_all(flags);
+    if (!said)
+      return report(said.error());
+    if (!write_stdout(flags.json ? said->dump() + "\n" : lines_of(*said)))
+      return report({errc::io, "Cannot write to stdout: it is closed or full."});
+    return 0;
+  } catch (const zmq::error_t& problem) {
+    return report({errc::io, "Cannot connect to " + flags.zmq + ": " + problem.what() +
+                               ". Name an endpoint with --zmq, for example tcp://127.0.0.1:5555."});
+  }
+}
+
+} // namespace troupe::cli
