@@ -2,7 +2,7 @@
 """What was computed once is not computed again: while a server runs, after it was restarted, and never wrongly."""
 import struct
 
-from support import PATIENCE, TestCase, eventually, folder, main, tiny
+from support import TestCase, eventually, folder, main, run, tiny
 
 import msgpack
 import zmq
@@ -69,6 +69,9 @@ class PrefixCache(TestCase):
             path.write_bytes(contents)
         again, cached = self.ask(self.serve_from(where))
         self.assertEqual((again, cached), (first, 0))
+
+    def test_events_that_cannot_be_published_are_refused_with_the_reason(self):
+        self.assert_refused(run("run", *tiny(), "--kv-events", "tcp://127.0.0.1:99999", "hi"), "99999", "port")
 
     def test_block_events_are_published_where_the_server_was_told_to(self):
         endpoint = f"ipc://{folder}/block-events"

@@ -146,6 +146,13 @@ expected<std::unique_ptr<local_engine>> local_engine::start(const engine_flags& 
     .receive([&](stream_actor& stream) { engine->stream_ = std::move(stream); }, ended);
   if (engine->stream_)
     self->monitor(engine->stream_);
+  if (failed) // It has said why in its last word.
+    self->receive(
+      [&](const caf::down_msg& down) {
+        if (down.reason.context().match_elements<std::string>())
+          failed->message = down.reason.context().get_as<std::string>(0);
+      },
+      caf::after(std::chrono::seconds(1)) >> [] {});
   if (failed)
     return tl::unexpected(*failed);
   return engine;
