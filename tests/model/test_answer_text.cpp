@@ -2,22 +2,13 @@
 
 #include <boost/test/unit_test.hpp>
 
-#include "tests/support/tiny_model.hpp"
+#include "tests/support/tiny_tokens.hpp"
 
 using namespace troupe;
 
 namespace {
 
-std::shared_ptr<const tokenizer> tiny_tokens() {
-  static const auto tokens = [] {
-    auto file = gguf::parse(test::tiny_model());
-    BOOST_REQUIRE(file);
-    auto result = tokenizer::from_gguf(**file);
-    BOOST_REQUIRE(result);
-    return *result;
-  }();
-  return tokens;
-}
+using test::tiny_tokens;
 
 /// Feeds text a byte at a time: each byte is a token of the tiny model's vocabulary.
 struct feeding {

@@ -4,22 +4,13 @@
 
 #include <map>
 
-#include "tests/support/tiny_model.hpp"
+#include "tests/support/tiny_tokens.hpp"
 
 using namespace troupe;
 
 namespace {
 
-std::shared_ptr<const tokenizer> tiny_tokens() {
-  static const auto tokens = [] {
-    auto file = gguf::parse(test::tiny_model());
-    BOOST_REQUIRE(file);
-    auto result = tokenizer::from_gguf(**file);
-    BOOST_REQUIRE(result);
-    return *result;
-  }();
-  return tokens;
-}
+using test::tiny_tokens;
 
 /// Each byte is a token of the tiny model's vocabulary.
 token_id token_of(char byte) {

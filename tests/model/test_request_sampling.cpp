@@ -2,22 +2,13 @@
 
 #include <boost/test/unit_test.hpp>
 
-#include "tests/support/tiny_model.hpp"
+#include "tests/support/tiny_tokens.hpp"
 
 using namespace troupe;
 
 namespace {
 
-std::shared_ptr<const tokenizer> tiny_tokens() {
-  static const auto tokens = [] {
-    auto file = gguf::parse(test::tiny_model());
-    BOOST_REQUIRE(file);
-    auto result = tokenizer::from_gguf(**file);
-    BOOST_REQUIRE(result);
-    return *result;
-  }();
-  return tokens;
-}
+using test::tiny_tokens;
 
 void check_named(const sampling_parameters& sampling, const std::string& field) {
   const auto checked = check_vocabulary(sampling, 100);
