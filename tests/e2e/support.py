@@ -163,6 +163,7 @@ class Answer:
 
     def __init__(self):
         self.choices, self.end = {}, None
+        self.first_at = None  # When its first token came, by this machine's clock.
 
     def choice(self, index):
         return self.choices.setdefault(index, {"tokens": [], "text": "", "logprobs": []})
@@ -176,6 +177,7 @@ class Answer:
             self.end = message
             return
         assert message["type"] == "token_delta", message
+        self.first_at = self.first_at or time.monotonic()
         choice = self.choice(message["choice"])
         assert message["position"] == len(choice["tokens"]), (message, len(choice["tokens"]))
         assert message["token_ids"] or message["text"] or "prompt_logprobs" in message, message
