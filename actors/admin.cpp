@@ -59,17 +59,20 @@ void gather(self_pointer self, const Actor& whom, const char* who, Take take, Ar
     lost(self, who), std::forward<Args>(args)...);
 }
 
-void gather_steps(self_pointer self) { // An answer of two values, which `ask` does not take.
+/// The same of the KV tier, where there is one. A server goes on without it, so nothing is wrong where it has died.
+template <class Answer, class Take, class Atom>
+void gather_from_tier(self_pointer self, Take take, Atom what) {
+  const auto& tier = self->state.tree.kv_tier;
+  if (!tier)
+    return;
   ++self->state.awaited;
-  auto pending = self->request(self->state.tree.executor, timeouts::bookkeeping, status_atom::value);
-  const auto id = pending.id();
-  pending.then(
-    [=](std::uint64_t steps, std::uint64_t) {
-      self->clock().cancel_request_timeout(self, id);
-      self->state.reply.status->steps = steps;
+  ask<Answer>(
+    self, tier, timeouts::bookkeeping,
+    [=](Answer& answer) {
+      take(self->state.reply, answer);
       answer_when_all_are_there(self);
     },
-    lost(self, "executor"));
+    [=](const caf::error&) { answer_when_all_are_there(self); }, what);
 }
 
 void gather_status(self_pointer self) {
@@ -105,9 +108,25 @@ void gather_status(self_pointer self) {
       }
       status.prefix_queries = cache.statistics.queries;
       status.prefix_hit_tokens = cache.statistics.hit_tokens;
+      status.tier_hit_tokens = cache.statistics.tier_hit_tokens;
     },
     status_atom::value);
-  gather_steps(self);
+  gather<executor_status>(
+    self, tree.executor, "executor",
+    [](admin_reply& reply, const executor_status& executor) {
+      reply.status->steps = executor.steps;
+      if (executor.failed)
+        reply.failure = *executor.failed;
+    },
+    status_atom::value);
+  gather_from_tier<std::vector<tier_counts>>(
+    self,
+    [](admin_reply& reply, const std::vector<tier_counts>& layers) {
+      for (const auto& layer : layers)
+        reply.status->tiers.push_back({layer.name, layer.blocks, layer.bytes, layer.capacity, layer.saved, layer.loaded,
+                                       layer.missed, layer.evicted, layer.damaged, layer.accepts});
+    },
+    status_atom::value);
 }
 
 void gather_checks(self_pointer self) {
@@ -120,6 +139,7 @@ void gather_checks(self_pointer self) {
   gather<expected<nothing>>(self, self->state.tree.scheduler, "scheduler", take("scheduler"), check_atom::value);
   gather<expected<nothing>>(self, self->state.tree.kv_cache, "KV-cache manager", take("KV-cache manager"),
                             check_atom::value);
+  gather_from_tier<expected<nothing>>(self, take("KV tier"), check_atom::value);
 }
 
 /// What one actor does and answers for.

@@ -1,5 +1,6 @@
 #include "actors/endpoint.hpp"
 
+#include <arpa/inet.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
@@ -29,7 +30,7 @@ bool somebody_listens(const std::string& file) {
   return connected;
 }
 
-expected<void> check_file(const std::string& file) {
+expected<void> check_file(const std::string& file, const std::string& option) {
   std::error_code unreadable; // Then ZeroMQ cannot bind there either, and says why.
   const auto status = std::filesystem::status(file, unreadable);
   if (unreadable || !std::filesystem::exists(status))
@@ -37,10 +38,10 @@ expected<void> check_file(const std::string& file) {
   if (!std::filesystem::is_socket(status))
     return fail(errc::io, "Cannot listen on " + std::string(ipc) + file +
                             ": there is a file that is no socket. Choose another "
-                            "endpoint with --zmq.");
+                            "endpoint with " + option + ".");
   if (somebody_listens(file))
     return fail(errc::io, "Cannot listen on " + std::string(ipc) + file +
-                            ": another server does. Choose another endpoint with --zmq.");
+                            ": another server does. Choose another endpoint with " + option + ".");
   return {};
 }
 
@@ -61,15 +62,26 @@ std::string socket_file_of(const std::string& endpoint) {
   return named ? file : std::string();
 }
 
-expected<void> check_endpoint(const std::string& endpoint) {
+expected<void> check_endpoint(const std::string& endpoint, const std::string& option) {
   if (auto file = socket_file_of(endpoint); !file.empty())
-    return check_file(file);
+    return check_file(file, option);
   const auto colon = endpoint.rfind(':');
   if (endpoint.starts_with(tcp) && colon >= tcp.size() && !is_port(std::string_view(endpoint).substr(colon + 1)))
     return fail(errc::invalid_argument, "Cannot listen on " + endpoint +
                                           ": a port is a number from 0 to 65535, or * for a free "
-                                          "one. Choose another endpoint with --zmq.");
+                                          "one. Choose another endpoint with " + option + ".");
   return {};
+}
+
+bool is_local(const std::string& endpoint) {
+  if (endpoint.starts_with(ipc))
+    return true;
+  const auto colon = endpoint.rfind(':');
+  if (!endpoint.starts_with(tcp) || colon < tcp.size())
+    return false;
+  const auto host = endpoint.substr(tcp.size(), colon - tcp.size());
+  in_addr address{};
+  return host == "[::1]" || (::inet_pton(AF_INET, host.c_str(), &address) == 1 && ntohl(address.s_addr) >> 24 == 127);
 }
 
 } // namespace troupe

@@ -8,9 +8,12 @@
 
 namespace troupe {
 
-/// Whether a server may bind this. Errors: invalid_argument (a port that is none), io (somebody listens there, or the
-/// file is no socket). The errors that ZeroMQ reports itself are left to it.
-expected<void> check_endpoint(const std::string& endpoint);
+/// Whether a server may bind this, which was given with `option`. Errors: invalid_argument (a port that is none), io
+/// (somebody listens there, or the file is no socket). The errors that ZeroMQ reports itself are left to it.
+expected<void> check_endpoint(const std::string& endpoint, const std::string& option);
+
+/// Whether nobody can connect to it but programs on this machine: a file, or an address of the loopback.
+bool is_local(const std::string& endpoint);
 
 /// The file of "ipc://PATH", which ZeroMQ leaves behind; empty for every other endpoint.
 std::string socket_file_of(const std::string& endpoint);

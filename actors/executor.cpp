@@ -19,7 +19,8 @@ void give_up(self_pointer self, error reason) {
   for (auto& promise : std::exchange(state.waiting_for_info, {}))
     promise.deliver(expected<worker_info>(tl::unexpected(reason)));
   if (state.scheduler)
-    self->send(state.scheduler, fail_atom::value, std::move(reason));
+    self->send(state.scheduler, fail_atom::value, reason);
+  self->send(state.supervisor, fail_atom::value, std::move(reason));
 }
 
 /// Once for each epoch: a dead stage is noticed by its monitor and by every request that it leaves unanswered.
@@ -147,8 +148,9 @@ executor_actor::behavior_type executor(self_pointer self, supervisor_actor super
       }
       return promise;
     },
-    [=](status_atom) -> caf::result<std::uint64_t, std::uint64_t> {
-      return {self->state.steps, self->state.epoch};
+    [=](status_atom) {
+      const auto& state = self->state;
+      return executor_status{state.steps, state.epoch, state.failed};
     },
   };
 }

@@ -227,6 +227,12 @@ private:
   void take(connection& from, const resume_request& request) { send(from.stream, resume_atom::value, request.id); }
   void take(connection& from, const ping& request) { send_message(from.identity, pong{request.nonce}); }
   void take(connection& from, const admin_request& request) {
+    if (!options_.takes_commands)
+      return void(send_message(
+        from.identity,
+        admin_reply{request.nonce,
+                    {errc::unsupported, "This endpoint takes no operator's commands, since other machines can reach it: "
+                                        "use that of the server's --admin-zmq."}}));
     answer_admin(system(), supervisor_, self_, ids_.at(from.identity), request);
   }
 
@@ -269,7 +275,7 @@ private:
 
 expected<running_gateway> spawn_gateway(caf::actor_system& system, supervisor_actor supervisor,
                                         gateway_options options) {
-  if (auto free = check_endpoint(options.endpoint); !free)
+  if (auto free = check_endpoint(options.endpoint, options.option); !free)
     return tl::unexpected(free.error());
   auto socket = std::make_shared<bound_socket>();
   auto& router = socket->router;
@@ -284,7 +290,8 @@ expected<running_gateway> spawn_gateway(caf::actor_system& system, supervisor_ac
     router.bind(options.endpoint);
   } catch (const zmq::error_t& problem) {
     return fail(errc::io, "Cannot listen on " + options.endpoint + ": " + problem.what() +
-                            ". Choose another endpoint with --zmq, for example tcp://127.0.0.1:*.");
+                            ". Choose another endpoint with " + options.option +
+                            ", for example tcp://127.0.0.1:*.");
   }
   auto endpoint = router.get(zmq::sockopt::last_endpoint);
   auto actor = system.spawn<gateway, caf::detached>(std::move(supervisor), std::move(options), std::move(socket));

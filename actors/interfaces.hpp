@@ -37,6 +37,8 @@ using slice_atom = caf::atom_constant<caf::atom("slice")>;
 using status_atom = caf::atom_constant<caf::atom("status")>;
 using step_atom = caf::atom_constant<caf::atom("step")>;
 using alarm_atom = caf::atom_constant<caf::atom("alarm")>;
+using flow_atom = caf::atom_constant<caf::atom("flow")>;
+using flush_atom = caf::atom_constant<caf::atom("flush")>;
 using free_atom = caf::atom_constant<caf::atom("free")>;
 using hit_atom = caf::atom_constant<caf::atom("hit")>;
 using stop_atom = caf::atom_constant<caf::atom("stop")>;
@@ -48,6 +50,7 @@ using read_atom = caf::atom_constant<caf::atom("read")>;
 using save_atom = caf::atom_constant<caf::atom("save")>;
 using write_atom = caf::atom_constant<caf::atom("write")>;
 using submit_atom = caf::atom_constant<caf::atom("submit")>;
+using use_atom = caf::atom_constant<caf::atom("use")>;
 using tree_atom = caf::atom_constant<caf::atom("tree")>;
 using tokens_atom = caf::atom_constant<caf::atom("tokens")>;
 
@@ -75,7 +78,9 @@ using stream_actor = caf::typed_actor<
   // What a step brought (from a scheduler). Of a sequence that is unknown, or has ended, it is nothing.
   caf::reacts_to<tokens_atom, stream_events>,
   // The client is gone: all requests are cancelled, nothing more is delivered, and the stream ends.
-  caf::reacts_to<stop_atom>>;
+  caf::reacts_to<stop_atom>,
+  // The engine is about to end, for this reason: so does every open request.
+  caf::reacts_to<stop_atom, error>>;
 
 /// The vocabulary and the chat template. Long prompts are encoded in slices, so that short ones overtake them.
 using tokenizer_actor = caf::typed_actor<
@@ -93,8 +98,10 @@ using scheduler_actor = caf::typed_actor<
   caf::reacts_to<remove_atom, sequence_id>,
   // Adds credit to a sequence; `unlimited_credit` lifts the limit.
   caf::reacts_to<credit_atom, sequence_id, std::uint32_t>,
-  // Takes a sequence out of the steps until it is resumed; steps in flight still bring it tokens.
-  caf::reacts_to<pause_atom, sequence_id>, caf::reacts_to<resume_atom, sequence_id>,
+  // Takes sequences out of the steps, or back, and adds credit; steps in flight still bring tokens. Unknown ones may have
+  // ended. The answer is their number: a stream has one such message on its way for each request, whatever its client
+  // sends.
+  caf::replies_to<flow_atom, flow_change>::with<std::uint32_t>,
   // Guesses for the tokens of a sequence's answer from this index on; void unless that is its next token.
   caf::reacts_to<draft_atom, sequence_id, std::uint32_t, std::vector<token_id>>,
   // A step's result (from the executor).
@@ -107,7 +114,7 @@ using scheduler_actor = caf::typed_actor<
   caf::reacts_to<reset_atom, std::uint64_t>,
   // The engine has given up (from the executor): every sequence ends with this error, and so does every later one.
   caf::reacts_to<fail_atom, error>, caf::replies_to<status_atom>::with<planner_counts>,
-  // Checks the planner's invariants.
+  // Checks the planner's invariants. Error: why it has given up, if it has.
   caf::replies_to<check_atom>::with<expected<nothing>>>;
 
 /// All that is true of the KV cache: which block is whose, and what is in it.
@@ -117,6 +124,9 @@ using kv_cache_actor = caf::typed_actor<
   // What the scheduler has done with blocks since its last report; answers with new ones for its purse, and with hits.
   // An error of CAF's: the accounts differ, and nothing is safe any more.
   caf::replies_to<report_atom, kv_report>::with<kv_grant>, caf::replies_to<status_atom>::with<kv_status>,
+  // The engine is about to stop: saves all that can be hit and that the tier lacks. Answers when the tier has it, or
+  // could not take it; at once where there is no tier.
+  caf::replies_to<flush_atom>::with<expected<nothing>>,
   // Forgets all cached prefixes. What running sequences have stays theirs.
   caf::replies_to<reset_atom>::with<expected<nothing>>, caf::replies_to<check_atom>::with<expected<nothing>>>;
 
@@ -131,8 +141,12 @@ using kv_tier_actor = caf::typed_actor<
   caf::replies_to<save_atom, std::vector<tier_block>>::with<tier_saves>,
   // Their contents, in the order of the hashes, which is that of their chain; null for one that is not there.
   caf::replies_to<load_atom, std::vector<block_hash>>::with<std::vector<shared_bytes>>,
+  // These were used without a load, in the order of their chains: others are given up before them.
+  caf::replies_to<use_atom, std::vector<block_hash>>::with<expected<nothing>>,
   // Keeps these no longer.
-  caf::reacts_to<drop_atom, std::vector<block_hash>>, caf::replies_to<status_atom>::with<tier_counts>,
+  caf::reacts_to<drop_atom, std::vector<block_hash>>,
+  // The counts of each of its layers, the first that is asked first.
+  caf::replies_to<status_atom>::with<std::vector<tier_counts>>,
   caf::replies_to<check_atom>::with<expected<nothing>>>;
 
 /// Tells subscribers on a ZeroMQ socket what happens to cached blocks.
@@ -179,8 +193,7 @@ using executor_actor = caf::typed_actor<
   caf::replies_to<write_atom, std::uint64_t, block_contents>::with<expected<nothing>>,
   // To itself, while steps are in flight: is one too late?
   caf::reacts_to<alarm_atom>, caf::replies_to<info_atom>::with<expected<worker_info>>,
-  // Steps run since the start, and the epoch.
-  caf::replies_to<status_atom>::with<std::uint64_t, std::uint64_t>>;
+  caf::replies_to<status_atom>::with<executor_status>>;
 
 /// Leave to begin, and where, if the prompt's length was known exactly; otherwise `place` is to be asked.
 struct admitted_request {
@@ -205,6 +218,7 @@ struct actor_tree {
   std::vector<tokenizer_actor> tokenizers;
   scheduler_actor scheduler;
   kv_cache_actor kv_cache;
+  kv_tier_actor kv_tier; ///< Invalid: there is none.
   executor_actor executor;
   worker_actor worker; ///< Of the present epoch.
 };
@@ -215,6 +229,8 @@ using supervisor_actor = caf::typed_actor<
   caf::replies_to<open_atom, client_actor, connection_id>::with<stream_actor>,
   // A stage for one that has died, and why it did (from an executor). The answer is `replace` or `fail`, sent to it.
   caf::reacts_to<replace_atom, std::string>, caf::replies_to<tree_atom>::with<actor_tree>,
+  // The engine has given up (from its executor): see `engine_options::stop_when_failed`.
+  caf::reacts_to<fail_atom, error>,
   // Ends all requests, then all other actors, then itself.
   caf::reacts_to<stop_atom>>;
 
@@ -228,6 +244,7 @@ CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::stream_events)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::encode_request)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::expected<troupe::encoded_prompt>)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::new_sequence)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::flow_change)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::step_result)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::step_outcome)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::error)
@@ -244,6 +261,7 @@ CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::admission_request)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::expected<troupe::admitted_request>)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::expected<troupe::scheduler_actor>)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::router_status)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::executor_status)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(std::vector<troupe::block_place>)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::block_contents)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::expected<troupe::block_contents>)
@@ -252,7 +270,7 @@ CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::expected<std::vector<troupe::block_hash>>)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(std::vector<troupe::tier_block>)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(std::vector<troupe::shared_bytes>)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::tier_saves)
-CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::tier_counts)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(std::vector<troupe::tier_counts>)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::kv_event_batch)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::kv_events_status)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::actor_tree)

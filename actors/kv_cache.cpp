@@ -31,7 +31,8 @@ caf::error error_of(const expected<kv_grant>& grant) {
   return caf::make_error(caf::sec::runtime_error, grant.error().message);
 }
 
-/// At most one report is on its way, so at most one has to wait.
+/// At most one report is on its way, so at most one has to wait: a second one begins a new generation, and makes the
+/// first void. Nobody waits for the answer to that.
 caf::result<kv_grant> take_report(kv_cache_pointer self, const kv_report& report) {
   auto& state = self->state;
   if (!state.ready) {
@@ -74,6 +75,7 @@ kv_cache_actor::behavior_type kv_cache(kv_cache_pointer self, kv_store store, kv
       const auto& store = *self->state.store;
       return kv_status{store.counts(), store.statistics(), static_cast<std::uint32_t>(store.sequences())};
     },
+    [=](flush_atom) { return flush(self); },
     [=](reset_atom) {
       self->state.store->reset_prefix_cache();
       publish_events(self);

@@ -1,6 +1,7 @@
 #pragma once
 
 #include "actors/interfaces.hpp"
+#include "actors/warning.hpp"
 #include "engine/kv/event_buffer.hpp"
 
 namespace troupe {
@@ -10,6 +11,7 @@ struct kv_cache_partners {
   executor_actor executor;    ///< Through it contents are read and written, where there is a tier.
   kv_tier_actor tier;         ///< Invalid: none.
   kv_events_actor publisher;  ///< Invalid: events are not published.
+  warning_sink warn = nullptr;
 };
 
 struct kv_cache_state {
@@ -22,6 +24,8 @@ struct kv_cache_state {
   kv_event_numbers numbers;
   bool ready = true; ///< False until the tier has said what it has: a prompt that is looked up before would find nothing.
   std::optional<std::pair<kv_report, caf::typed_response_promise<kv_grant>>> first_report; ///< Waits for that.
+  bool telling_uses = false; ///< A message with them is on its way: the next one waits for its answer.
+  std::vector<caf::typed_response_promise<expected<nothing>>> flushing; ///< To be answered when nothing is left to save.
   static inline const char* name = "kv_cache";
 };
 
@@ -38,5 +42,8 @@ void get_ready(kv_cache_pointer self);
 
 /// Begins whatever transfers between device and tier the store wants now.
 void begin_transfers(kv_cache_pointer self);
+
+/// Saves what is not saved yet (kv_transfers.cpp).
+caf::result<expected<nothing>> flush(kv_cache_pointer self);
 
 } // namespace troupe

@@ -181,14 +181,14 @@ void configure(bound_sockets& sockets, const kv_events_options& options) {
   sockets.replay.set(zmq::sockopt::linger, linger_ms);
 }
 
-expected<std::string> bind_socket(zmq::socket_t& socket, const std::string& endpoint) {
-  if (auto free = check_endpoint(endpoint); !free)
+expected<std::string> bind_socket(zmq::socket_t& socket, const std::string& endpoint, const std::string& option) {
+  if (auto free = check_endpoint(endpoint, option); !free)
     return tl::unexpected(free.error());
   try {
     socket.bind(endpoint);
   } catch (const zmq::error_t& problem) {
     return fail(errc::io, "Cannot publish block events on " + endpoint + ": " + problem.what() +
-                            ". Choose another endpoint, for example tcp://127.0.0.1:*.");
+                            ". Choose another endpoint with " + option + ", for example tcp://127.0.0.1:*.");
   }
   return socket.get(zmq::sockopt::last_endpoint);
 }
@@ -204,12 +204,12 @@ expected<running_kv_events> spawn_kv_events(caf::actor_system& system, kv_events
     return fail(errc::io, std::string("Cannot publish block events: ") + problem.what() + ".");
   }
   running_kv_events result;
-  auto published_at = bind_socket(sockets->publisher, options.endpoint);
+  auto published_at = bind_socket(sockets->publisher, options.endpoint, "--kv-events");
   if (!published_at)
     return tl::unexpected(published_at.error());
   result.endpoint = std::move(*published_at);
   if (!options.replay_endpoint.empty()) {
-    auto replayed_at = bind_socket(sockets->replay, options.replay_endpoint);
+    auto replayed_at = bind_socket(sockets->replay, options.replay_endpoint, "--kv-events-replay");
     if (!replayed_at)
       return tl::unexpected(replayed_at.error());
     result.replay_endpoint = std::move(*replayed_at);

@@ -26,12 +26,20 @@ kv_tier_actor::behavior_type kv_tier(kv_tier_actor::stateful_pointer<kv_tier_act
         return std::vector<shared_bytes>(hashes.size());
       return load_all(*self->state.tier, hashes);
     },
+    [=](use_atom, const std::vector<block_hash>& hashes) {
+      if (self->state.tier)
+        use_all(*self->state.tier, hashes);
+      return expected<nothing>(nothing{});
+    },
     [=](drop_atom, const std::vector<block_hash>& hashes) {
       for (const auto& hash : hashes)
         if (self->state.tier)
           self->state.tier->drop(hash);
     },
-    [=](status_atom) { return self->state.tier ? self->state.tier->counts() : tier_counts{.accepts = false}; },
+    [=](status_atom) {
+      return self->state.tier ? self->state.tier->layers()
+                              : std::vector<tier_counts>{{.name = "none", .accepts = false}};
+    },
     [=](check_atom) {
       auto sound = self->state.tier ? self->state.tier->check_integrity() : expected<void>();
       return expected<nothing>(sound.map([] { return nothing{}; }));

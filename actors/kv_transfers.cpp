@@ -1,6 +1,5 @@
 // Blocks between the device and a tier. The store says which; every transfer that it was told has begun is ended here,
 // whatever fails on the way: a save that fails is not kept, a load that fails is computed.
-#include <iostream>
 
 #include "actors/ask.hpp"
 #include "actors/kv_cache.hpp"
@@ -76,6 +75,20 @@ void begin_loads(kv_cache_pointer self) {
     std::move(hashes));
 }
 
+/// Whoever waits for the last save is answered after all that the tier was told before.
+void end_flush(kv_cache_pointer self) {
+  auto& state = self->state;
+  if (state.flushing.empty() || state.store->has_saves())
+    return;
+  const auto answer = [self] {
+    for (auto& promise : std::exchange(self->state.flushing, {}))
+      promise.deliver(expected<nothing>{nothing{}});
+  };
+  ask<std::vector<tier_counts>>(
+    self, state.partners.tier, timeouts::transfer, [=](const std::vector<tier_counts>&) { answer(); },
+    [=](const caf::error&) { answer(); }, status_atom::value);
+}
+
 void end_saves(kv_cache_pointer self, const std::vector<kv_save>& saves, const tier_saves& kept) {
   auto& state = self->state;
   std::vector<block_hash> unwanted;
@@ -91,9 +104,10 @@ void end_saves(kv_cache_pointer self, const std::vector<kv_save>& saves, const t
   if (!unwanted.empty())
     self->send(state.partners.tier, drop_atom::value, std::move(unwanted));
   if (kept.problem)
-    std::cerr << "troupe: the KV tier has stopped saving: " << kept.problem->message << std::endl;
+    warn(self->state.partners.warn, "the KV tier does not save: " + kept.problem->message);
   tell_of_free_blocks(self);
   begin_transfers(self);
+  end_flush(self);
 }
 
 void fail_saves(kv_cache_pointer self, const std::vector<kv_save>& saves) {
@@ -104,7 +118,7 @@ void fail_saves(kv_cache_pointer self, const std::vector<kv_save>& saves) {
 void keep_saves(kv_cache_pointer self, const std::vector<kv_save>& saves, const block_contents& contents) {
   std::vector<tier_block> blocks;
   for (std::size_t i = 0; i < saves.size(); ++i)
-    blocks.push_back({saves[i].hash, contents[i].bytes});
+    blocks.push_back({saves[i].hash, contents[i].bytes, saves[i].parent});
   ask<tier_saves>(
     self, self->state.partners.tier, timeouts::transfer,
     [=](const tier_saves& kept) { end_saves(self, saves, kept); },
@@ -130,16 +144,44 @@ void begin_saves(kv_cache_pointer self) {
     [=](const caf::error&) { fail_saves(self, saves); }, read_atom::value, state.epoch, std::move(places));
 }
 
+/// Before what is saved now, which may evict them.
+void tell_uses(kv_cache_pointer self) {
+  auto& state = self->state;
+  if (state.telling_uses)
+    return;
+  auto uses = state.store->take_uses();
+  if (uses.empty())
+    return;
+  state.telling_uses = true;
+  const auto done = [self] { self->state.telling_uses = false; };
+  ask<expected<nothing>>(
+    self, state.partners.tier, timeouts::transfer, [=](const expected<nothing>&) { done(); },
+    [=](const caf::error&) { done(); }, use_atom::value, std::move(uses));
+}
+
 } // namespace
 
 void begin_transfers(kv_cache_pointer self) {
   begin_loads(self);
+  tell_uses(self);
   begin_saves(self);
+}
+
+caf::result<expected<nothing>> flush(kv_cache_pointer self) {
+  auto& state = self->state;
+  if (!state.partners.tier)
+    return expected<nothing>{nothing{}};
+  auto promise = self->make_response_promise<expected<nothing>>();
+  state.flushing.push_back(promise);
+  state.store->offer_all();
+  begin_transfers(self);
+  end_flush(self);
+  return promise;
 }
 
 void learn_what_the_tier_has(kv_cache_pointer self) {
   const auto without = [=](const std::string& why) {
-    std::cerr << "troupe: no KV tier: " << why << std::endl;
+    warn(self->state.partners.warn, "no KV tier: " + why);
     get_ready(self);
   };
   ask<expected<std::vector<block_hash>>>(

@@ -16,6 +16,7 @@
 #include "engine/kv/store.hpp"
 #include "engine/planner.hpp"
 #include "engine/step.hpp"
+#include "engine/shared_credit.hpp"
 #include "model/backend.hpp"
 #include "protocol/messages.hpp"
 
@@ -98,6 +99,14 @@ struct stream_events {
   std::vector<failed> failures;
 };
 
+/// How fast a client wants the answers of one request, all of them told at once.
+struct flow_change {
+  sequence_id first = 0;       ///< The sequences are this one and those after it.
+  std::uint32_t sequences = 1;
+  bool paused = false;
+  std::vector<credit_share> credit; ///< Added.
+};
+
 /// The KV cache at one moment.
 struct kv_status {
   std::vector<kv_block_counts> blocks; ///< By group.
@@ -139,6 +148,12 @@ struct kv_events_status {
   std::uint64_t missing = 0;   ///< Numbers that were left out before the last one that was published.
   std::uint64_t lost = 0;      ///< Batches that came while too many waited.
   std::uint64_t replays = 0;   ///< Requests of subscribers that were answered to the end.
+};
+
+struct executor_status {
+  std::uint64_t steps = 0; ///< Run since the start.
+  std::uint64_t epoch = 0;
+  std::optional<error> failed; ///< It has given up.
 };
 
 struct router_status {

@@ -91,6 +91,10 @@ void pump(self_pointer self) {
 }
 
 void collect(scheduler_state& state, std::span<const token_event> events) {
+  for (const auto& part : state.plan->prompt_logprobs())
+    if (state.owners[part.slot].sequence == part.sequence) // Otherwise its stream has died.
+      events_for(state, part.slot)
+        .prompt_logprobs.push_back({part.sequence, part.position, {part.tokens.begin(), part.tokens.end()}});
   for (const auto& event : events) {
     auto& out = events_for(state, event.slot);
     if (event.logprob)
@@ -100,9 +104,13 @@ void collect(scheduler_state& state, std::span<const token_event> events) {
     if (event.finished)
       state.owners[event.slot].sequence = 0;
   }
-  for (const auto& part : state.plan->prompt_logprobs())
-    events_for(state, part.slot)
-      .prompt_logprobs.push_back({part.sequence, part.position, {part.tokens.begin(), part.tokens.end()}});
+}
+
+void collect_failures(scheduler_state& state) {
+  for (const auto& failure : state.plan->failures()) {
+    events_for(state, failure.slot).failures.push_back({failure.sequence, failure.why});
+    state.owners[failure.slot].sequence = 0;
+  }
 }
 
 void refuse(self_pointer self, const stream_actor& stream, sequence_id id, const error& reason) {
@@ -145,8 +153,19 @@ void take(self_pointer self, const step_result& result) {
   if (!events)
     return fail_all(self, events.error());
   collect(state, *events);
+  collect_failures(state);
   pump(self);
   deliver(self);
+}
+
+std::uint32_t change_flow(self_pointer self, const flow_change& change) {
+  auto& plan = *self->state.plan;
+  for (std::uint32_t i = 0; i < change.sequences; ++i)
+    change.paused ? plan.pause(change.first + i) : plan.resume(change.first + i);
+  for (const auto& share : change.credit)
+    plan.grant_credit(change.first + share.choice, share.tokens);
+  pump(self);
+  return change.sequences;
 }
 
 /// Nobody waits for its sequences any more.
@@ -190,11 +209,7 @@ scheduler_actor::behavior_type scheduler(self_pointer self, planner_options opti
       if (self->state.plan->grant_credit(id, tokens))
         pump(self);
     },
-    [=](pause_atom, sequence_id id) { self->state.plan->pause(id); },
-    [=](resume_atom, sequence_id id) {
-      if (self->state.plan->resume(id))
-        pump(self);
-    },
+    [=](flow_atom, const flow_change& change) { return change_flow(self, change); },
     [=](draft_atom, sequence_id id, std::uint32_t index, const std::vector<token_id>& drafts) {
       if (self->state.plan->propose(id, index, drafts))
         pump(self);
@@ -214,7 +229,11 @@ scheduler_actor::behavior_type scheduler(self_pointer self, planner_options opti
     },
     [=](fail_atom, error& reason) { fail_all(self, std::move(reason)); },
     [=](status_atom) { return self->state.plan->counts(); },
-    [=](check_atom) { return expected<nothing>(self->state.plan->check_integrity().map([] { return nothing{}; })); },
+    [=](check_atom) -> expected<nothing> {
+      if (self->state.failed)
+        return tl::unexpected(*self->state.failed);
+      return self->state.plan->check_integrity().map([] { return nothing{}; });
+    },
   };
 }
 

@@ -20,6 +20,7 @@ struct stand_ins {
   std::function<stage_actor(const stage_actor&)> stage;             ///< As the executor knows it; a new one each time.
   std::function<router_actor(const router_actor&)> router;          ///< As the streams know it.
   std::function<tokenizer_actor(const tokenizer_actor&)> tokenizer; ///< As the streams know it.
+  std::function<kv_tier_actor(const kv_tier_actor&)> kv_tier;       ///< As the KV-cache manager knows it.
 };
 
 /// The actor that others are to know.

@@ -1,5 +1,6 @@
 #include "actors/stream.hpp"
 
+#include "actors/ask.hpp"
 #include "actors/stream_parts.hpp"
 
 namespace troupe {
@@ -118,34 +119,47 @@ void give_credit(self_pointer self, const journal& j, const std::vector<credit_s
     self->send(j.scheduler, credit_atom::value, j.admitted->id + share.choice, share.tokens);
 }
 
+std::uint32_t added(std::uint32_t credit, std::uint32_t more) {
+  return more > unlimited_credit - credit ? unlimited_credit : credit + more;
+}
+
+/// Tells the scheduler what has changed since it was told last. One message is on its way at most: a client that
+/// changes its mind faster than the scheduler works fills nobody's mailbox.
+void tell_flow(self_pointer self, journal& j) {
+  if (!j.started || j.telling || (j.paused == j.told_paused && j.new_credit == 0))
+    return;
+  flow_change change{j.admitted->id, j.admitted->sequences, j.paused, {}};
+  if (j.new_credit > 0)
+    j.credit.add(std::exchange(j.new_credit, 0), change.credit);
+  j.told_paused = j.paused;
+  j.telling = true;
+  ask_neighbour<std::uint32_t>(
+    self, j.scheduler,
+    [=, id = j.request.id, serial = j.serial](std::uint32_t) {
+      if (auto* j = find(self, id, serial)) {
+        j->telling = false;
+        tell_flow(self, *j);
+      }
+    },
+    [](const caf::error&) {}, // A scheduler's death ends its requests.
+    flow_atom::value, std::move(change));
+}
+
 void add_credit(self_pointer self, const credit_grant& grant) {
   auto* j = find(self, grant.id);
   if (!j)
     return;
-  if (!j->started) {
-    auto& credit = j->request.credit;
-    credit = grant.tokens > unlimited_credit - credit ? unlimited_credit : credit + grant.tokens;
-    return;
-  }
-  std::vector<credit_share> shares;
-  j->credit.add(grant.tokens, shares);
-  give_credit(self, *j, shares);
-}
-
-template <class Atom>
-void tell_running(self_pointer self, const journal& j, Atom what) {
-  for (std::uint32_t choice = 0; choice < j.admitted->sequences; ++choice)
-    if (!j.text.ended(choice))
-      self->send(j.scheduler, what, j.admitted->id + choice);
+  auto& credit = j->started ? j->new_credit : j->request.credit;
+  credit = added(credit, grant.tokens);
+  tell_flow(self, *j);
 }
 
 void pause(self_pointer self, request_id id) {
   auto* j = find(self, id);
-  if (!j || j->paused)
+  if (!j)
     return;
   j->paused = true;
-  if (j->started)
-    tell_running(self, *j, pause_atom::value);
+  tell_flow(self, *j);
 }
 
 void resume(self_pointer self, request_id id) {
@@ -153,10 +167,9 @@ void resume(self_pointer self, request_id id) {
   if (!j || !j->paused)
     return;
   j->paused = false;
-  if (j->started)
-    tell_running(self, *j, resume_atom::value);
-  else if (j->scheduler)
-    start(self, *j);
+  if (!j->started && j->scheduler)
+    return start(self, *j);
+  tell_flow(self, *j);
 }
 
 // --- what a step brings ------------------------------------------------------------------------------------------------
@@ -180,7 +193,8 @@ public:
       take(events.tokens[i], has_logprob ? &(logprob++)->logprob : nullptr);
     }
     for (auto& failed : events.failures)
-      if (const auto* place = find(failed.sequence)) // One answer's failure is the request's.
+      // One answer's failure is the request's, unless that answer had ended before, as only we know.
+      if (const auto* place = find(failed.sequence); place && !place->request->text.ended(place->choice))
         end(*place->request, finish_reason::error, std::move(failed.why));
     deliver(self_, std::move(out_));
   }
@@ -283,6 +297,10 @@ stream_actor::behavior_type stream(self_pointer self, stream_context context) {
     [=](resume_atom, request_id id) { resume(self, id); },
     [=](tokens_atom, stream_events& events) { step_output(self).take(events); },
     [=](stop_atom) { self->quit(); }, // Router and schedulers notice, whatever phase the requests were in.
+    [=](stop_atom, const error& why) {
+      end_all(self, why);
+      self->quit();
+    },
   };
 }
 

@@ -5,6 +5,7 @@
 #include "actors/interfaces.hpp"
 #include "actors/watch_list.hpp"
 #include "engine/id_table.hpp"
+#include "engine/policy.hpp"
 #include "engine/shared_credit.hpp"
 #include "model/answers.hpp"
 
@@ -20,7 +21,8 @@ struct stream_context {
   tokenizer_actor tokenizer;
   client_actor client;
   connection_id connection = 0;
-  shared_tokens end_tokens = nullptr; ///< model::end_tokens(); the stream finds them itself where they are not given.
+  scheduling_policy::kind_type policy = scheduling_policy::kind_type::first_come; ///< Of the engine.
+  shared_tokens end_tokens; ///< model::end_tokens()
 };
 
 struct stream_state {
@@ -35,6 +37,9 @@ struct stream_state {
     scheduler_actor scheduler; ///< Invalid until it is placed.
     bool encoding = false;     ///< At the tokenizer now.
     bool paused = false;
+    bool told_paused = false;     ///< What the scheduler knows of `paused`,
+    bool telling = false;         ///< and that it is being told.
+    std::uint32_t new_credit = 0; ///< Of a started request: granted, and not told yet.
     bool started = false; ///< Its sequences are at the scheduler; a paused request is not started.
     shared_tokens prompt;
     std::vector<shared_sampling> sampling; ///< One for each sequence.

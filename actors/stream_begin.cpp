@@ -49,18 +49,17 @@ void place(self_pointer self, journal& j) {
 
 /// The request has become tokens. Error: limit_exceeded (an echo that is too long).
 expected<void> take_encoded(self_pointer self, journal& j, encoded_prompt encoded) {
-  auto& end_tokens = self->state.context.end_tokens;
-  if (!end_tokens)
-    end_tokens = std::make_shared<const prompt_tokens>(self->state.context.source->end_tokens());
+  const auto& end_tokens = *self->state.context.end_tokens;
   j.prompt = std::move(encoded.tokens);
   j.prompt_tokens = static_cast<std::uint32_t>(j.prompt->size());
   for (std::uint32_t choice = 0; choice < j.admitted->sequences; ++choice)
     j.sampling.push_back(std::make_shared<const sequence_sampling>(
-      sequence_sampling_of(j.request.sampling, encoded.bad_words, *end_tokens, choice, j.text.ranked())));
+      sequence_sampling_of(j.request.sampling, encoded.bad_words, end_tokens, choice, j.text.ranked())));
   if (!j.request.echo)
     return {};
-  if (encoded.text.size() > max_echo_bytes / j.request.n)
-    return fail(errc::limit_exceeded, "Field 'echo': " + std::to_string(j.request.n) + " answers with a prompt of " +
+  const auto copies = sequences_of(j.request);
+  if (encoded.text.size() > max_echo_bytes / copies)
+    return fail(errc::limit_exceeded, "Field 'echo': " + std::to_string(copies) + " answers with a prompt of " +
                                         std::to_string(encoded.text.size()) + " bytes are over the limit of " +
                                         std::to_string(max_echo_bytes) + " bytes: leave the echo out.");
   j.text.echo(encoded.text);
@@ -152,6 +151,8 @@ void admit(self_pointer self, journal& j) {
 expected<void> check(self_pointer self, const generate_request& request) {
   if (auto valid = validate(request); !valid)
     return valid;
+  if (auto known = check_wishes(self->state.context.policy, request.scheduling); !known)
+    return known;
   const auto& source = *self->state.context.source;
   if (auto known = check_vocabulary(request.sampling, source.tokens->size()); !known)
     return known;

@@ -1,11 +1,13 @@
 #include "actors/supervisor.hpp"
 
+#include "actors/ask.hpp"
 #include "actors/exceptions.hpp"
 #include "actors/executor.hpp"
 #include "actors/kv_cache.hpp"
 #include "actors/scheduler.hpp"
 #include "actors/stage.hpp"
 #include "actors/stream.hpp"
+#include "actors/timeouts.hpp"
 #include "actors/tokenizing.hpp"
 
 namespace troupe {
@@ -41,13 +43,25 @@ void complete(engine_options& options) {
       options.events->format.windows.push_back(group.window);
 }
 
+} // namespace
+
+std::uint32_t context_length_of(engine_options options) {
+  complete(options);
+  return longest_sequence(options.plan);
+}
+
+namespace {
+
 /// Those which the KV-cache manager works with, where the options want them.
 expected<void> spawn_cache_partners(self_pointer self) {
   auto& state = self->state;
   auto& partners = state.cache_partners;
   partners.executor = state.tree.executor;
+  partners.warn = state.options.warn;
   if (state.options.open_tier)
-    partners.tier = self->spawn<caf::detached>(kv_tier, state.options.open_tier);
+    state.tree.kv_tier = partners.tier =
+      state.options.detached_workers ? self->spawn<caf::detached>(kv_tier, state.options.open_tier)
+                                     : self->spawn(kv_tier, state.options.open_tier);
   if (!state.options.events)
     return {};
   auto publisher = spawn_kv_events(self->system(), *state.options.events);
@@ -69,8 +83,11 @@ expected<void> spawn_tree(self_pointer self) {
   tree.executor = self->spawn<caf::monitored>(executor, supervisor_actor(self));
   if (auto spawned = spawn_cache_partners(self); !spawned)
     return spawned;
-  tree.kv_cache = self->spawn<caf::monitored>(kv_cache, std::move(*store), state.cache_partners);
   const auto& between = options.between;
+  auto partners = state.cache_partners; // The tier itself is ours to stop.
+  if (partners.tier)
+    partners.tier = in_place_of(partners.tier, between.kv_tier);
+  tree.kv_cache = self->spawn<caf::monitored>(kv_cache, std::move(*store), std::move(partners));
   tree.scheduler =
     self->spawn<caf::monitored>(scheduler, options.plan, in_place_of(tree.kv_cache, between.kv_cache),
                                 in_place_of(tree.executor, between.executor), options.max_steps_in_flight);
@@ -78,15 +95,13 @@ expected<void> spawn_tree(self_pointer self) {
     router, options.limits, std::vector<scheduler_actor>{in_place_of(tree.scheduler, between.scheduler)});
   for (std::uint32_t i = 0; i < std::max(1u, options.tokenizers); ++i)
     tree.tokenizers.push_back(
-      self->spawn<caf::monitored>(tokenizing, options.source, options.source->program.context_length));
+      self->spawn<caf::monitored>(tokenizing, options.source, longest_sequence(options.plan)));
   spawn_stage(self);
   return {};
 }
 
-void stop_if_streams_are_gone(self_pointer self) {
+void stop_the_rest(self_pointer self) {
   auto& state = self->state;
-  if (!state.stopping || !state.streams.empty())
-    return;
   const auto reason = caf::make_error(caf::exit_reason::user_shutdown);
   auto& tree = state.tree;
   self->send_exit(tree.router, reason);
@@ -105,14 +120,37 @@ void stop_if_streams_are_gone(self_pointer self) {
   self->quit(state.reason);
 }
 
-void stop(self_pointer self, caf::error reason) {
+/// What was computed goes to the tier, if there is one, before those end who can read it from the device. Where the
+/// end is a bug's, nothing is saved: blocks may hold something else than their names say.
+void stop_if_streams_are_gone(self_pointer self) {
+  auto& state = self->state;
+  if (!state.stopping || !state.streams.empty() || state.flushing)
+    return;
+  const bool in_order = state.reason == caf::exit_reason::normal || state.reason == caf::exit_reason::user_shutdown;
+  if (!in_order || !state.cache_partners.tier)
+    return stop_the_rest(self);
+  state.flushing = true;
+  ask<expected<nothing>>(
+    self, state.tree.kv_cache, timeouts::flush, [=](const expected<nothing>&) { stop_the_rest(self); },
+    [=](const caf::error& reason) {
+      warn(self->state.options.warn,
+           "not all of the KV cache was saved before the end (" + caf::to_string(reason) + ").");
+      stop_the_rest(self);
+    },
+    flush_atom::value);
+}
+
+void stop(self_pointer self, caf::error reason, const error* told = nullptr) {
   auto& state = self->state;
   if (state.stopping)
     return;
   state.stopping = true;
   state.reason = std::move(reason);
   for (const auto& stream : state.streams)
-    self->send_exit(stream, caf::exit_reason::user_shutdown);
+    if (told)
+      self->send(stream, stop_atom::value, *told);
+    else
+      self->send_exit(stream, caf::exit_reason::user_shutdown);
   stop_if_streams_are_gone(self);
 }
 
@@ -132,13 +170,19 @@ void restart_stage(self_pointer self, const std::string& why) {
   spawn_stage(self);
 }
 
+/// It would refuse all that comes, until somebody looked.
+void stop_failed(self_pointer self, const error& why) {
+  if (self->state.options.stop_when_failed)
+    stop(self, caf::make_error(caf::sec::runtime_error, why.message), &why);
+}
+
 stream_actor open(self_pointer self, const client_actor& client, connection_id connection) {
   auto& state = self->state;
   const auto& tokenizers = state.tree.tokenizers;
   const auto& between = state.options.between;
   stream_context context{state.options.source, in_place_of(state.tree.router, between.router),
                          in_place_of(tokenizers[state.opened++ % tokenizers.size()], between.tokenizer), client,
-                         connection};
+                         connection, state.options.plan.policy.kind, state.end_tokens};
   auto result = self->spawn<caf::monitored>(stream, std::move(context));
   state.streams.push_back(result);
   return result;
@@ -162,6 +206,7 @@ void child_died(self_pointer self, const caf::down_msg& down) {
 supervisor_actor::behavior_type supervisor(self_pointer self, engine_options options) {
   explain_exceptions(self);
   self->state.options = std::move(options);
+  self->state.end_tokens = std::make_shared<const prompt_tokens>(self->state.options.source->end_tokens());
   self->set_down_handler([=](const caf::down_msg& down) { child_died(self, down); });
   self->set_exit_handler([=](const caf::exit_msg& exit) { stop(self, exit.reason); });
   if (auto spawned = spawn_tree(self); !spawned) {
@@ -179,6 +224,7 @@ supervisor_actor::behavior_type supervisor(self_pointer self, engine_options opt
         restart_stage(self, why);
     },
     [=](tree_atom) { return self->state.tree; },
+    [=](fail_atom, const error& why) { stop_failed(self, why); },
     [=](stop_atom) { stop(self, caf::exit_reason::normal); },
   };
 }

@@ -28,16 +28,22 @@ struct engine_options {
   router_limits limits;
   std::uint32_t max_restarts = 5; ///< Of a worker, within `restart_window`.
   std::chrono::seconds restart_window{60};
-  bool detached_workers = true; ///< Off under a deterministic test scheduler.
+  bool stop_when_failed = false; ///< An engine that has given up ends, instead of refusing all that comes.
+  bool detached_workers = true; ///< The tier's keeper, too. Off under a deterministic test scheduler.
+  warning_sink warn;            ///< Is told what an operator should know.
   stand_ins between;            ///< For tests: who stands between two actors.
   /// Stands in for `worker`, where a test or a benchmark wants another; it answers steps as that does.
   std::function<worker_actor(caf::local_actor* parent, worker_options)> spawn_worker;
 };
 
+/// Tokens that a prompt and its answer may have together in this engine.
+std::uint32_t context_length_of(engine_options options);
+
 struct supervisor_state {
   supervisor_state() = default; // Not an aggregate: CAF would initialise its first member with the actor.
 
   engine_options options;
+  shared_tokens end_tokens; ///< Of the model; every stream has them.
   actor_tree tree;
   stage_actor stage;
   kv_cache_partners cache_partners;
@@ -45,6 +51,7 @@ struct supervisor_state {
   std::uint64_t opened = 0;
   std::deque<std::chrono::steady_clock::time_point> restarts;
   bool stopping = false;
+  bool flushing = false; ///< All requests have ended, and the last blocks go to the tier.
   caf::error reason; ///< Of the stop.
   static inline const char* name = "supervisor";
 };

@@ -26,8 +26,17 @@ std::string text_of(const std::shared_ptr<const tokenizer>& source, const prompt
   return result + text.flush();
 }
 
+error too_long(std::uint32_t context_length) {
+  return {errc::context_overflow, "The prompt has more than " + std::to_string(context_length) +
+                                    " tokens, which is all that prompt and answer may have together: shorten it."};
+}
+
 /// Token ids need no encoding: they are answered at once.
-expected<encoded_prompt> take_tokens(const model& source, prompt_tokens& tokens, encoded_prompt result, bool text) {
+expected<encoded_prompt> take_tokens(const tokenizing_state& state, prompt_tokens& tokens, encoded_prompt result,
+                                     bool text) {
+  const auto& source = *state.source;
+  if (tokens.size() > state.context_length)
+    return tl::unexpected(too_long(state.context_length));
   if (auto checked = check_tokens(source, tokens); !checked)
     return tl::unexpected(std::move(checked.error()));
   if (text)
@@ -53,7 +62,7 @@ void begin(self_pointer self, encode_request& request, promise_type promise) {
     return refuse(bad_words.error());
   result.bad_words = std::move(*bad_words);
   if (auto* tokens = std::get_if<prompt_tokens>(&request.prompt)) {
-    promise.deliver(take_tokens(source, *tokens, std::move(result), request.text_wanted));
+    promise.deliver(take_tokens(state, *tokens, std::move(result), request.text_wanted));
     return;
   }
   auto text = prompt_text_of(source, request.prompt, std::time(nullptr));
@@ -78,9 +87,7 @@ void next_slice(self_pointer self) {
     job.result.tokens = shared(std::move(tokens));
     job.promise.deliver(expected<encoded_prompt>(std::move(job.result)));
   } else if (job.text.count() > self->state.context_length) {
-    job.promise.deliver(expected<encoded_prompt>(
-      fail(errc::context_overflow, "The prompt has more than " + std::to_string(self->state.context_length) +
-                                     " tokens, which is all that prompt and answer may have together: shorten it.")));
+    job.promise.deliver(expected<encoded_prompt>(tl::unexpected(too_long(self->state.context_length))));
   } else {
     jobs.push_back(std::move(job));
   }

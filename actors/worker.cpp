@@ -22,9 +22,10 @@ std::span<const float> logits_of(const worker_state& state, std::uint32_t index,
   return std::span<const float>(state.logits).subspan(std::size_t{index} * vocabulary, vocabulary);
 }
 
-/// Samples after a row, and after each draft that was right.
-expected<void> sample_row(worker_state& state, const batch_state::rows::sample& s, std::uint32_t vocabulary,
-                          step_result& result) {
+/// Samples after a row, and after each draft that was right. What makes it impossible is the sequence's own: parameters
+/// that leave no token, or logits that are no numbers.
+void sample_row(worker_state& state, const batch_state::rows::sample& s, std::uint32_t vocabulary,
+                step_result& result) {
   auto& sampler = state.samplers[s.slot];
   const auto top = sampler.parameters().logprobs;
   row_logprobs logprobs{s.row, s.position, {}};
@@ -32,39 +33,43 @@ expected<void> sample_row(worker_state& state, const batch_state::rows::sample& 
   for (;; ++accepted) {
     const auto logits = logits_of(state, s.first_logit + accepted, vocabulary);
     auto token = sampler.sample(logits, s.position + accepted, *state.room);
-    if (!token)
-      return tl::unexpected(token.error());
-    if (top >= 0) {
-      auto logprob = logprob_of(logits, *token, static_cast<std::uint32_t>(top), *state.room);
-      if (!logprob)
-        return tl::unexpected(logprob.error());
-      logprobs.tokens.push_back(std::move(*logprob));
+    std::optional<error> failed;
+    if (!token) {
+      failed = std::move(token.error());
+    } else if (top >= 0) {
+      if (auto logprob = logprob_of(logits, *token, static_cast<std::uint32_t>(top), *state.room))
+        logprobs.tokens.push_back(std::move(*logprob));
+      else
+        failed = std::move(logprob.error());
     }
-    result.sampled.push_back(*token);
-    sampler.accept(*token);
-    state.batch.sampled(s.slot, *token);
-    if (accepted == s.drafts.size() || s.drafts[accepted] != *token)
+    if (failed)
+      result.failures.push_back({s.row, std::move(*failed)});
+    result.sampled.push_back(failed ? no_token : *token);
+    const auto goes_on_from = failed ? token_id{0} : *token; // In a step in flight, whose rows for it nobody will see.
+    sampler.accept(goes_on_from);
+    state.batch.sampled(s.slot, goes_on_from);
+    if (failed || accepted == s.drafts.size() || s.drafts[accepted] != *token)
       break;
   }
   result.accepted.push_back(accepted);
   if (top >= 0)
     result.logprobs.push_back(std::move(logprobs));
-  return {};
 }
 
 /// Logprobs of the tokens that the prompt itself has.
-expected<void> judge_prompt(worker_state& state, const batch_state::rows::prompt_part& part, std::uint32_t vocabulary,
-                            step_result& result) {
+void judge_prompt(worker_state& state, const batch_state::rows::prompt_part& part, std::uint32_t vocabulary,
+                  step_result& result) {
   const auto top = static_cast<std::uint32_t>(state.samplers[part.slot].parameters().prompt_logprobs);
   row_logprobs logprobs{part.row, part.position, {}};
   for (std::uint32_t i = 0; i < part.tokens.size(); ++i) {
     auto logprob = logprob_of(logits_of(state, part.first_logit + i, vocabulary), part.tokens[i], top, *state.room);
-    if (!logprob)
-      return tl::unexpected(logprob.error());
+    if (!logprob) {
+      result.failures.push_back({part.row, std::move(logprob.error())});
+      return;
+    }
     logprobs.tokens.push_back(std::move(*logprob));
   }
   result.prompt_logprobs.push_back(std::move(logprobs));
-  return {};
 }
 
 void join(worker_state& state, const sequence_joined& joined) {
@@ -88,11 +93,9 @@ step_outcome run(worker_state& state, const step_changes& step, std::uint32_t vo
   result.epoch = step.epoch;
   result.step = step.step;
   for (const auto& s : (*rows)->samples)
-    if (auto done = sample_row(state, s, vocabulary, result); !done)
-      return tl::unexpected(done.error());
+    sample_row(state, s, vocabulary, result);
   for (const auto& part : (*rows)->prompt_parts)
-    if (auto done = judge_prompt(state, part, vocabulary, result); !done)
-      return tl::unexpected(done.error());
+    judge_prompt(state, part, vocabulary, result);
   result.compute_ms = std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start).count();
   return result;
 }

@@ -9,6 +9,7 @@
 
 #include "actors/interfaces.hpp"
 #include "bench/step_board.hpp"
+#include "bench/worker_without_memory.hpp"
 
 namespace troupe::bench {
 
@@ -27,48 +28,32 @@ struct workload {
   std::exit(1);
 }
 
-struct fake_worker_state {
-  fake_worker_state() = default;
-  static inline const char* name = "worker";
-};
-
 /// One token for each row that samples, the same for all of a step.
-inline worker_actor::behavior_type fake_worker(worker_actor::stateful_pointer<fake_worker_state> self,
-                                               executor_actor results, std::shared_ptr<step_board> board,
-                                               workload work) {
-  ::prctl(PR_SET_TIMERSLACK, 1);
-  return {
-    [=](step_atom, const step_ptr& step) {
-      const bool decode = step->rows.size() == work.batch &&
-                          std::all_of(step->rows.begin(), step->rows.end(), [](auto& r) { return r.count == 1; });
-      const auto token = board->launched(decode);
-      step_result result;
-      result.epoch = step->epoch;
-      result.step = step->step;
-      result.sampled.assign(static_cast<std::size_t>(
-                              std::count_if(step->rows.begin(), step->rows.end(), [](auto& r) { return r.samples; })),
-                            token);
-      result.accepted.assign(result.sampled.size(), 0);
-      if (work.worker_us > 0)
-        std::this_thread::sleep_for(std::chrono::microseconds(work.worker_us));
-      if (work.worker_us < 0)
-        board->wait_for_delivery();
-      board->answered();
-      self->send(results, result_atom::value, step->epoch, step_outcome(std::move(result)));
-    },
-    [](read_atom, const std::vector<block_place>&) -> expected<block_contents> {
-      return fail(errc::unsupported, "This worker has no memory.");
-    },
-    [](write_atom, const block_contents&) -> expected<nothing> {
-      return fail(errc::unsupported, "This worker has no memory.");
-    },
-    [](info_atom) -> expected<worker_info> {
-      worker_info info;
-      info.device = "none";
-      info.backend = "fake";
-      return info;
-    },
+inline step_function fake_steps(const executor_actor& results, std::shared_ptr<step_board> board, workload work) {
+  return [=](worker_pointer self, const step_ptr& step) {
+    const bool decode = step->rows.size() == work.batch &&
+                        std::all_of(step->rows.begin(), step->rows.end(), [](auto& r) { return r.count == 1; });
+    const auto token = board->launched(decode);
+    step_result result;
+    result.epoch = step->epoch;
+    result.step = step->step;
+    result.sampled.assign(static_cast<std::size_t>(std::count_if(step->rows.begin(), step->rows.end(),
+                                                                 [](auto& r) { return r.samples; })),
+                          token);
+    result.accepted.assign(result.sampled.size(), 0);
+    if (work.worker_us > 0)
+      std::this_thread::sleep_for(std::chrono::microseconds(work.worker_us));
+    if (work.worker_us < 0)
+      board->wait_for_delivery();
+    board->answered();
+    self->send(results, result_atom::value, step->epoch, step_outcome(std::move(result)));
   };
+}
+
+inline worker_actor::behavior_type fake_worker(worker_pointer self, executor_actor results,
+                                               std::shared_ptr<step_board> board, workload work) {
+  ::prctl(PR_SET_TIMERSLACK, 1); // Of this worker's own thread.
+  return worker_without_memory(self, fake_steps(results, std::move(board), work));
 }
 
 struct fake_stream_state {
@@ -86,6 +71,7 @@ inline stream_actor::behavior_type fake_stream(stream_actor::stateful_pointer<fa
     [](credit_atom, const credit_grant&) {},
     [](pause_atom, request_id) {},
     [](resume_atom, request_id) {},
+    [](stop_atom, const error&) {},
     [=](tokens_atom, stream_events& events) {
       if (!events.failures.empty() && !board->finished())
         give_up(events.failures.front().why.message);

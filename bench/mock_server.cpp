@@ -14,6 +14,7 @@
 #include "actors/gateway.hpp"
 #include "actors/system.hpp"
 #include "bench/actor_probe.hpp"
+#include "bench/worker_without_memory.hpp"
 #include "tests/support/tiny_model.hpp"
 
 namespace troupe::bench {
@@ -30,39 +31,19 @@ using namespace troupe;
 
 std::uint64_t steps = 0, rows = 0; // Written by the worker, read when it is gone.
 
-struct mock_worker_state {
-  mock_worker_state() = default; // Not an aggregate: CAF would initialise its first member with the actor.
-  static inline const char* name = "worker";
-};
-
-worker_actor::behavior_type mock_worker(worker_actor::stateful_pointer<mock_worker_state> self,
-                                        executor_actor results, std::chrono::microseconds time) {
-  return {
-    [=](step_atom, const step_ptr& step) {
-      ++steps;
-      rows += step->rows.size();
-      step_result result;
-      result.epoch = step->epoch;
-      result.step = step->step;
-      for (const auto& rows : step->rows)
-        if (rows.samples)
-          result.sampled.push_back(static_cast<token_id>(100 + (rows.slot + step->step) % 100));
-      if (time.count() > 0)
-        std::this_thread::sleep_for(time);
-      self->send(results, result_atom::value, step->epoch, step_outcome(std::move(result)));
-    },
-    [](read_atom, const std::vector<block_place>&) -> expected<block_contents> {
-      return fail(errc::unsupported, "This worker has no memory.");
-    },
-    [](write_atom, const block_contents&) -> expected<nothing> {
-      return fail(errc::unsupported, "This worker has no memory.");
-    },
-    [](info_atom) -> expected<worker_info> {
-      worker_info info;
-      info.device = "none";
-      info.backend = "mock";
-      return info;
-    },
+bench::step_function mock_steps(const executor_actor& results, std::chrono::microseconds time) {
+  return [=](bench::worker_pointer self, const step_ptr& step) {
+    ++steps;
+    rows += step->rows.size();
+    step_result result;
+    result.epoch = step->epoch;
+    result.step = step->step;
+    for (const auto& rows : step->rows)
+      if (rows.samples)
+        result.sampled.push_back(static_cast<token_id>(100 + (rows.slot + step->step) % 100));
+    if (time.count() > 0)
+      std::this_thread::sleep_for(time);
+    self->send(results, result_atom::value, step->epoch, step_outcome(std::move(result)));
   };
 }
 
@@ -94,7 +75,8 @@ int main(int argc, char** argv) {
   options.plan.max_logit_rows = max_sequences;
   options.plan.max_batched_tokens = std::max(8192u, max_sequences);
   options.spawn_worker = [=](caf::local_actor* parent, worker_options given) {
-    return parent->spawn<caf::detached>(mock_worker, given.results, std::chrono::microseconds(worker_us));
+    return parent->spawn<caf::detached>(bench::worker_without_memory,
+                                        mock_steps(given.results, std::chrono::microseconds(worker_us)));
   };
   caf::actor_system_config config;
   configure(config);

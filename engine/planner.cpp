@@ -23,10 +23,17 @@ std::uint64_t capacity_of(const kv_group_options& group) {
 
 } // namespace
 
+std::uint32_t longest_sequence(const planner_options& options) {
+  std::uint64_t result = options.context_length;
+  for (const auto& group : options.groups)
+    result = std::min(result, capacity_of(group));
+  return static_cast<std::uint32_t>(result);
+}
+
 planner::planner(planner_options options) : options_(std::move(options)) {
   auto& o = options_;
+  o.context_length = longest_sequence(o);
   for (const auto& group : o.groups) {
-    o.context_length = static_cast<std::uint32_t>(std::min<std::uint64_t>(o.context_length, capacity_of(group)));
     available_.push_back(group.blocks);
     windowed_ = windowed_ || group.window > 0;
   }
@@ -103,6 +110,8 @@ bool planner::pause(sequence_id id) {
     return false;
   s->paused = true;
   waiting_.erase(s);
+  if (holders_.count(s))
+    give_up_blocks(*s); // Who cannot start must not hold what others could.
   call_forks(*s);
   return true;
 }
@@ -114,15 +123,6 @@ bool planner::resume(sequence_id id) {
   s->paused = false;
   enqueue(*s);
   return true;
-}
-
-bool planner::propose(sequence_id id, std::uint32_t index, std::span<const token_id> drafts) {
-  auto* s = find(id);
-  if (!s || !s->running || s->in_flight > 0 || index != s->answer.size() || s->answer.empty())
-    return false;
-  const auto used = std::min<std::size_t>(drafts.size(), s->request.max_drafts);
-  s->drafts.assign(drafts.begin(), drafts.begin() + static_cast<std::ptrdiff_t>(used));
-  return used > 0;
 }
 
 // Only what could be admitted stands in the queue: who waits for credit, or for the sequence that it forks from, holds
@@ -368,6 +368,8 @@ bool planner::receive(kv_hit& found) {
   }
   if (found.tokens > 0)
     holders_.insert(s);
+  if (s->paused)
+    give_up_blocks(*s);
   return true;
 }
 
@@ -378,9 +380,10 @@ std::vector<admitted_sequence> planner::take_admissions() {
 planner_counts planner::counts() const {
   planner_counts result;
   result.running = static_cast<std::uint32_t>(running_.size());
-  result.waiting = static_cast<std::uint32_t>(all_.size() - running_.size());
-  for (auto* s : running_)
+  for (const auto& [id, s] : all_) {
     result.paused += s->stalled();
+    result.waiting += !s->running && !s->stalled();
+  }
   result.steps_in_flight = static_cast<std::uint32_t>(steps_.size());
   for (const auto& purse : purse_)
     result.purse.push_back(static_cast<std::uint32_t>(purse.size()));

@@ -28,6 +28,7 @@
 #include <unordered_map>
 #include <vector>
 
+#include "engine/drafter.hpp"
 #include "engine/kv/messages.hpp"
 #include "engine/policy.hpp"
 #include "engine/step.hpp"
@@ -48,6 +49,7 @@ struct planner_options {
   std::uint32_t steps_ahead = 2; ///< Steps in flight that may have one sequence; 1: its result is waited for.
   std::uint32_t lookahead = 32;  ///< Waiting sequences that are looked up and hold their hits.
   std::uint32_t max_skips = 16;  ///< So often a sequence that does not fit is passed over; then it is waited for.
+  drafter draft;                 ///< Asked for guesses before a step is planned; empty: nobody is.
 };
 
 struct new_sequence {
@@ -64,6 +66,9 @@ struct new_sequence {
 };
 
 /// A token that a step brought.
+/// Tokens that a prompt and its answer may have together: the model's context, or what the KV memory holds of one.
+std::uint32_t longest_sequence(const planner_options& options);
+
 struct token_event {
   sequence_id sequence = 0;
   slot_id slot = 0;        ///< As `add` gave it: whoever keeps an account of sequences may index it by this.
@@ -80,6 +85,13 @@ struct prompt_logprobs_event {
   std::span<const token_logprob> tokens;
 };
 
+/// A sequence that its worker could compute no further; the planner has removed it.
+struct failed_sequence {
+  sequence_id sequence = 0;
+  slot_id slot = 0;
+  error why;
+};
+
 /// A sequence that has been admitted: how much of its prompt was in the cache.
 struct admitted_sequence {
   sequence_id sequence = 0;
@@ -88,7 +100,9 @@ struct admitted_sequence {
 };
 
 struct planner_counts {
-  std::uint32_t waiting = 0, running = 0, paused = 0; ///< `paused` of the running ones have no credit, or were paused.
+  std::uint32_t running = 0; ///< Those that have a place in the batch.
+  std::uint32_t waiting = 0; ///< Those that wait for one.
+  std::uint32_t paused = 0;  ///< Their clients have paused them, or given no credit: some of the running, none of the waiting.
   std::uint32_t steps_in_flight = 0;
   std::vector<std::uint32_t> purse;  ///< Leased blocks not spent, for each group.
   std::uint64_t preemptions = 0;     ///< Since the start.
@@ -127,6 +141,9 @@ public:
 
   /// Logprobs of prompts' tokens that the same result brought, each position once.
   std::span<const prompt_logprobs_event> prompt_logprobs() const { return prompt_logprobs_; }
+
+  /// Sequences that have failed by the same result.
+  std::span<const failed_sequence> failures() const { return failures_; }
 
   /// Which sequences `plan` has admitted since the last call.
   std::vector<admitted_sequence> take_admissions();
@@ -174,6 +191,7 @@ private:
     std::uint32_t skips = 0;
     std::uint32_t logprobs_told = 1; ///< Prompt tokens whose logprobs have been reported; the first has none.
     std::uint32_t place = 0;         ///< Index in `running_`.
+    std::uint32_t asked_at = 0;      ///< Tokens that its answer had when the drafter was asked last.
     lookup_state lookup = lookup_state::none;
     bool running = false;
     bool paused = false;          ///< By its client.
@@ -235,6 +253,7 @@ private:
   bool plannable(const sequence& s) const;
   std::uint32_t purse_target(std::size_t group) const;
   void count_purse();
+  void ask_drafter();
   void plan_running();
   void plan_waiting();
   void stretch_cut_chunks();
@@ -271,7 +290,8 @@ private:
   void report_filled(sequence& s);
   void report_dropped(sequence& s);
   expected<void> check_result(const step_result& result, const step_in_flight& record) const;
-  void take_tokens(member& row, std::span<const token_id> tokens);
+  void take_tokens(member& row, std::span<const token_id> tokens, const error* failure);
+  void fail_sequence(sequence& s, const error& why);
   void take_logprobs(const step_result& result, const step_in_flight& record);
   void settle_all(const step_in_flight& record);
   std::optional<finish_reason> finish_of(const sequence& s, token_id token) const;
@@ -309,6 +329,7 @@ private:
   // Of the step that is being planned.
   std::vector<chunk> chunks_;
   std::vector<sequence*> prefilling_, passed_over_;
+  std::vector<draft_query> queries_;
   std::vector<std::uint32_t> purse_left_; ///< For each group: blocks that no chunk has taken yet.
   std::vector<std::uint32_t> promised_;   ///< For each group: what running prompts still need.
   std::uint32_t rows_left_ = 0, logit_rows_left_ = 0;
@@ -319,6 +340,7 @@ private:
 
   std::vector<token_event> events_;
   std::vector<prompt_logprobs_event> prompt_logprobs_;
+  std::vector<failed_sequence> failures_;
   std::vector<admitted_sequence> admissions_;
   kv_report report_;
   std::vector<slot_id> left_; ///< Not yet told to the worker.

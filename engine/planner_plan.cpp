@@ -14,6 +14,7 @@ std::optional<step_changes> planner::plan(engine_time) {
   work_ = {};
   lacking_ = false;
   count_purse();
+  ask_drafter();
   plan_running();
   if (lacking_ && no_block_is_coming())
     make_room(nullptr);
@@ -80,18 +81,6 @@ bool planner::add_decode(sequence& s) {
     shortest_itl_ms_ = shortest_itl_ms_ > 0 ? std::min(shortest_itl_ms_, itl) : itl;
   const auto drafts = s.drafts.empty() ? 0 : drafts_for(s);
   return add_chunk(s, 1 + drafts, drafts);
-}
-
-/// Drafts that may be tried now: not at the cost of another sequence's row, and not past what the answer may have.
-std::uint32_t planner::drafts_for(const sequence& s) const {
-  const auto others = static_cast<std::uint32_t>(running_.size());
-  const auto spare = std::min(rows_left_, logit_rows_left_);
-  std::uint64_t most = spare > others ? spare - others : 0;
-  most = std::min<std::uint64_t>(most, s.drafts.size());
-  most = std::min<std::uint64_t>(most, s.credit - 1);
-  most = std::min<std::uint64_t>(most, s.request.max_tokens - s.answer.size() - 1);
-  most = std::min<std::uint64_t>(most, options_.context_length - s.length() - 1);
-  return static_cast<std::uint32_t>(std::min<std::uint64_t>(most, rows_in_purse(s) - 1));
 }
 
 /// Rows of this sequence for which there are blocks, at least 1 in answer to 0: `add_chunk` refuses that itself.
@@ -292,11 +281,12 @@ bool planner::no_block_is_coming() const {
   return false;
 }
 
-/// Somebody gives blocks up: first who only holds them for a start to come, then who runs.
+/// Somebody gives blocks up: first who only holds them for a start to come, then who runs. Who runs alone would give
+/// them up to itself: it fits, so what it lacks is held by a transfer, and comes free when that has ended.
 bool planner::make_room(const sequence* keep) {
   if (drop_holder(keep))
     return true;
-  auto* victim = pick_victim(false);
+  auto* victim = running_.size() > 1 ? pick_victim(false) : nullptr;
   if (!victim)
     return false;
   preempt(*victim);

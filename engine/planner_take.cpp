@@ -34,16 +34,21 @@ expected<void> planner::check_result(const step_result& result, const step_in_fl
   if (result.sampled.size() != sampling_rows + drafted)
     return wrong(result.step, "it has " + std::to_string(result.sampled.size()) + " tokens where " +
                                 std::to_string(sampling_rows + drafted) + " were to be sampled");
+  const auto is_there = [&](const auto& entry) {
+    return entry.row < record.members.size() && !record.members[entry.row].pinned;
+  };
   for (const auto* side : {&result.logprobs, &result.prompt_logprobs})
-    for (const auto& entry : *side)
-      if (entry.row >= record.members.size() || record.members[entry.row].pinned)
-        return wrong(result.step, "it has logprobs of a row that was not in the step");
+    if (!std::all_of(side->begin(), side->end(), is_there))
+      return wrong(result.step, "it has logprobs of a row that was not in the step");
+  if (!std::all_of(result.failures.begin(), result.failures.end(), is_there))
+    return wrong(result.step, "a row has failed that was not in the step");
   return {};
 }
 
 expected<std::span<const token_event>> planner::take(const step_result& result) {
   events_.clear();
   prompt_logprobs_.clear();
+  failures_.clear();
   if (result.epoch != epoch_ || steps_.empty() || result.step < steps_.front().step)
     return std::span<const token_event>(); // From before a reset, or twice.
   if (auto right = check_result(result, steps_.front()); !right)
@@ -51,6 +56,12 @@ expected<std::span<const token_event>> planner::take(const step_result& result) 
   auto record = std::move(steps_.front());
   steps_.pop_front();
   cost_.learn(record.work, result.compute_ms);
+  std::vector<const error*> failures(result.failures.empty() ? 0 : record.members.size());
+  for (const auto& failure : result.failures)
+    failures[failure.row] = &failure.why;
+  const auto failure_of = [&](const member& m) {
+    return failures.empty() ? nullptr : failures[static_cast<std::size_t>(&m - record.members.data())];
+  };
   std::size_t sample = 0, next = 0;
   for (auto& m : record.members) {
     --m.who->in_flight;
@@ -61,16 +72,26 @@ expected<std::span<const token_event>> planner::take(const step_result& result) 
     if (!m.samples) {
       if (!m.who->removed)
         commit(*m.who, m.end);
+      if (const auto* failure = failure_of(m))
+        fail_sequence(*m.who, *failure);
       continue;
     }
     const auto count = 1u + (result.accepted.empty() ? 0u : result.accepted[sample]);
-    take_tokens(m, std::span(result.sampled).subspan(next, count));
+    take_tokens(m, std::span(result.sampled).subspan(next, count), failure_of(m));
     next += count;
     ++sample;
   }
   take_logprobs(result, record);
   settle_all(record);
   return std::span<const token_event>(events_);
+}
+
+/// It goes no further; the others do.
+void planner::fail_sequence(sequence& s, const error& why) {
+  if (s.removed)
+    return;
+  failures_.push_back({s.request.id, s.slot, why});
+  leave_when_back(s, s.removed);
 }
 
 /// Those who wait for their steps to come back; one may be in a step twice, as a parent of forks.
@@ -83,7 +104,7 @@ void planner::settle_all(const step_in_flight& record) {
     settle(*s);
 }
 
-void planner::take_tokens(member& row, std::span<const token_id> tokens) {
+void planner::take_tokens(member& row, std::span<const token_id> tokens, const error* failure) {
   auto& s = *row.who;
   const auto count = static_cast<std::uint32_t>(tokens.size());
   --s.ahead;
@@ -97,7 +118,12 @@ void planner::take_tokens(member& row, std::span<const token_id> tokens) {
     return;
   }
   row.first_event = static_cast<std::uint32_t>(events_.size());
+  static const error none_left{errc::invalid_argument, "No token is left to go on with."};
   for (auto token : tokens) {
+    if (token == no_token) {
+      failure = failure ? failure : &none_left;
+      break;
+    }
     token_event event;
     event.sequence = s.request.id;
     event.slot = s.slot;
@@ -115,6 +141,8 @@ void planner::take_tokens(member& row, std::span<const token_id> tokens) {
   commit(s, std::min(row.end + count - 1, s.length()));
   if (row.drafts > 0)
     s.planned = s.computed; // What was computed for wrong guesses is written over.
+  if (failure)
+    fail_sequence(s, *failure);
 }
 
 std::optional<finish_reason> planner::finish_of(const sequence& s, token_id token) const {

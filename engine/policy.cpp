@@ -1,6 +1,7 @@
 #include "engine/policy.hpp"
 
 #include <algorithm>
+#include <string>
 
 namespace troupe {
 
@@ -14,6 +15,31 @@ std::int64_t microseconds(std::int64_t milliseconds) {
 }
 
 } // namespace
+
+std::string_view to_string(scheduling_policy::kind_type policy) {
+  switch (policy) {
+    case scheduling_policy::kind_type::first_come: return "fcfs";
+    case scheduling_policy::kind_type::priority: return "priority";
+    case scheduling_policy::kind_type::deadline: return "deadline";
+  }
+  return "unknown";
+}
+
+expected<void> check_wishes(scheduling_policy::kind_type policy, const scheduling_parameters& wishes) {
+  using kind = scheduling_policy::kind_type;
+  const auto check = [policy](const char* field, bool given, kind needed) -> expected<void> {
+    if (!given || policy == needed)
+      return {};
+    return fail(errc::unsupported, "Field '" + std::string(field) + "' would mean nothing: this server schedules by " +
+                                     std::string(to_string(policy)) + ", not by " + std::string(to_string(needed)) +
+                                     ". Leave it out.");
+  };
+  if (auto known = check("priority", wishes.priority != 0, kind::priority); !known)
+    return known;
+  if (auto known = check("ttft_ms", wishes.ttft_ms != 0, kind::deadline); !known)
+    return known;
+  return check("itl_ms", wishes.itl_ms != 0, kind::deadline);
+}
 
 urgency urgency_of(const scheduling_policy& policy, const scheduling_parameters& wishes, engine_time now,
                    std::uint64_t arrival) {

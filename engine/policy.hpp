@@ -8,7 +8,9 @@
 
 #include <compare>
 #include <cstdint>
+#include <string_view>
 
+#include "protocol/error.hpp"
 #include "protocol/messages.hpp"
 
 namespace troupe {
@@ -22,6 +24,7 @@ struct scheduling_policy {
   kind_type kind = kind_type::first_come;
   std::uint32_t ageing_ms = 1000;        ///< Waiting so long is worth one level of priority.
   std::uint32_t default_ttft_ms = 10000; ///< Of a request without a target, under `deadline`.
+  bool operator==(const scheduling_policy&) const = default;
 };
 
 /// Microseconds on the scheduler's clock, whose zero means nothing.
@@ -32,6 +35,12 @@ struct urgency {
   std::uint64_t arrival = 0; ///< Counts sequences: no two are equal.
   auto operator<=>(const urgency&) const = default;
 };
+
+std::string_view to_string(scheduling_policy::kind_type policy);
+
+/// Whether the policy looks at all that a request wishes. Error: unsupported, which names the field that would mean
+/// nothing.
+expected<void> check_wishes(scheduling_policy::kind_type policy, const scheduling_parameters& wishes);
 
 urgency urgency_of(const scheduling_policy& policy, const scheduling_parameters& wishes, engine_time now,
                    std::uint64_t arrival);

@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "engine/sequence_sampling.hpp"
+#include "protocol/error.hpp"
 #include "protocol/messages.hpp"
 
 namespace troupe {
@@ -31,6 +32,10 @@ using block_id = std::uint32_t;
 using kv_group = std::uint8_t;
 
 inline constexpr std::uint32_t tokens_per_block = 16;
+
+/// Stands where no token could be sampled: the sequence's own parameters leave none, or its logits are no numbers. It ends
+/// that sequence and no other; until the worker hears of that, it goes on from any token.
+inline constexpr token_id no_token = -1;
 
 /// A prompt, shared by all who look at it.
 using shared_tokens = std::shared_ptr<const std::vector<token_id>>;
@@ -98,13 +103,20 @@ struct row_logprobs {
   std::vector<token_logprob> tokens;
 };
 
+/// Why a row's sequence goes no further: no token could be sampled, or no logprob be told.
+struct row_failure {
+  std::uint32_t row = 0; ///< Index in `step_changes::rows`.
+  error why;
+};
+
 struct step_result {
   std::uint64_t epoch = 0;
   std::uint64_t step = 0;
-  std::vector<token_id> sampled;       ///< In the order of the rows that sample.
+  std::vector<token_id> sampled;       ///< In the order of the rows that sample; `no_token` is one, too.
   std::vector<std::uint16_t> accepted; ///< For each of them how many drafts were right: so many + 1 tokens. Empty: none has drafts.
   std::vector<row_logprobs> logprobs;        ///< Of sampled tokens, for rows whose sequences want them.
   std::vector<row_logprobs> prompt_logprobs; ///< Of prompts' tokens.
+  std::vector<row_failure> failures;
   double compute_ms = 0;
 };
 

@@ -131,6 +131,22 @@ step_deltas read_step(field_reader& fields) {
   return message;
 }
 
+tier_status read_tier(field_reader& fields) {
+  tier_status tier;
+  auto count = [&](std::string_view name, std::uint64_t& field) { field = fields.integer<std::uint64_t>(name); };
+  tier.name = fields.text("name");
+  count("blocks", tier.blocks);
+  count("bytes", tier.bytes);
+  count("capacity", tier.capacity);
+  count("saved", tier.saved);
+  count("loaded", tier.loaded);
+  count("missed", tier.missed);
+  count("evicted", tier.evicted);
+  count("damaged", tier.damaged);
+  tier.accepts = fields.boolean("accepts");
+  return tier;
+}
+
 server_status read_status(field_reader& fields) {
   server_status status;
   auto count = [&](std::string_view name, auto& field) {
@@ -151,6 +167,8 @@ server_status read_status(field_reader& fields) {
   count("preemptions", status.preemptions);
   count("steps", status.steps);
   status.draining = fields.boolean("draining");
+  count("tier_hit_tokens", status.tier_hit_tokens);
+  fields.maps("tiers", "counts of a tier", [&](field_reader& tier) { status.tiers.push_back(read_tier(tier)); });
   return status;
 }
 

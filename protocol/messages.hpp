@@ -258,6 +258,21 @@ struct admin_request {
   bool operator==(const admin_request&) const = default;
 };
 
+/// A place behind the KV memory where blocks of prefixes are kept.
+struct tier_status {
+  std::string name;           ///< "host", "disk"
+  std::uint64_t blocks = 0;   ///< That can be loaded.
+  std::uint64_t bytes = 0;    ///< Of a disk: of the whole folder, other models' blocks included.
+  std::uint64_t capacity = 0; ///< Bytes.
+  std::uint64_t saved = 0;    ///< Blocks, since the start.
+  std::uint64_t loaded = 0;   ///< The same.
+  std::uint64_t missed = 0;   ///< Blocks that were asked for and were not there.
+  std::uint64_t evicted = 0;  ///< Blocks, since the start.
+  std::uint64_t damaged = 0;  ///< Blocks that were found damaged and were thrown away.
+  bool accepts = true;        ///< False: something could not be written, and it is being tried again from time to time.
+  bool operator==(const tier_status&) const = default;
+};
+
 /// A server's counts, all engines together. What is "since the start" only grows.
 struct server_status {
   std::uint32_t open_requests = 0; ///< Admitted and not ended.
@@ -275,6 +290,8 @@ struct server_status {
   std::uint64_t preemptions = 0;       ///< Since the start.
   std::uint64_t steps = 0;             ///< Since the start.
   bool draining = false;               ///< Refuses new requests.
+  std::uint64_t tier_hit_tokens = 0;   ///< Of `prefix_hit_tokens`, those that were loaded from a tier.
+  std::vector<tier_status> tiers;      ///< The first that is asked first.
   bool operator==(const server_status&) const = default;
 };
 

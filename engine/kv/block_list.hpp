@@ -45,6 +45,9 @@ public:
   /// `no_block` if empty.
   block_id front() const { return links_[end_].next == end_ ? no_block : links_[end_].next; }
 
+  /// The next one; `no_block` after the last. Precondition: in the list.
+  block_id after(block_id block) const { return links_[block].next == end_ ? no_block : links_[block].next; }
+
   block_id pop_front() {
     const auto block = front();
     if (block != no_block)

@@ -11,12 +11,14 @@ kv_block_pool::taken kv_block_pool::lease() {
   taken result;
   result.block = blank_.pop_front();
   if (result.block == no_block) {
-    result.block = lru_.pop_front();
+    result.block = lru_.front();
+    while (result.block != no_block && records_[result.block].held)
+      result.block = lru_.after(result.block);
     if (result.block == no_block)
       return result;
+    lru_.erase(result.block);
     result.evicted = true;
     records_[result.block].named = false;
-    --cached_;
   }
   records_[result.block].place = place_type::leased;
   ++leased_;
@@ -39,9 +41,8 @@ void kv_block_pool::add_reference(block_id block) {
   auto& record = records_[block];
   if (record.place == place_type::cached) {
     record.place = place_type::owned;
-    --cached_;
-    if (!record.held)
-      lru_.erase(block);
+    lru_.erase(block);
+    held_in_lru_ -= record.held;
   }
   ++record.references;
 }
@@ -55,9 +56,8 @@ void kv_block_pool::settle(block_id block) {
   auto& record = records_[block];
   if (record.named) {
     record.place = place_type::cached;
-    ++cached_;
-    if (!record.held)
-      lru_.push_back(block);
+    lru_.push_back(block);
+    held_in_lru_ += record.held;
   } else if (!record.held) {
     record.place = place_type::blank;
     blank_.push_back(block);
@@ -73,33 +73,31 @@ void kv_block_pool::forget_names() {
   for (auto& record : records_) {
     record.named = false;
     if (record.place == place_type::cached)
-      record.place = place_type::owned; // by a transfer alone, unless it is in the list
+      record.place = place_type::owned; // by a transfer, or by nobody until it is settled
   }
-  cached_ = 0;
+  held_in_lru_ = 0;
   for (auto block = lru_.pop_front(); block != no_block; block = lru_.pop_front())
     settle(block);
 }
 
 void kv_block_pool::hold(block_id block) {
   records_[block].held = true;
-  if (lru_.contains(block))
-    lru_.erase(block);
+  held_in_lru_ += lru_.contains(block);
 }
 
 void kv_block_pool::end_hold(block_id block) {
   auto& record = records_[block];
   record.held = false;
-  if (record.references > 0)
-    return;
   if (record.place == place_type::cached)
-    --cached_; // `settle` counts it again
-  settle(block);
+    --held_in_lru_;
+  else if (record.references == 0)
+    settle(block);
 }
 
 void kv_block_pool::reset() {
   blank_.clear();
   lru_.clear();
-  cached_ = leased_ = 0;
+  held_in_lru_ = leased_ = 0;
   for (block_id block = 0; block < size(); ++block) {
     auto& record = records_[block];
     record.references = 0;
@@ -114,7 +112,7 @@ kv_block_counts kv_block_pool::counts() const {
   kv_block_counts result;
   result.total = size();
   result.free = blank_.size();
-  result.cached = cached_;
+  result.cached = lru_.size();
   result.leased = leased_;
   result.owned = result.total - result.free - result.cached - result.leased;
   return result;
@@ -125,14 +123,16 @@ expected<void> kv_block_pool::check_integrity(std::span<const std::uint32_t> ref
     return fail(errc::internal, "Block " + std::to_string(block) + " " + what + ".");
   };
   kv_block_counts found;
+  std::uint32_t held = 0;
   for (block_id block = 0; block < size(); ++block) {
     const auto& record = records_[block];
     if (record.references != references[block])
       return broken(block, "has another number of references than there are tables with it");
     if (blank_.contains(block) != (record.place == place_type::blank))
       return broken(block, "is blank and not in the list of those, or the reverse");
-    if (lru_.contains(block) != (record.place == place_type::cached && !record.held))
-      return broken(block, "is evictable and not in the list of those, or the reverse");
+    if (lru_.contains(block) != (record.place == place_type::cached))
+      return broken(block, "is cached and not in the list of those, or the reverse");
+    held += lru_.contains(block) && record.held;
     if (record.references > 0 && record.place != place_type::owned)
       return broken(block, "is in a table but not marked owned");
     if (record.references == 0 && record.named != (record.place == place_type::cached))
@@ -145,7 +145,7 @@ expected<void> kv_block_pool::check_integrity(std::span<const std::uint32_t> ref
     found.owned += record.place == place_type::owned;
   }
   found.total = size();
-  if (found != counts())
+  if (found != counts() || held != held_in_lru_)
     return fail(errc::internal, "The counts of blocks are wrong.");
   if (blank_.all().size() != blank_.size() || lru_.all().size() != lru_.size())
     return fail(errc::internal, "A list of blocks is broken.");

@@ -7,8 +7,8 @@ namespace troupe {
 tier_saves save_all(block_tier& tier, std::span<const tier_block> blocks) {
   tier_saves result;
   result.saved.resize(blocks.size());
-  for (std::size_t i = blocks.size(); i-- > 0;) {
-    auto one = tier.save(blocks[i].hash, blocks[i].bytes);
+  for (std::size_t i = 0; i < blocks.size(); ++i) {
+    auto one = tier.save(blocks[i]);
     result.saved[i] = one.saved;
     std::ranges::copy(one.evicted, std::back_inserter(result.evicted));
     if (one.problem)
@@ -17,6 +17,11 @@ tier_saves save_all(block_tier& tier, std::span<const tier_block> blocks) {
   // A block may go and come back within one batch.
   std::erase_if(result.evicted, [&](const block_hash& hash) { return tier.contains(hash); });
   return result;
+}
+
+void use_all(block_tier& tier, std::span<const block_hash> hashes) {
+  for (std::size_t i = hashes.size(); i-- > 0;)
+    tier.use(hashes[i]);
 }
 
 std::vector<shared_bytes> load_all(block_tier& tier, std::span<const block_hash> hashes) {

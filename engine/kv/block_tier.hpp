@@ -4,6 +4,9 @@
 // give is a miss, what it cannot take is not kept. It holds a limited number of bytes and gives up what was used
 // longest ago. Blocks are named by their hash (engine/kv/block_hash.hpp), so one that is saved twice is the same.
 //
+// A chain is given up from its tail: without its head the rest is worth nothing, and more sequences share the head.
+// So a block is saved just under the one before it, and not at all if that one would have to go for it.
+//
 // Owner: one actor (actors/block_tier.hpp); one thread. Its calls may block on a disk.
 #pragma once
 
@@ -12,6 +15,7 @@
 #include <memory>
 #include <optional>
 #include <span>
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -26,6 +30,7 @@ using shared_bytes = std::shared_ptr<const std::vector<std::byte>>;
 struct tier_block {
   block_hash hash;
   shared_bytes bytes;
+  std::optional<block_hash> parent{}; ///< The one before it in its chain; none: it is the first.
 };
 
 struct tier_saved {
@@ -42,6 +47,7 @@ struct tier_saves {
 };
 
 struct tier_counts {
+  std::string name;                                                          ///< Of the tier.
   std::uint64_t blocks = 0;                                                  ///< What `list` has.
   std::uint64_t bytes = 0;                                                   ///< On a disk those of the whole folder.
   std::uint64_t capacity = 0;                                                ///< Bytes.
@@ -54,7 +60,7 @@ class block_tier {
 public:
   virtual ~block_tier() = default;
 
-  /// "memory", "disk".
+  /// "host", "disk".
   virtual std::string_view name() const = 0;
 
   /// What can be loaded, the least recently used first.
@@ -62,26 +68,35 @@ public:
 
   virtual bool contains(const block_hash& hash) const = 0;
 
-  /// Keeps a block. One that is larger than the whole tier is not kept.
-  virtual tier_saved save(const block_hash& hash, const shared_bytes& bytes) = 0;
+  /// Keeps a block, used as recently as its parent, if that is there. One for which its parent would have to go, or
+  /// that is larger than the whole tier, is not kept.
+  virtual tier_saved save(const tier_block& block) = 0;
 
   /// Errors: not_found. It is not there (any more), or was damaged, and then it is not there from now on.
   virtual expected<shared_bytes> load(const block_hash& hash) = 0;
+
+  /// It was used where it did not have to be loaded.
+  virtual void use(const block_hash& hash) = 0;
 
   virtual void drop(const block_hash& hash) = 0;
 
   virtual tier_counts counts() const = 0;
 
+  /// Where it consists of several, the first that is asked first.
+  virtual std::vector<tier_counts> layers() const { return {counts()}; }
+
   /// Counts all again. An error names what does not add up.
   virtual expected<void> check_integrity() const = 0;
 };
 
-// Several blocks at once are given in the order of their chain, and served from the last to the first: the head must
-// be evicted last, since more sequences share it, and without it the others are worth nothing.
+// Several blocks at once are given in the order of their chain.
 
 tier_saves save_all(block_tier& tier, std::span<const tier_block> blocks);
 
-/// In the order of the hashes; null for one that is not there.
+/// The head is used last.
+void use_all(block_tier& tier, std::span<const block_hash> hashes);
+
+/// In the order of the hashes; null for one that is not there. The head is loaded last.
 std::vector<shared_bytes> load_all(block_tier& tier, std::span<const block_hash> hashes);
 
 } // namespace troupe

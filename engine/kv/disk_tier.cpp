@@ -7,6 +7,7 @@
 #include <cstring>
 #include <ctime>
 #include <tuple>
+#include <utility>
 
 #include <fcntl.h>
 #include <sys/stat.h>
@@ -56,19 +57,23 @@ private:
   sigset_t set_, before_;
 };
 
-timespec now() {
+constexpr std::int64_t second = 1'000'000'000;
+
+std::int64_t now() {
   timespec time;
   ::clock_gettime(CLOCK_REALTIME, &time); // Finer than the kernel's own stamp, which several blocks would share.
-  return time;
+  return time.tv_sec * second + time.tv_nsec;
 }
 
-bool touch(int file) {
-  const timespec times[2] = {now(), now()};
+bool touch(int file, std::int64_t used) {
+  const timespec time{used / second, used % second};
+  const timespec times[2] = {time, time};
   return ::futimens(file, times) == 0;
 }
 
-bool touch(const fs::path& path) {
-  const timespec times[2] = {now(), now()};
+bool touch(const fs::path& path, std::int64_t used) {
+  const timespec time{used / second, used % second};
+  const timespec times[2] = {time, time};
   return ::utimensat(AT_FDCWD, path.c_str(), times, AT_SYMLINK_NOFOLLOW) == 0;
 }
 
@@ -105,7 +110,7 @@ int write_all(int file, std::span<const std::byte> first, std::span<const std::b
 struct found_file {
   std::string key;
   std::uint64_t bytes;
-  timespec used;
+  std::int64_t used;
 };
 
 /// Calls `take(name, about)` for what is in a folder; a folder that cannot be read has nothing in it.
@@ -119,8 +124,12 @@ void each_in(const fs::path& folder, Take take) {
   }
 }
 
+std::int64_t used_at(const struct stat& about) {
+  return std::int64_t{about.st_mtim.tv_sec} * second + about.st_mtim.tv_nsec;
+}
+
 std::int64_t age_of(const struct stat& about) {
-  return std::int64_t{now().tv_sec} - about.st_mtim.tv_sec;
+  return (now() - used_at(about)) / second;
 }
 
 /// The blocks of one fingerprint; removes what a dead server has left.
@@ -135,7 +144,7 @@ void find_blocks(const fs::path& folder, const std::string& name, std::vector<fo
         if (age_of(about) > disk_tier::leftover_seconds)
           ::unlink((folder / name / part / file).c_str());
       } else if (hash_of_file_name(file) && file.starts_with(part) && part.size() == 2) {
-        found.push_back({name + "/" + part + "/" + file, static_cast<std::uint64_t>(about.st_size), about.st_mtim});
+        found.push_back({name + "/" + part + "/" + file, static_cast<std::uint64_t>(about.st_size), used_at(about)});
       }
     });
   });
@@ -146,16 +155,20 @@ void find_blocks(const fs::path& folder, const std::string& name, std::vector<fo
 disk_tier::disk_tier(disk_tier_options options)
     : options_(std::move(options)), fingerprint_(hash_of(options_.fingerprint)),
       own_folder_(folder_name(fingerprint_)) {
+  counts_.name = name();
   counts_.capacity = options_.capacity;
 }
 
 expected<std::unique_ptr<disk_tier>> disk_tier::open(disk_tier_options options) {
   const auto folder = options.folder.string();
   std::unique_ptr<disk_tier> tier(new disk_tier(std::move(options)));
-  if (tier->options_.capacity < tier->file_bytes())
+  const auto& sizes = tier->options_.fingerprint.block_bytes;
+  if (sizes.empty())
+    return fail(errc::invalid_argument, "A KV cache on disk must be told the sizes of blocks.");
+  if (const auto largest = block_header_bytes + std::ranges::max(sizes); tier->options_.capacity < largest)
     return fail(errc::invalid_argument, "A KV cache of " + std::to_string(tier->options_.capacity) +
                                           " bytes on disk does not hold one block, which takes " +
-                                          std::to_string(tier->file_bytes()) + ". Give it more.");
+                                          std::to_string(largest) + ". Give it more.");
   const auto temporary = tier->options_.folder / tier->own_folder_ / temporary_folder;
   std::error_code problem;
   const bool is_new = !fs::exists(tier->options_.folder, problem);
@@ -168,10 +181,14 @@ expected<std::unique_ptr<disk_tier>> disk_tier::open(disk_tier_options options) 
     return fail(errc::io, "Cannot write to the KV cache in " + folder + ": " + std::strerror(errno) + ".");
   tier->read_folder();
   tier_saved none;
-  tier->make_room(0, none);
-  if (none.problem)
-    return tl::unexpected(*none.problem);
+  if (!tier->make_room(0, nullptr, none))
+    return tl::unexpected(tier->problem("remove a block from", errno));
   return tier;
+}
+
+bool disk_tier::is_file_size(std::uint64_t bytes) const {
+  return std::ranges::any_of(options_.fingerprint.block_bytes,
+                             [&](std::uint64_t block) { return bytes == block_header_bytes + block; });
 }
 
 void disk_tier::read_folder() {
@@ -181,17 +198,17 @@ void disk_tier::read_folder() {
       find_blocks(options_.folder, name, found);
   });
   std::ranges::sort(found, [](const found_file& a, const found_file& b) {
-    return std::tie(a.used.tv_sec, a.used.tv_nsec, a.key) < std::tie(b.used.tv_sec, b.used.tv_nsec, b.key);
+    return std::tie(a.used, a.key) < std::tie(b.used, b.key);
   });
   files_.clear();
   written_ = 0;
   for (const auto& file : found) {
-    if (is_own(file.key) && file.bytes != file_bytes()) {
+    if (is_own(file.key) && !is_file_size(file.bytes)) {
       ++counts_.damaged;
       if (remove_file(file.key))
         continue;
     }
-    files_.put(file.key, file.bytes, {});
+    files_.put(file.key, file.bytes, file.used);
   }
 }
 
@@ -212,38 +229,45 @@ std::vector<block_hash> disk_tier::list() const {
   return result;
 }
 
-tier_saved disk_tier::save(const block_hash& hash, const shared_bytes& bytes) {
-  assert(bytes->size() == options_.fingerprint.block_bytes);
+tier_saved disk_tier::save(const tier_block& block) {
+  const auto bytes = block_header_bytes + block.bytes->size();
+  assert(is_file_size(bytes));
   tier_saved result;
-  const auto file = key_of(hash);
-  if (files_.contains(file) && touch(options_.folder / file)) {
-    files_.use(file);
+  const auto file = key_of(block.hash);
+  const auto above = block.parent ? key_of(*block.parent) : key();
+  const auto* parent = block.parent ? &above : nullptr;
+  if (files_.contains(file) && touch_under(file, parent)) {
     result.saved = true;
     return result;
   }
   files_.remove(file); // Another server has removed it.
-  if (!counts_.accepts)
+  if (!counts_.accepts && options_.now() < again_at_)
     return result;
-  if (written_ + file_bytes() > options_.capacity / looks_per_capacity)
+  if (written_ + bytes > options_.capacity / looks_per_capacity)
     look_again(result.evicted);
-  if (!make_room(file_bytes(), result))
+  if (!make_room(bytes, parent, result))
     return result;
-  if (const int why = write_file(file, header_of(fingerprint_, hash, *bytes), *bytes)) {
+  const auto used = stamp_under(parent);
+  if (const int why = write_file(file, header_of(fingerprint_, block.hash, *block.bytes), *block.bytes, used)) {
     stop("write to", why, result);
     return result;
   }
-  written_ += file_bytes();
-  files_.put(file, file_bytes(), {});
+  written_ += bytes;
+  files_.put(file, bytes, used, parent);
   ++counts_.saved;
+  counts_.accepts = true;
   result.saved = true;
-  std::erase(result.evicted, hash);
+  std::erase(result.evicted, block.hash);
   return result;
 }
 
-/// Evicts until so many bytes more are within the capacity.
-bool disk_tier::make_room(std::uint64_t bytes, tier_saved& result) {
+/// Evicts until so many bytes more are within the capacity. False: something could not be removed, or it is the
+/// parent's turn, and nothing that is older than it is left.
+bool disk_tier::make_room(std::uint64_t bytes, const key* parent, tier_saved& result) {
   while (files_.bytes() + bytes > options_.capacity) {
     const auto oldest = files_.oldest().key;
+    if (parent && oldest == *parent)
+      return false;
     if (!remove_file(oldest)) {
       stop("remove a block from", errno, result);
       return false;
@@ -256,33 +280,55 @@ bool disk_tier::make_room(std::uint64_t bytes, tier_saved& result) {
   return true;
 }
 
+disk_tier::stamp disk_tier::stamp_under(const key* parent) const {
+  const auto* above = parent ? files_.find(*parent) : nullptr;
+  return above ? above->value - 1 : now();
+}
+
+/// False: the file cannot be touched; it may be gone.
+bool disk_tier::touch_under(const key& file, const key* parent) {
+  const auto used = stamp_under(parent);
+  if (!touch(options_.folder / file, used))
+    return false;
+  files_.use(file, parent)->value = used;
+  return true;
+}
+
 bool disk_tier::remove_file(const key& file) {
   return ::unlink((options_.folder / file).c_str()) == 0 || errno == ENOENT;
 }
 
+error disk_tier::problem(const std::string& doing, int why) const {
+  return {errc::io, "Cannot " + doing + " the KV cache in " + options_.folder.string() + ": " + std::strerror(why) + "."};
+}
+
+/// Until the pause is over. It is said when it begins, and not when it begins again.
 void disk_tier::stop(const std::string& doing, int why, tier_saved& result) {
-  counts_.accepts = false;
-  result.problem = error{errc::io, "Cannot " + doing + " the KV cache in " + options_.folder.string() + ": " +
-                                     std::strerror(why) + ". Nothing more is kept there until the next start."};
+  again_at_ = options_.now() + options_.pause;
+  if (!std::exchange(counts_.accepts, false))
+    return;
+  result.problem = problem(doing, why);
+  result.problem->message += " It is tried again every " + std::to_string(options_.pause.count()) + " s.";
 }
 
 /// Beside its place first, then renamed. 0, or the system's reason.
-int disk_tier::write_file(const key& file, const block_header& header, std::span<const std::byte> contents) {
+int disk_tier::write_file(const key& file, const block_header& header, std::span<const std::byte> contents,
+                          stamp used) {
   const auto place = options_.folder / file;
   const auto temporary_in = options_.folder / own_folder_ / temporary_folder;
   std::error_code problem;
   fs::create_directories(place.parent_path(), problem);
   fs::create_directories(temporary_in, problem); // Somebody may have emptied the folder since.
-  const auto start = now();                      // Servers on two machines may have the same process id.
-  const auto temporary = temporary_in / (std::to_string(::getpid()) + "-" + std::to_string(start.tv_sec) + "-" +
-                                         std::to_string(start.tv_nsec) + "-" + std::to_string(++temporary_));
+  // Servers on two machines may have the same process id.
+  const auto temporary = temporary_in / (std::to_string(::getpid()) + "-" + std::to_string(now()) + "-" +
+                                         std::to_string(++temporary_));
   int why = 0;
   {
     const descriptor to(::open(temporary.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600));
     if (!to)
       return errno;
     why = write_all(to.number(), header, contents);
-    touch(to.number());
+    touch(to.number(), used);
   }
   if (why == 0 && ::rename(temporary.c_str(), place.c_str()) != 0)
     why = errno;
@@ -309,17 +355,25 @@ expected<shared_bytes> disk_tier::load(const block_hash& hash) {
   struct stat about;
   if (::fstat(from.number(), &about) != 0 || !S_ISREG(about.st_mode))
     return missed(false);
-  if (static_cast<std::uint64_t>(about.st_size) != file_bytes())
+  const auto bytes = static_cast<std::uint64_t>(about.st_size);
+  if (!is_file_size(bytes))
     return missed(true);
   block_header header;
-  auto contents = std::make_shared<std::vector<std::byte>>(options_.fingerprint.block_bytes);
+  auto contents = std::make_shared<std::vector<std::byte>>(bytes - block_header_bytes);
   if (!read_all(from.number(), header) || !read_all(from.number(), *contents) ||
       header != header_of(fingerprint_, hash, *contents))
     return missed(true);
-  touch(from.number());
-  files_.put(file, file_bytes(), {});
+  const auto used = now();
+  touch(from.number(), used);
+  files_.put(file, bytes, used);
   ++counts_.loaded;
   return shared_bytes(std::move(contents));
+}
+
+void disk_tier::use(const block_hash& hash) {
+  const auto file = key_of(hash);
+  if (files_.contains(file) && !touch_under(file, nullptr))
+    files_.remove(file);
 }
 
 void disk_tier::drop(const block_hash& hash) {

@@ -63,10 +63,19 @@ void write_float(std::string& bytes, double value) {
   bytes.append(bits.data(), bits.size());
 }
 
+/// What a block's hash is made of beside its tokens and its parent: the first block's salt.
+void write_extra_keys(packer& out, const kv_event& event) {
+  out.pack_array(static_cast<std::uint32_t>(event.hashes.size()));
+  out.pack_array(1);
+  out.pack(event.salt);
+  for (std::size_t i = 1; i < event.hashes.size(); ++i)
+    out.pack_nil();
+}
+
 void write_stored(packer& out, const kv_event_format& format, const kv_event& event) {
   const bool maps = format.encoding == encoding_type::maps;
   const auto window = event.group < format.windows.size() ? format.windows[event.group] : 0;
-  event_writer to(out, format.encoding, "BlockStored", maps ? 9 + (window != 0) : 11);
+  event_writer to(out, format.encoding, "BlockStored", maps ? 9 + (window != 0) + !event.salt.empty() : 11);
   write(to.field("block_hashes"), format, event.hashes);
   if (event.parent)
     write(to.field("parent_block_hash"), format, *event.parent);
@@ -80,8 +89,10 @@ void write_stored(packer& out, const kv_event_format& format, const kv_event& ev
     to.field("lora_id").pack_nil();
   to.field("medium").pack(format.medium);
   to.field("lora_name").pack_nil();
-  if (!maps)
-    out.pack_nil(); // extra_keys
+  if (!event.salt.empty())
+    write_extra_keys(to.field("extra_keys"), event);
+  else if (!maps)
+    out.pack_nil();
   to.field("group_idx").pack(event.group);
   to.field("kv_cache_spec_kind").pack(std::string_view(window != 0 ? "sliding_window" : "full_attention"));
   if (window != 0)

@@ -3,15 +3,16 @@
 // A payload is one msgpack array [time, events, rank]: seconds since 1970 as a float, an array of events, the rank of
 // the engine. An event is a map whose "type" comes first, and from which what is not known is left out:
 //   {type: "BlockStored", block_hashes, parent_block_hash, token_ids, block_size, lora_id, medium, lora_name,
-//    group_idx, kv_cache_spec_kind: "full_attention" or "sliding_window", kv_cache_spec_sliding_window}
+//    extra_keys, group_idx, kv_cache_spec_kind: "full_attention" or "sliding_window", kv_cache_spec_sliding_window}
 //   {type: "BlockRemoved", block_hashes, medium, group_idx}
 //   {type: "AllBlocksCleared"}
 // (vLLM since June 2026), or, for subscribers of older versions, an array of the same values in the same order
-// behind its type, with nil for what is not known, and one more nil (extra_keys) before group_idx.
+// behind its type, with nil for what is not known.
 //
 // A block's hash is an unsigned integer, the first word of `block_hash`, or a binary of its 32 bytes. Only its
-// equality means anything: Troupe and vLLM name the same block differently. `lora_name` is always nil. A prompt's
-// salt is not told.
+// equality means anything: Troupe and vLLM name the same block differently. `lora_name` is always nil. `extra_keys`
+// is there where the chain has a salt and the event its first block: an array of [salt], and nil for each block after
+// the first.
 //
 // Sources: vllm/distributed/kv_events.py in github.com/vllm-project/vllm, its pull request 42892 (maps), and the
 // bytes that msgspec makes of such structs.

@@ -17,7 +17,7 @@ bool kv_event_log::has_room() {
 }
 
 void kv_event_log::stored(kv_group group, const block_hash& hash, std::optional<block_hash> parent,
-                          std::span<const token_id> tokens, std::uint64_t adapter) {
+                          std::span<const token_id> tokens, const prefix_key& key) {
   if (!has_room())
     return;
   auto continues = [&](const kv_event& last) {
@@ -28,7 +28,9 @@ void kv_event_log::stored(kv_group group, const block_hash& hash, std::optional<
     kv_event event;
     event.group = group;
     event.parent = parent;
-    event.adapter = adapter;
+    event.adapter = key.adapter;
+    if (!parent)
+      event.salt = key.salt;
     log_.events.push_back(std::move(event));
   }
   auto& event = log_.events.back();

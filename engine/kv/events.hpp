@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <optional>
 #include <span>
+#include <string>
 #include <vector>
 
 #include "engine/kv/block_hash.hpp"
@@ -26,6 +27,7 @@ struct kv_event {
   std::optional<block_hash> parent; ///< None: the chain's first block.
   std::vector<token_id> tokens;     ///< `tokens_per_block` for each hash.
   std::uint64_t adapter = 0;
+  std::string salt; ///< Of the chain, told with its first block alone.
 };
 
 struct kv_events {
@@ -42,7 +44,7 @@ public:
 
   /// Consecutive blocks of a chain, and consecutive removals, become one event.
   void stored(kv_group group, const block_hash& hash, std::optional<block_hash> parent,
-              std::span<const token_id> tokens, std::uint64_t adapter);
+              std::span<const token_id> tokens, const prefix_key& key);
   void removed(kv_group group, const block_hash& hash);
   void cleared();
 

@@ -27,10 +27,16 @@ std::string hex_of(std::span<const std::uint8_t> bytes) {
 }
 
 std::string to_string(const numeric_fingerprint& fingerprint) {
+  std::string block_bytes;
+  for (const auto bytes : fingerprint.block_bytes) {
+    if (!block_bytes.empty())
+      block_bytes += ',';
+    block_bytes += std::to_string(bytes);
+  }
   return "troupe-kv-" + std::to_string(numeric_fingerprint::format_version) + " model=" + hex_of(fingerprint.model) +
          " backend=" + fingerprint.backend + " kv=" + fingerprint.kv_type + " hashing=" + fingerprint.hashing +
          " tokens_per_block=" + std::to_string(fingerprint.tokens_per_block) +
-         " block_bytes=" + std::to_string(fingerprint.block_bytes);
+         " block_bytes=" + block_bytes;
 }
 
 content_hash hash_of(const numeric_fingerprint& fingerprint) {

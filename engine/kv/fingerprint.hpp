@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <span>
 #include <string>
+#include <vector>
 
 namespace troupe {
 
@@ -28,7 +29,7 @@ struct numeric_fingerprint {
   std::string kv_type;  ///< backend::kv_type()
   std::string hashing;  ///< How blocks are named: "xxh128", "sha256".
   std::uint32_t tokens_per_block = 0;
-  std::uint64_t block_bytes = 0; ///< backend::block_bytes(), of the group whose blocks are kept.
+  std::vector<std::uint64_t> block_bytes; ///< backend::block_bytes(), of each KV group.
 
   bool operator==(const numeric_fingerprint&) const = default;
 };

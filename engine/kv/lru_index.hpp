@@ -1,4 +1,5 @@
-// Things of known sizes in the order in which they were used last.
+// Things of known sizes in the order in which they were used last. One may be put under another, as the block of a
+// chain under the one before it: it goes before that does, whenever either was put.
 //
 // Owner: one tier; one thread. Every operation takes constant time.
 #pragma once
@@ -22,21 +23,27 @@ public:
     Value value;
   };
 
-  /// The most recently used from now on; replaces what had this key.
-  void put(const Key& key, std::uint64_t bytes, Value value) {
+  /// The most recently used from now on, or the next before `above`, if that is there. Replaces what had this key.
+  void put(const Key& key, std::uint64_t bytes, Value value, const Key* above = nullptr) {
     remove(key);
-    order_.push_back({key, bytes, std::move(value)});
-    places_.emplace(key, std::prev(order_.end()));
+    places_.emplace(key, order_.insert(place_under(above), {key, bytes, std::move(value)}));
     bytes_ += bytes;
   }
 
-  /// The most recently used from now on; null where there is none.
-  entry* use(const Key& key) {
+  /// As for `put`; null where there is none.
+  entry* use(const Key& key, const Key* above = nullptr) {
     auto found = places_.find(key);
     if (found == places_.end())
       return nullptr;
-    order_.splice(order_.end(), order_, found->second);
+    if (const auto place = place_under(above); place != found->second)
+      order_.splice(place, order_, found->second);
     return &*found->second;
+  }
+
+  /// Null where there is none.
+  const entry* find(const Key& key) const {
+    auto found = places_.find(key);
+    return found == places_.end() ? nullptr : &*found->second;
   }
 
   bool contains(const Key& key) const { return places_.contains(key); }
@@ -83,8 +90,18 @@ public:
   }
 
 private:
+  using iterator = typename std::list<entry>::iterator;
+
+  /// Before which to insert.
+  iterator place_under(const Key* above) {
+    if (above)
+      if (auto found = places_.find(*above); found != places_.end())
+        return found->second;
+    return order_.end();
+  }
+
   std::list<entry> order_;
-  std::unordered_map<Key, typename std::list<entry>::iterator, Hasher> places_;
+  std::unordered_map<Key, iterator, Hasher> places_;
   std::uint64_t bytes_ = 0;
 };
 

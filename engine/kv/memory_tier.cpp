@@ -10,21 +10,26 @@ std::vector<block_hash> memory_tier::list() const {
   return result;
 }
 
-tier_saved memory_tier::save(const block_hash& hash, const shared_bytes& bytes) {
+tier_saved memory_tier::save(const tier_block& block) {
   tier_saved result;
-  if (blocks_.use(hash)) {
+  const auto* parent = block.parent ? &*block.parent : nullptr;
+  if (blocks_.use(block.hash, parent)) {
     result.saved = true;
     return result;
   }
-  if (bytes->size() > counts_.capacity)
+  const auto bytes = block.bytes->size();
+  if (bytes > counts_.capacity)
     return result;
-  while (blocks_.bytes() + bytes->size() > counts_.capacity) {
-    result.evicted.push_back(blocks_.oldest().key);
-    blocks_.remove(result.evicted.back());
+  while (blocks_.bytes() + bytes > counts_.capacity) {
+    const auto oldest = blocks_.oldest().key;
+    if (oldest == block.parent)
+      return result;
+    result.evicted.push_back(oldest);
+    ++counts_.evicted;
+    blocks_.remove(oldest);
   }
-  counts_.evicted += result.evicted.size();
   ++counts_.saved;
-  blocks_.put(hash, bytes->size(), bytes);
+  blocks_.put(block.hash, bytes, block.bytes, parent);
   result.saved = true;
   return result;
 }

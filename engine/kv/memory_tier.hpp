@@ -9,13 +9,17 @@ namespace troupe {
 class memory_tier final : public block_tier {
 public:
   /// `capacity` in bytes of contents; what the index takes comes on top, some 150 bytes a block.
-  explicit memory_tier(std::uint64_t capacity) { counts_.capacity = capacity; }
+  explicit memory_tier(std::uint64_t capacity) {
+    counts_.name = name();
+    counts_.capacity = capacity;
+  }
 
-  std::string_view name() const override { return "memory"; }
+  std::string_view name() const override { return "host"; }
   std::vector<block_hash> list() const override;
   bool contains(const block_hash& hash) const override { return blocks_.contains(hash); }
-  tier_saved save(const block_hash& hash, const shared_bytes& bytes) override;
+  tier_saved save(const tier_block& block) override;
   expected<shared_bytes> load(const block_hash& hash) override;
+  void use(const block_hash& hash) override { blocks_.use(hash); }
   void drop(const block_hash& hash) override { blocks_.remove(hash); }
   tier_counts counts() const override;
   expected<void> check_integrity() const override;

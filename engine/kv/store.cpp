@@ -18,6 +18,13 @@ tl::unexpected<error> wrong(const kv_operation& operation, const std::string& wh
   return fail(errc::internal, name(operation) + " " + what + "; this is a bug of ours.");
 }
 
+std::uint64_t blocks_of(const std::vector<kv_group_options>& groups) {
+  std::uint64_t result = 0;
+  for (const auto& group : groups)
+    result += group.blocks;
+  return result;
+}
+
 /// Whether [offset, offset + count) lies in a list.
 bool in_list(std::uint32_t offset, std::uint32_t count, std::size_t size) {
   return std::uint64_t{offset} + count <= size;
@@ -31,11 +38,10 @@ expected<kv_store> kv_store::make(kv_store_options options) {
   for (const auto& group : options.groups)
     if (group.blocks == 0 || group.blocks > 1u << 27)
       return fail(errc::invalid_argument, "groups: a group has 1 to 2^27 blocks.");
-  const auto full = std::count_if(options.groups.begin(), options.groups.end(),
-                                  [](const kv_group_options& group) { return group.window == 0; });
-  if (options.tier.enabled && (full != 1 || !options.prefix_caching))
-    return fail(errc::invalid_argument, "tier: a tier needs prefix caching, and a model in which exactly one group "
-                                        "of layers has full attention.");
+  if (options.tier.enabled && !options.prefix_caching)
+    return fail(errc::invalid_argument, "tier: a tier needs prefix caching.");
+  if (options.tier.enabled && blocks_of(options.groups) > 1u << 30)
+    return fail(errc::invalid_argument, "tier: with a tier all groups together have at most 2^30 blocks.");
   if (options.tier.enabled && (options.tier.max_saving == 0 || options.tier.max_loading == 0))
     return fail(errc::invalid_argument, "tier: max_saving and max_loading are at least 1.");
   auto hasher = block_hasher::make(options.hash, options.fingerprint);
@@ -47,12 +53,15 @@ expected<kv_store> kv_store::make(kv_store_options options) {
 kv_store::kv_store(kv_store_options options, block_hasher hasher)
     : options_(std::move(options)), hasher_(std::move(hasher)),
       events_(options_.events ? options_.max_event_blocks : 0),
-      tier_group_(static_cast<kv_group>(
-        std::find_if(options_.groups.begin(), options_.groups.end(), [](const auto& g) { return g.window == 0; }) -
-        options_.groups.begin())),
-      tier_(options_.tier, options_.tier.enabled ? options_.groups[tier_group_].blocks : 0) {
-  for (const auto& group : options_.groups)
-    groups_.emplace_back(group);
+      tier_(options_.tier, options_.tier.enabled ? static_cast<std::uint32_t>(blocks_of(options_.groups)) : 0) {
+  std::uint32_t base = 0;
+  for (const auto& group : options_.groups) {
+    auto& state = groups_.emplace_back(group);
+    state.base = base;
+    base += group.blocks;
+    if (options_.tier.enabled)
+      state.parents.resize(group.blocks);
+  }
 }
 
 expected<kv_grant> kv_store::apply(const kv_report& report) {
@@ -101,11 +110,26 @@ block_id kv_store::lease(kv_group group) {
     const auto& hash = state.pool.hash_of(taken.block);
     state.index.erase(hash);
     ++state.statistics.evictions;
-    events_.removed(group, hash);
-    if (tier_.enabled() && group == tier_group_)
-      tier_.give_up(taken.block);
+    if (!name_a_copy(state, hash))
+      events_.removed(group, hash);
+    if (tier_.enabled())
+      tier_.give_up(in_row(group, taken.block));
   }
   return taken.block;
+}
+
+/// The name of a block that was evicted goes to a copy of it, if there is one: then it can be hit as before.
+bool kv_store::name_a_copy(group_state& state, const block_hash& hash) {
+  const auto found = state.copies.find(hash);
+  if (found == state.copies.end())
+    return false;
+  const auto block = found->second.front();
+  found->second.erase(found->second.begin());
+  if (found->second.empty())
+    state.copies.erase(found);
+  state.index.insert(hash, block);
+  state.pool.name(block, hash);
+  return true;
 }
 
 expected<void> kv_store::repeat(const kv_operation& operation, const kv_report& report) {
@@ -204,17 +228,33 @@ void kv_store::block_is_full(account& who, std::uint32_t position) {
   for (std::size_t group = 0; group < groups_.size(); ++group)
     if (const auto block = who.tables[group][position]; block != no_block)
       store(static_cast<kv_group>(group), block, who.hashes[position],
-            position == 0 ? std::nullopt : std::optional(parent), tokens, who.adapter);
+            position == 0 ? std::nullopt : std::optional(parent), tokens, who.key);
 }
 
 void kv_store::store(kv_group group, block_id block, const block_hash& hash, std::optional<block_hash> parent,
-                     std::span<const token_id> tokens, std::uint64_t adapter) {
+                     std::span<const token_id> tokens, const prefix_key& key) {
   auto& state = groups_[group];
-  if (!state.index.insert(hash, block))
-    return; // somebody was first, and this block stays without a name
+  if (tier_.enabled())
+    state.parents[block] = parent;
+  if (!state.index.insert(hash, block)) { // somebody was first
+    if (state.pool.references(block) > 0) {
+      state.pool.remember(block, hash);
+      state.copies[hash].push_back(block);
+    }
+    return;
+  }
   state.pool.name(block, hash);
   ++state.statistics.blocks_stored;
-  events_.stored(group, hash, parent, tokens, adapter);
+  events_.stored(group, hash, parent, tokens, key);
+}
+
+/// A copy that nobody has any more is none.
+void kv_store::drop_reference(group_state& state, block_id block) {
+  if (!state.copies.empty() && state.pool.references(block) == 1 && !state.pool.has_name(block))
+    if (const auto found = state.copies.find(state.pool.hash_of(block));
+        found != state.copies.end() && std::erase(found->second, block) > 0 && found->second.empty())
+      state.copies.erase(found);
+  state.pool.drop_reference(block);
 }
 
 expected<void> kv_store::fork(const kv_operation& operation) {
@@ -242,7 +282,7 @@ expected<void> kv_store::fork(const kv_operation& operation) {
       return wrong(operation, "is of other tokens than its own");
   } else {
     who.root = other.root;
-    who.adapter = other.adapter;
+    who.key = other.key;
   }
   const auto& table = other.tables[operation.group];
   const auto first = first_visible(groups_[operation.group].options, operation.count);
@@ -277,7 +317,7 @@ expected<void> kv_store::drop_front(const kv_operation& operation) {
     return wrong(operation, "is of " + std::to_string(operation.count) + " blocks, which rows of it still see");
   for (; dropped < operation.count; ++dropped)
     if (auto& entry = table[dropped]; entry != no_block)
-      state.pool.drop_reference(std::exchange(entry, no_block));
+      drop_reference(state, std::exchange(entry, no_block));
   return {};
 }
 
@@ -288,6 +328,8 @@ void kv_store::release(sequence_id sequence) {
   auto& who = accounts_[found->second];
   if (who.loading > 0)
     tier_.forget_waiter(found->second);
+  else if (tier_.enabled())
+    tell_uses(who);
   if (who.hit_ready)
     std::erase_if(hits_, [&](const kv_hit& hit) { return hit.sequence == sequence; });
   for (std::size_t group = 0; group < groups_.size(); ++group)
@@ -296,16 +338,16 @@ void kv_store::release(sequence_id sequence) {
 }
 
 void kv_store::drop_references(kv_group group, std::span<const block_id> table) {
-  auto& pool = groups_[group].pool;
+  auto& state = groups_[group];
   for (auto block = table.rbegin(); block != table.rend(); ++block)
     if (*block != no_block)
-      pool.drop_reference(*block);
-  if (!tier_.enabled() || group != tier_group_)
+      drop_reference(state, *block);
+  if (!tier_.enabled())
     return;
   // The head is saved first, as the tail is evicted first: what is saved can be hit.
   for (auto block : table)
-    if (pool.is_cached(block) && !tier_.is_saving(block) && !tier_.contains(pool.hash_of(block)))
-      tier_.offer(block);
+    if (block != no_block && state.pool.is_cached(block))
+      offer(group, block);
 }
 
 std::uint32_t kv_store::open_account(sequence_id sequence) {

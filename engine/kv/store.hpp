@@ -9,14 +9,15 @@
 // also after a `reset`, since it brings the tokens and what they depend on. Its tables grow by hits, forks and
 // spends; `fill` says how many tokens have been computed, and every block that is full then is named by its content
 // and can be hit, though its sequence still runs. Where two have computed the same, each keeps its own block, and the
-// index the first. When the last reference goes, a named block stays cached, others become blank; a sequence's tail
-// goes before its head.
+// index the first; if that is evicted while the other is still in use, the other gets its name. When the last
+// reference goes, a named block stays cached, others become blank; a sequence's tail goes before its head.
 //
 // A hit is the longest prefix of full blocks, one token at least being left to compute, of which the groups with full
 // attention have every block, and those with a window the blocks that rows after it can see.
 //
-// With a tier, blocks of the full group that become unreferenced are offered for saving, and a lookup whose blocks
-// are partly in the tier waits for loads: its hit comes from `take_hits`, after the last of them.
+// With a tier, blocks that become unreferenced with their sequence are offered for saving: of groups with a window
+// those that it still saw. A lookup whose blocks are partly in the tier waits for loads: its hit comes from
+// `take_hits`, after the last of them.
 //
 // Cost: a report is linear in itself (its operations, the blocks and tokens they name); nothing depends on how many
 // sequences or blocks there are. A decode step allocates no more than its grant, and tables that grow.
@@ -27,6 +28,7 @@
 #include <span>
 #include <string>
 #include <unordered_map>
+#include <utility>
 #include <vector>
 
 #include "engine/kv/block_hash.hpp"
@@ -45,7 +47,7 @@ struct kv_store_options {
   bool prefix_caching = true; ///< False: no block is ever named.
   bool events = false;
   std::uint32_t max_event_blocks = 65536; ///< The event log holds so many blocks between two `take_events`.
-  kv_tier_options tier;                   ///< Needs prefix caching, and exactly one group with full attention.
+  kv_tier_options tier;                   ///< Needs prefix caching.
 };
 
 struct kv_group_statistics {
@@ -85,7 +87,8 @@ public:
   /// Counts everything again: references against tables, names against the index, lists against places.
   expected<void> check_integrity() const;
 
-  // The tier. Every transfer that was taken must be ended, whatever happened to sequences or the cache meanwhile.
+  // The tier, whose names are those of `tier_name`. Every transfer that was taken must be ended, whatever happened to
+  // sequences or the cache meanwhile.
 
   /// The tier has this name now (or had it when the server started); or has it no more. False: it has too many.
   bool tier_has(const block_hash& hash) { return tier_.insert(hash); }
@@ -95,6 +98,16 @@ public:
 
   /// Blocks to be saved from now on; each is held until `saved`. At most `max_saving` are at any time.
   std::vector<kv_save> take_saves();
+
+  /// Offers every named block that the tier lacks, those of sequences that run too: the engine is about to stop.
+  void offer_all();
+
+  /// Names that the tier has and that were used without a load: it should give others up first. In the order of their
+  /// chains. Not all are told where there are too many.
+  std::vector<block_hash> take_uses() { return tier_.take_uses(); }
+
+  /// Whether blocks wait to be saved, or are being saved.
+  bool has_saves() const { return tier_.has_saves(); }
 
   /// A save has ended. The answer: whether the tier has the name now. False if the save failed, if the tier has too
   /// many names, or if the cache was reset meanwhile, so that the copy must be thrown away. Errors: internal (no such
@@ -123,7 +136,7 @@ private:
     std::uint32_t usable = 0;  ///< While loading: blocks of the hit before the first failed one.
     std::uint32_t without_tier = 0; ///< While loading: blocks before the first that had to be loaded.
     shared_tokens tokens;      ///< Of its lookup; later ones come with `fill`.
-    std::uint64_t adapter = 0;
+    prefix_key key;
     block_hash root;
     std::vector<block_hash> hashes; ///< Of its first full blocks; made when needed.
     std::array<token_id, tokens_per_block> partial{}; ///< Of its last block: tokens that the lookup did not have.
@@ -136,7 +149,12 @@ private:
     kv_block_pool pool;
     prefix_index index;
     kv_group_statistics statistics;
-    std::vector<block_id> found; ///< Scratch of a lookup.
+    std::uint32_t base = 0; ///< Where its blocks begin in the tier's row.
+    /// Blocks with the content of one that has the name, the oldest first. Each is owned.
+    std::unordered_map<block_hash, std::vector<block_id>, block_hash_hasher> copies;
+    std::vector<std::optional<block_hash>> parents; ///< With a tier: of each block that has or had a name, or is a copy.
+    std::vector<block_id> found;                    ///< Scratch of a lookup.
+    std::uint32_t claimed = 0;                      ///< The same: of the blocks that could be leased.
     explicit group_state(const kv_group_options& group)
         : options(group), pool(group.blocks), index(group.blocks) {}
   };
@@ -155,8 +173,10 @@ private:
   block_id lease(kv_group group);
   void block_is_full(account& who, std::uint32_t position);
   void store(kv_group group, block_id block, const block_hash& hash, std::optional<block_hash> parent,
-             std::span<const token_id> tokens, std::uint64_t adapter);
+             std::span<const token_id> tokens, const prefix_key& key);
   void drop_references(kv_group group, std::span<const block_id> table);
+  static void drop_reference(group_state& state, block_id block);
+  static bool name_a_copy(group_state& state, const block_hash& hash);
   std::uint32_t open_account(sequence_id sequence);
   void close_account(std::uint32_t index);
   void top_up(const kv_report& report, kv_grant& grant);
@@ -171,15 +191,25 @@ private:
   expected<void> look_up(const kv_lookup& wanted, std::vector<kv_hit>& hits);
   void hash_until(account& who, std::uint32_t blocks) const;
   std::uint32_t find_full_run(account& who, std::uint32_t limit);
-  bool find_block(const account& who, std::uint32_t position, std::uint32_t& loads, std::uint32_t& claimed);
-  std::uint32_t fit_windows(const account& who, std::uint32_t blocks) const;
+  bool find_block(const account& who, std::uint32_t position, std::uint32_t& loads);
+  enum class source : std::uint8_t { memory, memory_or_tier };
+  std::uint32_t fit_windows(const account& who, std::uint32_t blocks, source from) const;
+  std::uint32_t fit_window(const account& who, kv_group group, std::uint32_t blocks, source from,
+                           std::uint32_t& loads) const;
+  std::uint32_t loads_left_after(std::uint32_t blocks) const;
+  block_id find_or_loading(kv_group group, const block_hash& hash) const;
   void take_prefix(std::uint32_t index, std::uint32_t blocks);
   void take_window(account& who, kv_group group, std::uint32_t blocks);
   kv_hit hit_of(account& who, std::uint32_t blocks);
   static std::uint32_t first_visible(const kv_group_options& group, std::uint32_t blocks);
 
   // Transfers (store_tier.cpp).
+  std::uint32_t in_row(kv_group group, block_id block) const { return groups_[group].base + block; }
+  std::pair<kv_group, block_id> from_row(std::uint32_t place) const;
+  void offer(kv_group group, block_id block);
+  void tell_uses(const account& who);
   void begin_loads(std::uint32_t index);
+  void begin_loads(std::uint32_t index, kv_group group);
   void finish_loading(std::uint32_t index);
 
   kv_store_options options_;
@@ -192,7 +222,6 @@ private:
   std::uint32_t epoch_ = 0; ///< Raised whenever names are forgotten; transfers from before do not count.
   kv_store_statistics statistics_;
   kv_event_log events_;
-  kv_group tier_group_ = 0;
   kv_tier_state tier_;
   std::vector<kv_load> new_loads_;
   std::vector<kv_hit> hits_;

@@ -39,7 +39,7 @@ expected<void> kv_store::look_up(const kv_lookup& wanted, std::vector<kv_hit>& h
   who.tokens = wanted.tokens;
   who.looked_up = true;
   who.cacheable = options_.prefix_caching;
-  who.adapter = wanted.key.adapter;
+  who.key = wanted.key;
   std::uint32_t blocks = 0;
   if (who.cacheable)
     who.root = hasher_.root(wanted.key.salt, wanted.key.adapter);
@@ -47,7 +47,8 @@ expected<void> kv_store::look_up(const kv_lookup& wanted, std::vector<kv_hit>& h
     ++statistics_.queries;
     statistics_.query_tokens += who.known();
     // The last token's row must be computed: the next token is sampled from it.
-    blocks = fit_windows(who, find_full_run(who, (who.known() - 1) / tokens_per_block));
+    blocks = find_full_run(who, (who.known() - 1) / tokens_per_block);
+    blocks = fit_windows(who, blocks, tier_.enabled() ? source::memory_or_tier : source::memory);
     take_prefix(index, blocks);
   }
   if (who.loading == 0)
@@ -69,13 +70,14 @@ std::uint32_t kv_store::find_full_run(account& who, std::uint32_t limit) {
   bool any = false;
   for (auto& group : groups_) {
     group.found.clear();
+    group.claimed = 0;
     any = any || group.options.window == 0;
   }
   if (!any) { // Windows alone may see a prefix whose start is gone.
     hash_until(who, limit);
     return limit;
   }
-  std::uint32_t loads = tier_.enabled() ? tier_.loads_left() : 0, claimed = 0;
+  std::uint32_t loads = tier_.enabled() ? tier_.loads_left() : 0;
   for (std::uint32_t position = 0; position < limit; ++position) {
     if (position % hashes_ahead == 0) {
       const auto end = std::min(limit, position + hashes_ahead);
@@ -84,54 +86,84 @@ std::uint32_t kv_store::find_full_run(account& who, std::uint32_t limit) {
         for (auto i = position; i < end && group.options.window == 0; ++i)
           group.index.prefetch(who.hashes[i]);
     }
-    if (!find_block(who, position, loads, claimed))
+    if (!find_block(who, position, loads))
       return position;
   }
   return limit;
 }
 
-/// `claimed` counts blocks that the hit takes from those that could be leased: what it has, and what it loads into.
-bool kv_store::find_block(const account& who, std::uint32_t position, std::uint32_t& loads, std::uint32_t& claimed) {
+block_id kv_store::find_or_loading(kv_group group, const block_hash& hash) const {
+  const auto block = groups_[group].index.find(hash);
+  if (block != no_block || !tier_.enabled())
+    return block;
+  const auto place = tier_.loading(tier_name(group, hash));
+  return place == no_block ? no_block : from_row(place).second;
+}
+
+/// `loads` more may begin. A group's `claimed` counts blocks that the hit takes from those that could be leased: what
+/// it has, and what it loads into.
+bool kv_store::find_block(const account& who, std::uint32_t position, std::uint32_t& loads) {
   const auto& hash = who.hashes[position];
-  for (auto& group : groups_) {
+  for (std::size_t i = 0; i < groups_.size(); ++i) {
+    auto& group = groups_[i];
     if (group.options.window != 0)
       continue;
-    auto block = group.index.find(hash);
-    if (tier_.enabled()) { // then this is the only group with full attention
-      if (block == no_block)
-        block = tier_.loading(hash);
-      const bool load = block == no_block;
-      if (load && (loads == 0 || !tier_.contains(hash)))
-        return false;
-      if (load || group.pool.is_evictable(block)) {
-        if (claimed >= group.pool.available())
-          return false;
-        ++claimed;
-      }
-      loads -= load;
-    } else if (block == no_block) {
+    const auto block = find_or_loading(static_cast<kv_group>(i), hash);
+    const bool load = block == no_block;
+    if (load && (loads == 0 || !tier_.contains(tier_name(static_cast<kv_group>(i), hash))))
       return false;
-    }
+    loads -= load;
+    if (tier_.enabled() && (load || group.pool.is_evictable(block)) && ++group.claimed > group.pool.available())
+      return false;
     group.found.push_back(block);
   }
   return true;
 }
 
+/// How many loads may begin beside those of a prefix's full groups.
+std::uint32_t kv_store::loads_left_after(std::uint32_t blocks) const {
+  auto loads = tier_.loads_left();
+  for (const auto& group : groups_)
+    if (group.options.window == 0)
+      loads -= static_cast<std::uint32_t>(
+        std::count(group.found.begin(), group.found.begin() + std::ptrdiff_t{blocks}, no_block));
+  return loads;
+}
+
 /// The longest prefix of at most so many blocks that rows after it can be computed on, as far as windows are
-/// concerned.
-std::uint32_t kv_store::fit_windows(const account& who, std::uint32_t blocks) const {
-  for (bool shorter = true; shorter;) {
-    shorter = false;
-    for (const auto& group : groups_) {
-      if (group.options.window == 0)
-        continue;
-      // A missing block rules out all prefixes that end after it and that would be seen with it: go on before it.
-      for (auto position = blocks; position > first_visible(group.options, blocks); --position)
-        if (group.index.find(who.hashes[position - 1]) == no_block) {
-          blocks = position - 1;
-          shorter = true;
-        }
-    }
+/// concerned. What the groups with full attention have of it is in `found`.
+std::uint32_t kv_store::fit_windows(const account& who, std::uint32_t blocks, source from) const {
+  if (std::ranges::all_of(groups_, [](const group_state& group) { return group.options.window == 0; }))
+    return blocks;
+  for (;;) {
+    const auto wanted = blocks;
+    std::uint32_t loads = from == source::memory_or_tier ? loads_left_after(blocks) : 0;
+    for (std::size_t i = 0; i < groups_.size() && blocks == wanted; ++i)
+      if (groups_[i].options.window != 0)
+        blocks = fit_window(who, static_cast<kv_group>(i), blocks, from, loads);
+    if (blocks == wanted)
+      return blocks;
+  }
+}
+
+/// As many blocks, if this group has all that rows after them see; otherwise the most that may be tried next.
+std::uint32_t kv_store::fit_window(const account& who, kv_group group, std::uint32_t blocks, source from,
+                                   std::uint32_t& loads) const {
+  const auto& state = groups_[group];
+  std::uint32_t claimed = 0;
+  for (auto position = blocks; position > first_visible(state.options, blocks); --position) {
+    const auto& hash = who.hashes[position - 1];
+    const auto block = from == source::memory ? state.index.find(hash) : find_or_loading(group, hash);
+    const bool load = block == no_block;
+    // A missing block rules out all prefixes that end after it and that would be seen with it: go on before it.
+    if (load && (from == source::memory || !tier_.contains(tier_name(group, hash))))
+      return position - 1;
+    if (load && loads == 0)
+      return blocks - 1;
+    loads -= load;
+    if (from == source::memory_or_tier && (load || state.pool.is_evictable(block)) &&
+        ++claimed > state.pool.available())
+      return blocks - 1;
   }
   return blocks;
 }
@@ -160,8 +192,9 @@ void kv_store::take_window(account& who, kv_group group, std::uint32_t blocks) {
   table.assign(blocks, no_block);
   who.dropped[group] = first;
   for (auto position = first; position < blocks; ++position) {
-    table[position] = state.index.find(who.hashes[position]);
-    state.pool.add_reference(table[position]);
+    table[position] = find_or_loading(group, who.hashes[position]);
+    if (table[position] != no_block) // else it is loaded
+      state.pool.add_reference(table[position]);
   }
 }
 

@@ -13,6 +13,7 @@ void kv_store::reset() {
     close_account(by_sequence_.begin()->second);
   for (auto& group : groups_) {
     group.index.clear();
+    group.copies.clear();
     group.pool.reset();
   }
   events_.cleared();
@@ -27,6 +28,7 @@ void kv_store::reset_prefix_cache() {
   for (auto& group : groups_) {
     group.pool.forget_names();
     group.index.clear();
+    group.copies.clear();
   }
   events_.cleared();
 }
@@ -98,22 +100,28 @@ expected<void> kv_store::check_group(kv_group group) const {
       if (state.index.find(state.pool.hash_of(block)) != block)
         return fail(errc::internal, "Block " + std::to_string(block) + " has a name that the index does not know.");
     }
-    const auto moving = group == tier_group_ && (tier_.is_saving(block) || tier_.is_loading(block));
+    const auto moving = tier_.is_saving(in_row(group, block)) || tier_.is_loading(in_row(group, block));
     if (state.pool.is_held(block) != moving)
       return fail(errc::internal, "Block " + std::to_string(block) + " is held without a transfer, or the reverse.");
   }
   if (named != state.index.size())
     return fail(errc::internal, "The index has a name whose block does not.");
+  for (const auto& [hash, blocks] : state.copies)
+    for (auto block : blocks)
+      if (references[block] == 0 || state.pool.has_name(block) || state.pool.hash_of(block) != hash ||
+          state.index.find(hash) == no_block)
+        return fail(errc::internal, "Block " + std::to_string(block) + " counts as a copy and is none.");
   return {};
 }
 
 expected<void> kv_store::check_transfers() const {
   std::vector<std::uint32_t> waits(accounts_.size(), 0);
   bool right = true;
-  tier_.for_each_load([&](block_id block, const kv_tier_state::load_state& load) {
+  tier_.for_each_load([&](std::uint32_t place, const kv_tier_state::load_state& load) {
+    const auto [group, block] = from_row(place);
     for (const auto& waiter : load.waiters) {
       ++waits[waiter.account];
-      const auto& table = accounts_[waiter.account].tables[tier_group_];
+      const auto& table = accounts_[waiter.account].tables[group];
       right = right && waiter.position < table.size() && table[waiter.position] == block;
     }
   });
@@ -122,8 +130,8 @@ expected<void> kv_store::check_transfers() const {
   if (!right)
     return fail(errc::internal, "A sequence waits for a load that is not its own, or for none.");
   if (tier_.enabled())
-    for (auto block : tier_.offers())
-      if (!groups_[tier_group_].pool.has_name(block))
+    for (auto place : tier_.offers())
+      if (const auto [group, block] = from_row(place); !groups_[group].pool.has_name(block))
         return fail(errc::internal, "Block " + std::to_string(block) + " is offered to the tier without a name.");
   return {};
 }

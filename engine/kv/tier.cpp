@@ -57,7 +57,7 @@ block_id kv_tier_state::loading(const block_hash& hash) const {
 }
 
 kv_tier_state::load_state& kv_tier_state::begin_load(block_id block, load_state load) {
-  blocks_loading_[load.hash] = block;
+  blocks_loading_[load.name] = block;
   return loads_.insert_or_assign(block, std::move(load)).first->second;
 }
 
@@ -73,7 +73,7 @@ std::optional<kv_tier_state::load_state> kv_tier_state::end_load(block_id block)
   auto result = std::move(found->second);
   loads_.erase(found);
   // After a reset another load of the same name may run, into another block.
-  if (const auto named = blocks_loading_.find(result.hash); named != blocks_loading_.end() && named->second == block)
+  if (const auto named = blocks_loading_.find(result.name); named != blocks_loading_.end() && named->second == block)
     blocks_loading_.erase(named);
   return result;
 }

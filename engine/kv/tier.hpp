@@ -1,6 +1,6 @@
 // What the store knows of a tier behind the KV memory (host memory, a disk): which names it has, which blocks wait to
 // be copied there, and which transfers run. State only; whoever owns the tier asks for work, does it, and says how it
-// went.
+// went. Blocks of all groups are in one row here: those of the first group come first.
 //
 // Owner: the KV-cache manager; one thread. Everything is bounded: offers by the blocks there are, transfers and names
 // by the options.
@@ -11,6 +11,7 @@
 #include <optional>
 #include <unordered_map>
 #include <unordered_set>
+#include <utility>
 #include <vector>
 
 #include "engine/kv/block_hash.hpp"
@@ -23,13 +24,21 @@ struct kv_tier_options {
   std::uint32_t max_saving = 64;          ///< Blocks held for writing at once.
   std::uint32_t max_loading = 256;        ///< Blocks reserved for reading at once, for all sequences together.
   std::uint32_t max_hashes = 1024 * 1024; ///< Names in the tier; no more are believed.
+  std::uint32_t max_uses = 4096;          ///< Names that wait to be told to it as used; others are not told.
 };
+
+/// What a block of a group is called in a tier: groups have different contents under one hash.
+inline block_hash tier_name(kv_group group, block_hash hash) {
+  hash.words[3] ^= group;
+  return hash;
+}
 
 /// Copy this block's content to the tier under this name. It does not change before `saved`.
 struct kv_save {
   kv_group group = 0;
   block_id block = 0;
-  block_hash hash;
+  block_hash hash;                    ///< Its name in the tier.
+  std::optional<block_hash> parent{}; ///< That of the block before it; none: it is the first.
 };
 
 /// Copy the content of this name from the tier to this block. Nobody else has it before `loaded`.
@@ -37,7 +46,7 @@ struct kv_load {
   sequence_id sequence = 0; ///< The first that wants it.
   kv_group group = 0;
   block_id block = 0;
-  block_hash hash;
+  block_hash hash; ///< Its name in the tier.
 };
 
 struct kv_tier_statistics {
@@ -53,10 +62,11 @@ public:
     std::uint32_t account = 0, position = 0;
   };
   struct load_state {
-    block_hash hash;
+    block_hash hash;                  ///< Not its name in the tier,
+    block_hash name;                  ///< which is this.
     std::optional<block_hash> parent;
     std::array<token_id, tokens_per_block> tokens{};
-    std::uint64_t adapter = 0;
+    prefix_key key;
     std::uint32_t epoch = 0; ///< Of the cache when it began.
     std::vector<waiter> waiters;
   };
@@ -79,6 +89,7 @@ public:
   /// The next to be saved, if another save may run.
   block_id take_offer();
   std::vector<block_id> offers() const { return offers_.all(); }
+  bool has_saves() const { return offers_.size() > 0 || !saving_.empty(); }
 
   void begin_save(block_id block, const block_hash& hash, std::uint32_t epoch);
   struct save_state {
@@ -87,6 +98,13 @@ public:
   };
   /// The save of a block, which has ended; none if there was none.
   std::optional<save_state> end_save(block_id block);
+
+  /// A name that was used without a load; nothing where there are too many.
+  void used(const block_hash& name) {
+    if (uses_.size() < options_.max_uses && contains(name))
+      uses_.push_back(name);
+  }
+  std::vector<block_hash> take_uses() { return std::exchange(uses_, {}); }
 
   /// So many more loads may begin.
   std::uint32_t loads_left() const;
@@ -118,6 +136,7 @@ private:
   kv_tier_options options_;
   std::unordered_set<block_hash, block_hash_hasher> hashes_;
   block_list offers_;
+  std::vector<block_hash> uses_;
   std::unordered_map<block_id, save_state> saving_;
   std::unordered_map<block_id, load_state> loads_;
   std::unordered_map<block_hash, block_id, block_hash_hasher> blocks_loading_;

@@ -72,16 +72,22 @@ public:
   }
 
   ~engine_fixture() {
-    if (!expect_failure) {
+    if (!expect_failure && supervisor) {
       eventually("every block is free and no request open", [&] {
         return blocks().owned == 0 && open_requests() == 0 && counts().running == 0 && counts().waiting == 0;
       });
       check();
     }
-    tree = {};
-    caf::anon_send(supervisor, stop_atom::value);
-    supervisor = nullptr;
+    stop();
     system_->await_all_actors_done();
+  }
+
+  /// Begins to stop, whatever is open; the end of the fixture waits for the end of it.
+  void stop() {
+    tree = {};
+    if (supervisor)
+      caf::anon_send(supervisor, stop_atom::value);
+    supervisor = nullptr;
   }
 
   caf::actor_system& system() { return *system_; }
@@ -112,7 +118,7 @@ public:
   T ask(const Actor& actor, Args... args) {
     T result{};
     caf::scoped_actor self(*system_);
-    self->request(actor, 20s, args...)
+    self->request(actor, patience, args...)
       .receive([&](T& answer) { result = std::move(answer); },
                [&](const caf::error& e) { BOOST_ERROR("no answer: " << caf::to_string(e)); });
     return result;
@@ -120,7 +126,7 @@ public:
 
   /// For what comes through several mailboxes: the moment cannot be known, but it must come.
   void eventually(const char* what, const std::function<bool()>& holds) {
-    for (const auto deadline = std::chrono::steady_clock::now() + 30s; std::chrono::steady_clock::now() < deadline;) {
+    for (const auto deadline = std::chrono::steady_clock::now() + patience; std::chrono::steady_clock::now() < deadline;) {
       if (holds())
         return;
       std::this_thread::sleep_for(1ms);
@@ -136,6 +142,7 @@ public:
   std::shared_ptr<fake_device> device;
   supervisor_actor supervisor;
   actor_tree tree;
+  std::chrono::seconds patience{30}; ///< So long a test waits for anything before it fails.
   bool expect_failure = false; ///< The engine gives up in this test: its accounts are not checked.
 
 private:
@@ -175,8 +182,9 @@ public:
     request.sampling.max_tokens = max_tokens;
     if (change)
       change(request);
-    self_->send(stream_, submit_atom::value, std::move(request));
+    submit(std::move(request));
   }
+  void submit(generate_request request) { self_->send(stream_, submit_atom::value, std::move(request)); }
 
   void cancel(request_id id) { self_->send(stream_, cancel_atom::value, id); }
   void pause(request_id id) { self_->send(stream_, pause_atom::value, id); }
@@ -189,8 +197,9 @@ public:
   void take_until(const std::function<bool()>& done) {
     while (!done()) {
       bool timed_out = false;
-      self_->receive([&](deliver_atom, delivery& what) { take(what); }, caf::after(30s) >> [&] { timed_out = true; });
-      BOOST_REQUIRE_MESSAGE(!timed_out, "nothing came for 30 seconds");
+      self_->receive([&](deliver_atom, delivery& what) { take(what); },
+                     caf::after(engine_.patience) >> [&] { timed_out = true; });
+      BOOST_REQUIRE_MESSAGE(!timed_out, "nothing came for " << engine_.patience.count() << " seconds");
     }
   }
 

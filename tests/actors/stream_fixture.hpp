@@ -38,14 +38,20 @@ public:
     router =
       system_.spawn(troupe::router, limits, std::vector<scheduler_actor>{handle<scheduler_actor>(*scheduler_)});
     tokenizer = system_.spawn(tokenizing, source, 1u << 20);
-    stream = system_.spawn(troupe::stream,
-                           stream_context{source, router, tokenizer, handle<client_actor>(client_), 7, nullptr});
+    stream = new_stream(tokenizer);
   }
 
   ~stream_fixture() {
     for (const auto& actor : {caf::actor_cast<caf::actor>(stream), caf::actor_cast<caf::actor>(router),
                               caf::actor_cast<caf::actor>(tokenizer)})
       caf::anon_send_exit(actor, caf::exit_reason::kill);
+  }
+
+  stream_actor new_stream(const tokenizer_actor& which) {
+    return system_.spawn(troupe::stream,
+                         stream_context{source, router, which, handle<client_actor>(client_), 7,
+                                        scheduling_policy::kind_type::priority,
+                                        std::make_shared<const prompt_tokens>(source->end_tokens())});
   }
 
   // --- the client ---
@@ -99,8 +105,11 @@ public:
 
   /// What the stream has told the scheduler so far.
   void take_orders() {
-    flush();
-    while (take_order(0s)) {
+    for (bool more = true; more;) { // To some the stream says more once they are answered.
+      flush();
+      more = false;
+      while (take_order(0s))
+        more = true;
     }
   }
 
@@ -126,8 +135,7 @@ public:
   void replace_tokenizer() {
     silent_tokenizer_.emplace(system_);
     caf::anon_send_exit(stream, caf::exit_reason::kill);
-    stream = system_.spawn(troupe::stream, stream_context{source, router, handle<tokenizer_actor>(*silent_tokenizer_),
-                                                          handle<client_actor>(client_), 7, nullptr});
+    stream = new_stream(handle<tokenizer_actor>(*silent_tokenizer_));
   }
 
   void wait_encodes(int count) {
@@ -179,6 +187,7 @@ public:
   std::size_t deliveries = 0;
 
   std::vector<new_sequence> added;
+  std::size_t flow_changes = 0;
   std::set<sequence_id> removed, paused;
   std::map<sequence_id, std::uint64_t> granted; ///< What it came with, and what was added.
   std::map<sequence_id, std::uint32_t> next_index;
@@ -235,8 +244,14 @@ private:
         },
         [&](remove_atom, sequence_id id) { removed.insert(id); },
         [&](credit_atom, sequence_id id, std::uint32_t tokens) { granted[id] += tokens; },
-        [&](pause_atom, sequence_id id) { BOOST_TEST(paused.insert(id).second); },
-        [&](resume_atom, sequence_id id) { BOOST_TEST(paused.erase(id) == 1u); },
+        [&](flow_atom, const flow_change& change) {
+          for (std::uint32_t i = 0; i < change.sequences; ++i)
+            change.paused ? void(paused.insert(change.first + i)) : void(paused.erase(change.first + i));
+          for (const auto& share : change.credit)
+            granted[change.first + share.choice] += share.tokens;
+          ++flow_changes;
+          return change.sequences;
+        },
         caf::after(wait) >> [&] { got = false; });
     return got;
   }
@@ -249,5 +264,14 @@ private:
   std::size_t added_seen_ = 0;
   request_id last_flush_ = 1u << 30;
 };
+
+inline const prompt_tokens some_prompt{10, 11, 12, 13, 14};
+
+inline auto answers_wanted(std::uint32_t n, std::uint32_t best_of = 0) {
+  return [=](generate_request& r) {
+    r.n = n;
+    r.best_of = best_of;
+  };
+}
 
 } // namespace troupe::test

@@ -60,6 +60,7 @@ BOOST_AUTO_TEST_CASE(a_worker_that_crashes_again_and_again_is_given_up_with_the_
       return std::make_unique<fake_backend>(device, 64);
     };
   });
+  engine.expect_failure = true;
   client c(engine);
   c.submit(1, numbered_prompt(1, 20), 10);
   const auto& a = c.wait(1);
@@ -79,6 +80,7 @@ BOOST_AUTO_TEST_CASE(weights_that_cannot_be_loaded_end_every_request_with_the_re
       return fail(errc::out_of_memory, "There is no memory for the weights.");
     };
   });
+  engine.expect_failure = true;
   client c(engine);
   c.submit(1, numbered_prompt(1, 20), 10);
   BOOST_CHECK(c.wait(1).ends[0].failure.code == errc::out_of_memory);
@@ -106,6 +108,83 @@ BOOST_AUTO_TEST_CASE(a_model_that_computes_no_numbers_is_an_error_and_not_an_ans
   c.submit(1, numbered_prompt(1, 20), 10);
   BOOST_CHECK(c.wait(1).ends[0].failure.code == errc::internal);
   BOOST_TEST(c.answers[1].tokens.empty());
+}
+
+BOOST_AUTO_TEST_CASE(a_request_that_leaves_no_token_to_sample_ends_alone) {
+  engine_fixture engine;
+  client c(engine);
+  c.submit(1, numbered_prompt(1, 20), 60);
+  c.take_until([&] { return c.answers[1].tokens.size() >= 2; });
+  const auto nothing_left = [](generate_request& r) {
+    r.sampling.allowed_tokens = tiny()->end_tokens();
+    r.sampling.min_tokens = 1;
+  };
+  c.submit(2, numbered_prompt(2, 20), 10, nothing_left);
+  c.submit(3, numbered_prompt(3, 20), 10, [&](generate_request& r) {
+    nothing_left(r);
+    r.n = 3;
+  });
+  BOOST_CHECK(c.wait(2).ends[0].failure.code == errc::invalid_argument);
+  BOOST_TEST(c.answers[2].tokens.empty());
+  BOOST_CHECK(c.wait(3).ends[0].failure.code == errc::invalid_argument);
+  BOOST_TEST(c.wait(1).tokens == engine.right_answer(numbered_prompt(1, 20), 60), boost::test_tools::per_element());
+  c.submit(4, numbered_prompt(4, 20), 10);
+  BOOST_TEST(c.wait(4).tokens == engine.right_answer(numbered_prompt(4, 20), 10), boost::test_tools::per_element());
+  BOOST_TEST(engine.device->made == 1);
+}
+
+BOOST_AUTO_TEST_CASE(an_engine_that_has_given_up_fails_its_check_and_ends_where_that_is_wanted) {
+  for (const bool ends : {false, true}) {
+    engine_fixture engine([&](engine_options& o) {
+      o.stop_when_failed = ends;
+      o.make_backend = []() -> expected<std::unique_ptr<backend>> {
+        return fail(errc::out_of_memory, "There is no memory for the weights.");
+      };
+    });
+    engine.expect_failure = true;
+    client c(engine);
+    c.submit(1, numbered_prompt(1, 20), 10);
+    BOOST_TEST(c.wait(1).ends[0].failure.message == "There is no memory for the weights.");
+    if (!ends) {
+      const auto checked = engine.ask<expected<nothing>>(engine.tree.scheduler, check_atom::value);
+      BOOST_REQUIRE(!checked);
+      BOOST_TEST(checked.error().message == "There is no memory for the weights.");
+      BOOST_TEST(engine.ask<executor_status>(engine.tree.executor, status_atom::value).failed.has_value());
+      continue;
+    }
+    caf::scoped_actor self(engine.system());
+    self->monitor(engine.supervisor);
+    self->receive([](const caf::down_msg& down) { BOOST_TEST(caf::to_string(down.reason).find("no memory") != std::string::npos); },
+                  caf::after(20s) >> [] { BOOST_ERROR("the engine goes on"); });
+  }
+}
+
+BOOST_AUTO_TEST_CASE(a_request_that_excludes_every_token_ends_alone) {
+  engine_fixture engine;
+  client c(engine);
+  const auto letter = tiny()->tokens->encode("x");
+  const auto end = tiny()->end_tokens().front();
+  for (std::uint32_t i = 0; i < 4; ++i)
+    c.submit(i, numbered_prompt(i, 20), 40);
+  c.submit(10, numbered_prompt(10, 20), 40, [&](generate_request& r) {
+    r.sampling.allowed_tokens = {end};
+    r.sampling.min_tokens = 5;
+  });
+  c.submit(11, numbered_prompt(11, 20), 40, [&](generate_request& r) { // After some tokens, at once in all answers.
+    r.sampling.allowed_tokens = letter;
+    r.sampling.bad_words = {"xxx"};
+    r.n = 2;
+  });
+  for (request_id id : {10, 11}) {
+    BOOST_REQUIRE(c.wait(id).ends.size() == 1u);
+    BOOST_CHECK(c.answers[id].ends[0].reason == finish_reason::error);
+    BOOST_CHECK(c.answers[id].ends[0].failure.code == errc::invalid_argument);
+  }
+  BOOST_TEST(c.answers[10].tokens.empty());
+  BOOST_TEST(c.answers[11].tokens.size() == 2u);
+  for (std::uint32_t i = 0; i < 4; ++i)
+    BOOST_TEST(c.wait(i).tokens == engine.right_answer(numbered_prompt(i, 20), 40), boost::test_tools::per_element());
+  BOOST_TEST(engine.device->made == 1);
 }
 
 BOOST_AUTO_TEST_CASE(the_requests_of_a_stream_that_dies_leave_nothing_behind) {

@@ -94,8 +94,18 @@ class TestCase(unittest.TestCase):
 
     def serve(self, *arguments, **more):
         server = Server(*arguments, **more)
-        self.addCleanup(server.kill)
+        self.addCleanup(self.check_and_kill, server)
         return server
+
+    def check_and_kill(self, server):
+        """Whatever a test has done to a server, what must always be true of its engine still is."""
+        try:
+            if server.process.poll() is None:
+                checked = run("status", "--zmq", server.endpoint, "--check")
+                if "--admin-zmq" not in checked.stderr:  # It does not take commands there.
+                    self.assertEqual(checked.returncode, 0, checked.stderr)
+        finally:
+            server.kill()
 
     def client(self, server, hello=True):
         client = Client(server.endpoint, hello)
@@ -253,7 +263,7 @@ class Client:
         message = self.next(patience)
         if "id" in message:
             self.answers[message["id"]].take(message)
-        else:
+        elif message != {"type": "pong", "nonce": 0}:  # That one only asks whether we are still there.
             self.others.append(message)
         return message
 

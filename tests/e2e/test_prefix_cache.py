@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
 """What was computed once is not computed again: while a server runs, after it was restarted, and never wrongly."""
+import json
 import struct
 
 from support import TestCase, eventually, folder, main, run, tiny
@@ -57,6 +58,84 @@ class PrefixCache(TestCase):
         self.assertEqual(again, first)
         self.assertGreaterEqual(cached, 48)
 
+    def test_what_ran_when_the_server_was_stopped_is_there_after_a_restart(self):
+        where = self.new_folder()
+        server = self.serve_from(where)
+        client = self.client(server)
+        client.ask(1, PROMPT, max_tokens=3000, ignore_eos=True)
+        eventually("it answers", lambda: client.take() and len(client.answers[1].tokens) > 40)
+        self.assertEqual(server.stop(), 0)
+        answer = client.answers[1].tokens
+        self.assertGreaterEqual(len(self.blocks(where)), 5)
+        again, cached = self.ask(self.serve_from(where))
+        self.assertEqual(again, answer[:12])
+        self.assertGreaterEqual(cached, 48)
+
+    def test_a_conversation_that_ends_is_there_when_the_next_one_begins(self):
+        where = self.new_folder()
+        arguments = ["chat", *tiny(context=4096), "--kv-disk", where, "--max-tokens", "4"]
+        self.assertEqual(run(*arguments, stdin=PROMPT + "\n").returncode, 0)
+        self.assertGreaterEqual(len(self.blocks(where)), 5)  # And nobody had to wait for them.
+
+    def tiers(self, server):
+        result = run("status", "--zmq", server.endpoint, "--json")
+        self.assertEqual(result.returncode, 0, result.stderr)
+        counts = json.loads(result.stdout)
+        return {tier["name"]: tier for tier in counts["tiers"]}, counts["tier_hit_tokens"]
+
+    def ask_again_when_it_was_evicted(self, server):
+        """The document's first and second answer, and how much of it was cached the second time."""
+        first, _ = self.ask(server)
+        eventually("its blocks are saved", lambda: all(t["blocks"] >= 5 for t in self.tiers(server)[0].values()))
+        for other in range(12):  # More than the memory has room for.
+            self.ask(server, f"Another document, of number {other}. " * 8)
+        return first, *self.ask(server)
+
+    def test_what_memory_had_no_room_for_is_found_in_the_hosts_memory(self):
+        server = self.serve(*tiny(context=4096), "--kv-tokens", "1024", "--kv-host-gib", "1")
+        first, again, cached = self.ask_again_when_it_was_evicted(server)
+        self.assertEqual(again, first)
+        self.assertGreaterEqual(cached, 48)
+        tiers, hit_tokens = self.tiers(server)
+        self.assertEqual(list(tiers), ["host"])
+        self.assertGreaterEqual(hit_tokens, 48)
+        self.assertGreaterEqual(tiers["host"]["loaded"], 3)
+        self.assertEqual(tiers["host"]["capacity"], 1 << 30)
+        self.assertEqual(run("status", "--zmq", server.endpoint, "--check").returncode, 0)
+        lines = run("status", "--zmq", server.endpoint).stdout
+        self.assertIn("host_loaded", lines)
+
+    def test_memory_is_asked_before_the_disk_and_the_disk_after_a_restart(self):
+        where = self.new_folder()
+        arguments = ["--kv-tokens", "1024", "--kv-host-gib", "1"]
+        server = self.serve_from(where, *arguments)
+        first, again, cached = self.ask_again_when_it_was_evicted(server)
+        self.assertEqual(again, first)
+        tiers, _ = self.tiers(server)
+        self.assertEqual(list(tiers), ["host", "disk"])
+        self.assertGreaterEqual(tiers["host"]["loaded"], 3)
+        self.assertEqual(tiers["disk"]["loaded"], 0)
+        self.assertEqual(server.stop(), 0)
+        server = self.serve_from(where, *arguments)
+        again, cached = self.ask(server)
+        self.assertEqual(again, first)
+        self.assertGreaterEqual(cached, 48)
+        tiers, _ = self.tiers(server)
+        self.assertGreaterEqual(tiers["disk"]["loaded"], 3)
+        self.assertEqual(tiers["host"]["blocks"], tiers["disk"]["loaded"])  # They are in memory now.
+
+    def test_where_the_disk_cannot_be_had_memory_serves_alone_and_it_is_said(self):
+        nowhere = self.new_folder()
+        nowhere.write_text("no folder")
+        server = self.serve_from(nowhere, "--kv-host-gib", "1")
+        self.ask(server)
+        self.assertEqual(list(self.tiers(server)[0]), ["host"])
+        self.assertTrue(any(str(nowhere) in line for line in server.log), server.log)
+
+    def test_tiers_without_prefix_caching_are_refused_by_name(self):
+        self.assert_refused(run("run", *tiny(), "--no-prefix-caching", "--kv-host-gib", "1", "hi"), "--kv-host-gib")
+        self.assert_refused(run("run", *tiny(), "--no-prefix-caching", "--kv-disk", self.new_folder(), "hi"), "--kv-disk")
+
     def test_a_damaged_block_is_computed_again(self):
         where = self.new_folder()
         server = self.serve_from(where)
@@ -71,7 +150,10 @@ class PrefixCache(TestCase):
         self.assertEqual((again, cached), (first, 0))
 
     def test_events_that_cannot_be_published_are_refused_with_the_reason(self):
-        self.assert_refused(run("run", *tiny(), "--kv-events", "tcp://127.0.0.1:99999", "hi"), "99999", "port")
+        self.assert_refused(run("run", *tiny(), "--kv-events", "tcp://127.0.0.1:99999", "hi"), "99999", "port",
+                            "--kv-events.")
+        self.assert_refused(run("run", *tiny(), "--kv-events", "tcp://127.0.0.1:*", "--kv-events-replay", "tcp://127.0.0.1:99999",
+                                "hi"), "99999", "port", "--kv-events-replay.")
 
     def test_block_events_are_published_where_the_server_was_told_to(self):
         endpoint = f"ipc://{folder}/block-events"

@@ -2,7 +2,7 @@
 """What can be asked for with a prompt: on the command line, in a line of `troupe batch`, and over ZeroMQ."""
 import json
 
-from support import TestCase, folder, main, run, tiny
+from support import TestCase, eventually, folder, main, run, tiny
 
 PROMPT = ["--raw", "hello"]
 SAMPLED = ["--temperature", "1.5", "--seed", "7"]
@@ -80,6 +80,13 @@ class CommandLine(TestCase):
             self.assertEqual(got["token_ids"], plain, options)
 
 
+    def test_options_that_do_not_go_together_are_refused(self):
+        self.assert_refused(run("run", *PROMPT, "--max-num-seqs", "9", "--max-num-batched-tokens", "8", *tiny()),
+                            "--max-num-seqs 9", "--max-num-batched-tokens")
+        for option in ("--priority", "--ttft-ms", "--itl-ms"):
+            self.assert_refused(run("run", *PROMPT, option, "5", *tiny()), option[2:].replace("-", "_"), "fcfs")
+
+
 class Batch(TestCase):
     def test_a_line_may_ask_for_all_that_run_can(self):
         lines = [{"prompt": "hello", "raw": True, "max_tokens": 8, "temperature": 1.5, "seed": 7, "n": 3},
@@ -87,7 +94,7 @@ class Batch(TestCase):
                  {"prompt": "hello", "raw": True, "max_tokens": 4, "echo": True, "top_k": 5, "top_p": 0.9, "min_p": 0.01,
                   "typical_p": 0.95, "repetition_penalty": 1.1, "presence_penalty": -0.5, "frequency_penalty": 0.5},
                  {"prompt": "hello", "raw": True, "max_tokens": 3, "logit_bias": [{"token": 50, "bias": 100}],
-                  "stop_tokens": [50], "bad_words": ["x"], "priority": -5, "cache_salt": "s", "ttft_ms": 100}]
+                  "stop_tokens": [50], "bad_words": ["x"], "priority": -5, "cache_salt": "s"}]
         same = (["--temperature", "1.5", "--seed", "7", "--n", "3", "--max-tokens", "8"],
                 ["--logprobs", "3", "--prompt-logprobs", "1", "--max-tokens", "6"],
                 ["--echo", "--max-tokens", "4", "--top-k", "5", "--top-p", "0.9", "--min-p", "0.01", "--typical-p", "0.95",
@@ -95,7 +102,7 @@ class Batch(TestCase):
                 ["--max-tokens", "3", "--logit-bias", "50:100", "--stop-token", "50", "--bad-word", "x"])
         path = folder / "options.jsonl"
         path.write_text("".join(json.dumps(line) + "\n" for line in lines))
-        result = run("batch", path, *tiny())
+        result = run("batch", path, "--scheduling-policy", "priority", *tiny())
         self.assertEqual(result.returncode, 0, result.stderr)
         results = [json.loads(line) for line in (folder / "options.jsonl.out.jsonl").read_text().splitlines()]
         for got, options in zip(results, same):
@@ -134,10 +141,11 @@ class OverZmq(TestCase):
     def test_a_drained_server_lets_what_is_open_end_and_refuses_the_rest(self):
         server = self.serve(*tiny(context=65536))
         client = self.client(server)
-        client.ask(1, "hello", max_tokens=2000, ignore_eos=True)
+        client.ask(1, "hello", max_tokens=6000, ignore_eos=True)
         client.wait(1, tokens=3)
         client.send(type="admin_request", nonce=9, command="drain")
-        client.round_trip()
+        eventually("the router has heard of it",
+                   lambda: json.loads(run("status", "--zmq", server.endpoint, "--json").stdout)["draining"])
         refused = client.complete(2, "too late", max_tokens=2)
         if client.answers[1].end is None:  # Otherwise there was nothing to wait for.
             self.assertNotIn({"type": "admin_reply", "nonce": 9, "ok": True}, client.others)

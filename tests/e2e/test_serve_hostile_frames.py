@@ -25,7 +25,7 @@ VALID = [msgpack.packb(message) for message in (
     {"type": "generate_request", "id": 5, "messages": [{"role": "user", "content": "hi"}], "stop": ["x"], "max_tokens": 2},
     {"type": "generate_request", "id": 6, "prompt": "x", "temperature": 1, "top_k": 4, "top_p": 0.5, "min_p": 0.1, "n": 2,
      "logit_bias": [{"token": 5, "bias": -1.5}], "bad_words": ["x"], "stop_tokens": [5], "logprobs": 2, "best_of": 2,
-     "priority": -3, "cache_salt": "s", "echo": True, "max_tokens": 2})]
+     "cache_salt": "s", "echo": True, "max_tokens": 2})]
 
 
 def nested(depth, opener):

@@ -2,10 +2,11 @@
 """`troupe status`: what an operator asks of a server that is running."""
 import json
 
-from support import TestCase, main, run, tiny
+from support import TestCase, folder, main, run, tiny
 
 COUNTS = ["open_requests", "waiting", "running", "paused", "refused", "kv_blocks", "kv_free", "kv_cached", "kv_leased",
-          "kv_owned", "prefix_queries", "prefix_hit_tokens", "preemptions", "steps", "draining"]
+          "kv_owned", "prefix_queries", "prefix_hit_tokens", "preemptions", "steps", "draining",
+          "tier_hit_tokens", "tiers"]
 
 
 class Status(TestCase):
@@ -26,7 +27,7 @@ class Status(TestCase):
         self.assertEqual((counts["open_requests"], counts["running"], counts["draining"]), (0, 0, False))
         self.assertEqual(counts["kv_blocks"], sum(counts[f"kv_{kind}"] for kind in ("free", "cached", "leased", "owned")))
         lines = self.status().stdout.splitlines()
-        self.assertEqual([line.split()[0] for line in lines], COUNTS)
+        self.assertEqual([line.split()[0] for line in lines], COUNTS[:-1])  # There is no tier.
 
     def test_a_request_that_runs_is_counted_and_its_steps_too(self):
         client = self.client(self.server)
@@ -53,6 +54,31 @@ class Status(TestCase):
         self.assertEqual(client.next(), {"type": "admin_reply", "nonce": 2**64 - 1, "ok": True})
         client.send(type="admin_request", nonce=5, command="reboot")
         self.assertEqual(client.next()["code"], 1)
+
+
+class Commands(TestCase):
+    def ask(self, endpoint, *arguments):
+        return run("status", "--zmq", endpoint, "--json", *arguments)
+
+    def test_an_endpoint_for_commands_alone_takes_them_and_the_other_one_does_not(self):
+        admin = f"ipc://{folder}/admin"
+        server = self.serve(*tiny(), "--admin-zmq", admin)
+        for command in ([], ["--check"], ["--reset-prefix-cache"], ["--drain"]):
+            self.assert_refused(self.ask(server.endpoint, *command), "--admin-zmq")
+        self.client(server).complete(1, "It serves all the same.", max_tokens=2)
+        for command in ([], ["--check"], ["--reset-prefix-cache"], ["--drain"]):
+            self.assertEqual(self.ask(admin, *command).returncode, 0, command)
+
+    def test_an_endpoint_that_other_machines_can_reach_takes_no_commands(self):
+        server = self.serve(*tiny(), endpoint="tcp://0.0.0.0:*")
+        there = server.endpoint.replace("0.0.0.0", "127.0.0.1")
+        self.assert_refused(self.ask(there, "--drain"), "--admin-zmq")
+        server = self.serve(*tiny(), endpoint="tcp://127.0.0.1:*")
+        self.assertEqual(self.ask(server.endpoint, "--drain").returncode, 0)
+
+    def test_an_endpoint_for_commands_that_cannot_be_had_is_refused_by_its_option(self):
+        self.assert_refused(run("serve", *tiny(), "--zmq", f"ipc://{folder}/front", "--admin-zmq", "tcp://127.0.0.1:99999"),
+                            "--admin-zmq", "99999")
 
 
 class NoServer(TestCase):

@@ -8,6 +8,8 @@
 #include <string>
 #include <vector>
 
+#include <sys/resource.h>
+
 #include <boost/test/unit_test.hpp>
 
 #include "engine/kv/disk_tier.hpp"
@@ -34,6 +36,20 @@ private:
   std::filesystem::path path_;
 };
 
+/// The process's limit on the size of files, while it lives: what a full disk is to a program.
+class file_size_limit {
+public:
+  explicit file_size_limit(rlim_t bytes) {
+    ::getrlimit(RLIMIT_FSIZE, &before_);
+    const rlimit limit{bytes, before_.rlim_max};
+    BOOST_REQUIRE(::setrlimit(RLIMIT_FSIZE, &limit) == 0);
+  }
+  ~file_size_limit() { ::setrlimit(RLIMIT_FSIZE, &before_); }
+
+private:
+  rlimit before_{};
+};
+
 inline constexpr std::uint64_t tier_block_bytes = 500;
 inline constexpr std::uint64_t tier_file_bytes = tier_block_bytes + block_header_bytes;
 
@@ -56,7 +72,7 @@ inline numeric_fingerprint test_fingerprint(std::string backend = "fake") {
           .kv_type = "tokens",
           .hashing = "xxh128",
           .tokens_per_block = tokens_per_block,
-          .block_bytes = tier_block_bytes};
+          .block_bytes = {tier_block_bytes}};
 }
 
 /// Room for so many blocks.
@@ -72,7 +88,7 @@ inline std::unique_ptr<disk_tier> open_tier(disk_tier_options options) {
 }
 
 inline bool save(block_tier& tier, std::uint64_t number) {
-  return tier.save(numbered_hash(number), numbered_bytes(number)).saved;
+  return tier.save({numbered_hash(number), numbered_bytes(number)}).saved;
 }
 
 inline bool has(block_tier& tier, std::uint64_t number) {

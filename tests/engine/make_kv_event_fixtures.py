@@ -18,10 +18,12 @@ def as_bytes(number):
     return struct.pack("<4Q", number, ~number & (1 << 64) - 1, 0, 0)
 
 
-def stored(hash_of, hashes, parent, tokens, lora_id=None, group=0, window=None):
+def stored(hash_of, hashes, parent, tokens, lora_id=None, group=0, window=None,
+           salt=None):
     return {"type": "BlockStored", "block_hashes": [hash_of(h) for h in hashes],
             "parent_block_hash": None if parent is None else hash_of(parent), "token_ids": tokens, "block_size": SIZE,
-            "lora_id": lora_id, "medium": "GPU", "lora_name": None, "extra_keys": None, "group_idx": group,
+            "lora_id": lora_id, "medium": "GPU", "lora_name": None,
+            "extra_keys": salt and [[salt], *[None for _ in hashes[1:]]], "group_idx": group,
             "kv_cache_spec_kind": "sliding_window" if window else "full_attention",
             "kv_cache_spec_sliding_window": window}
 
@@ -37,6 +39,7 @@ DEFAULTS = ("extra_keys", "group_idx", "kv_cache_spec_kind", "kv_cache_spec_slid
 def events(hash_of):
     return [stored(hash_of, HASHES[:2], None, [0, 1, 127, 128, 255, 256, 65535, 65536, 49151, *range(23)]),
             stored(hash_of, HASHES[2:], HASHES[1], list(range(16)), lora_id=5, group=1, window=4096),
+            stored(hash_of, HASHES[:2], None, list(range(32)), salt="tenant"),
             removed(hash_of, HASHES), removed(hash_of, HASHES[:1], group=1), CLEARED]
 
 

@@ -4,7 +4,6 @@
 #include <fstream>
 #include <thread>
 
-#include <sys/resource.h>
 #include <sys/stat.h>
 
 #include "tests/engine/kv_tier_support.hpp"
@@ -38,20 +37,6 @@ char byte_at(const fs::path& file, std::uint64_t at) {
   return static_cast<char>(stream.get());
 }
 
-/// The process's limit on the size of files, while it lives: what a full disk is to a program.
-class file_size_limit {
-public:
-  explicit file_size_limit(rlim_t bytes) {
-    ::getrlimit(RLIMIT_FSIZE, &before_);
-    const rlimit limit{bytes, before_.rlim_max};
-    BOOST_REQUIRE(::setrlimit(RLIMIT_FSIZE, &limit) == 0);
-  }
-  ~file_size_limit() { ::setrlimit(RLIMIT_FSIZE, &before_); }
-
-private:
-  rlimit before_{};
-};
-
 } // namespace
 
 BOOST_AUTO_TEST_SUITE(disk_tiers)
@@ -66,7 +51,7 @@ BOOST_AUTO_TEST_CASE(blocks_and_their_order_of_use_survive_a_restart) {
   }
   auto tier = open_tier(tier_options(folder.path(), 4));
   BOOST_TEST((tier->list() == numbers({2, 3, 4, 1})));
-  BOOST_TEST((tier->save(numbered_hash(5), numbered_bytes(5)).evicted == numbers({2})));
+  BOOST_TEST((tier->save({numbered_hash(5), numbered_bytes(5)}).evicted == numbers({2})));
   BOOST_TEST((has(*tier, 1) && has(*tier, 3) && has(*tier, 4) && has(*tier, 5)));
 }
 
@@ -165,7 +150,7 @@ BOOST_AUTO_TEST_CASE(blocks_of_another_fingerprint_are_not_found) {
   differ([](auto& of) { of.kv_type = "f32"; });
   differ([](auto& of) { of.hashing = "sha256"; });
   differ([](auto& of) { of.tokens_per_block = 32; });
-  differ([](auto& of) { of.block_bytes = 501; });
+  differ([](auto& of) { of.block_bytes = {501}; });
   BOOST_TEST(has(*open_tier(tier_options(folder.path(), 8)), 1));
 }
 
@@ -190,7 +175,7 @@ BOOST_AUTO_TEST_CASE(the_capacity_is_that_of_all_fingerprints_and_the_unused_one
   }
   auto tier = open_tier(tier_options(folder.path(), 4));
   for (std::uint64_t number : {1, 2, 3}) {
-    const auto saved = tier->save(numbered_hash(number), numbered_bytes(number));
+    const auto saved = tier->save({numbered_hash(number), numbered_bytes(number)});
     BOOST_TEST((saved.saved && saved.evicted.empty())); // What goes is none of ours.
     BOOST_TEST(files_in(folder.path()).size() <= 4u);
   }
@@ -245,13 +230,13 @@ BOOST_AUTO_TEST_CASE(a_disk_that_takes_no_more_ends_saving_with_one_sentence_and
   BOOST_REQUIRE(save(*tier, 1));
   {
     const file_size_limit full(tier_file_bytes / 2);
-    const auto saved = tier->save(numbered_hash(2), numbered_bytes(2));
+    const auto saved = tier->save({numbered_hash(2), numbered_bytes(2)});
     BOOST_TEST(!saved.saved);
     BOOST_REQUIRE(saved.problem);
     BOOST_TEST((saved.problem->code == errc::io));
     BOOST_TEST(saved.problem->message.find(folder.path().string()) != std::string::npos);
     BOOST_TEST(files_in(folder.path()).size() == 1u); // Nothing half-written.
-    BOOST_TEST(!tier->save(numbered_hash(3), numbered_bytes(3)).problem);
+    BOOST_TEST(!tier->save({numbered_hash(3), numbered_bytes(3)}).problem);
   }
   BOOST_TEST(!save(*tier, 3));
   BOOST_TEST(save(*tier, 1)); // It is there.
@@ -259,6 +244,41 @@ BOOST_AUTO_TEST_CASE(a_disk_that_takes_no_more_ends_saving_with_one_sentence_and
   BOOST_TEST(!tier->counts().accepts);
   auto again = open_tier(tier_options(folder.path(), 8));
   BOOST_TEST((has(*again, 1) && save(*again, 2)));
+}
+
+BOOST_AUTO_TEST_CASE(a_disk_that_took_no_more_is_tried_again_after_a_pause_and_its_troubles_are_told_once) {
+  const temporary_folder folder;
+  auto options = tier_options(folder.path(), 8);
+  std::chrono::steady_clock::time_point now{};
+  options.now = [&] { return now; };
+  auto tier = open_tier(options);
+  auto try_to_save = [&](std::uint64_t number) { return tier->save({numbered_hash(number), numbered_bytes(number)}); };
+  {
+    const file_size_limit full(tier_file_bytes / 2);
+    BOOST_TEST(try_to_save(1).problem.has_value());
+    now += options.pause;
+    const auto again = try_to_save(1); // It is tried, and goes wrong as before.
+    BOOST_TEST((!again.saved && !again.problem));
+  }
+  now += options.pause - std::chrono::seconds(1);
+  BOOST_TEST((!try_to_save(1).saved && !tier->counts().accepts)); // The pause after the second attempt.
+  now += std::chrono::seconds(1);
+  BOOST_TEST((try_to_save(1).saved && tier->counts().accepts && try_to_save(2).saved));
+  const file_size_limit full(tier_file_bytes / 2);
+  BOOST_TEST(try_to_save(3).problem.has_value()); // Another trouble, told again.
+}
+
+BOOST_AUTO_TEST_CASE(the_order_of_a_chain_survives_a_restart) {
+  const temporary_folder folder;
+  {
+    auto tier = open_tier(tier_options(folder.path(), 4));
+    BOOST_TEST(save(*tier, 1));
+    BOOST_TEST(save(*tier, 9));
+    for (std::uint64_t number : {2, 3}) // Later, and nevertheless evicted earlier.
+      BOOST_TEST(tier->save({numbered_hash(number), numbered_bytes(number), numbered_hash(number - 1)}).saved);
+    BOOST_TEST((tier->list() == numbers({3, 2, 1, 9})));
+  }
+  BOOST_TEST((open_tier(tier_options(folder.path(), 4))->list() == numbers({3, 2, 1, 9})));
 }
 
 BOOST_AUTO_TEST_CASE(a_folder_that_cannot_be_had_is_an_error_that_names_it) {
@@ -312,7 +332,7 @@ BOOST_AUTO_TEST_CASE(what_another_server_has_evicted_is_reported_when_the_folder
   two->drop(numbered_hash(1));
   std::vector<block_hash> gone;
   for (std::uint64_t number = 2; number < 8; ++number)
-    std::ranges::copy(one->save(numbered_hash(number), numbered_bytes(number)).evicted, std::back_inserter(gone));
+    std::ranges::copy(one->save({numbered_hash(number), numbered_bytes(number)}).evicted, std::back_inserter(gone));
   BOOST_TEST((gone == numbers({1})));
 }
 
@@ -331,7 +351,7 @@ BOOST_AUTO_TEST_CASE(servers_at_once_on_one_folder_read_only_right_blocks_and_ke
         if (auto found = (*tier)->load(numbered_hash(number))) {
           ++loaded;
           wrong += **found != *numbered_bytes(number);
-        } else if (!(*tier)->save(numbered_hash(number), numbered_bytes(number)).saved) {
+        } else if (!(*tier)->save({numbered_hash(number), numbered_bytes(number)}).saved) {
           ++wrong;
         }
       }

@@ -24,7 +24,7 @@ block_hash hash_with(std::uint64_t word) {
 /// The events of make_kv_event_fixtures.py.
 std::vector<kv_event> fixture_events() {
   const std::vector<block_hash> hashes{hash_with(0x0123456789abcdef), hash_with(0xfedcba9876543210), hash_with(7)};
-  kv_event first, second, gone, gone_of_group, cleared;
+  kv_event first, second, salted, gone, gone_of_group, cleared;
   first.hashes = {hashes[0], hashes[1]};
   first.tokens = {0, 1, 127, 128, 255, 256, 65535, 65536, 49151};
   for (token_id token = 0; token < 23; ++token)
@@ -35,12 +35,16 @@ std::vector<kv_event> fixture_events() {
   second.adapter = 5;
   for (token_id token = 0; token < 16; ++token)
     second.tokens.push_back(token);
+  salted.hashes = {hashes[0], hashes[1]};
+  salted.salt = "tenant";
+  for (token_id token = 0; token < 32; ++token)
+    salted.tokens.push_back(token);
   gone.kind = gone_of_group.kind = kv_event::kind_type::block_removed;
   gone.hashes = hashes;
   gone_of_group.group = 1;
   gone_of_group.hashes = {hashes[0]};
   cleared.kind = kv_event::kind_type::all_cleared;
-  return {first, second, gone, gone_of_group, cleared};
+  return {first, second, salted, gone, gone_of_group, cleared};
 }
 
 kv_event_format format_of(kv_event_format::encoding_type encoding, bool hashes_as_bytes) {

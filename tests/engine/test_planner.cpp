@@ -192,6 +192,36 @@ BOOST_AUTO_TEST_CASE(the_least_urgent_gives_up_its_blocks_and_finds_them_again_i
   BOOST_TEST(b.owned() == 0u);
 }
 
+BOOST_AUTO_TEST_CASE(who_runs_alone_waits_for_blocks_that_a_transfer_holds) {
+  planner_options options;
+  options.context_length = 64;
+  options.groups = {{4, 0}};
+  planner plan(options);
+  new_sequence s;
+  s.id = 1;
+  s.prompt = std::make_shared<const std::vector<token_id>>(40, 5);
+  s.sampling = std::make_shared<const sequence_sampling>();
+  s.max_tokens = 1;
+  BOOST_REQUIRE(plan.add(std::move(s), 0));
+  BOOST_REQUIRE(plan.take_report());
+  plan.grant({0, {{0}}, {0}, {{1, 0, {{}}}}}); // One block; three more are being saved.
+  const auto first = plan.plan(0);
+  BOOST_REQUIRE(first);
+  BOOST_TEST(rows_in(*first) == 16u);
+  BOOST_REQUIRE(plan.take({first->epoch, first->step, {}, {}, {}, {}, {}, 0}));
+  BOOST_REQUIRE(plan.take_report());
+  plan.grant({0, {{}}, {0}, {}});
+  BOOST_TEST(!plan.plan(0));
+  BOOST_TEST(plan.counts().preemptions == 0u);
+  plan.blocks_came_free();
+  BOOST_REQUIRE(plan.take_report());
+  plan.grant({0, {{1, 2}}, {1}, {}});
+  const auto second = plan.plan(0);
+  BOOST_REQUIRE(second);
+  BOOST_TEST(second->rows.at(0).first_position == 16u);
+  BOOST_TEST(rows_in(*second) == 24u);
+}
+
 BOOST_AUTO_TEST_CASE(a_prompt_that_was_computed_before_is_not_computed_again) {
   planner_bench b(small());
   b.add(1, 50, 2);
@@ -259,30 +289,6 @@ BOOST_AUTO_TEST_CASE(a_fork_whose_parent_has_gone_computes_for_itself) {
   BOOST_TEST(b.answers[2].size() == 3u);
 }
 
-BOOST_AUTO_TEST_CASE(drafts_that_are_right_come_in_one_step_and_wrong_ones_leave_no_trace) {
-  planner_bench b(small());
-  b.add(1, 10, 20, [](new_sequence& s) { s.max_drafts = 4; });
-  b.step();
-  b.answer();
-  BOOST_TEST(!b.plan.propose(1, 0, std::vector<token_id>{1}), "they are for a token that is known already");
-  const std::vector<token_id> guesses{b.next(1, 11), b.next(1, 12), 99, 98};
-  BOOST_TEST(b.plan.propose(1, 1, guesses));
-  auto step = b.step();
-  BOOST_REQUIRE(step);
-  BOOST_TEST(step->rows.at(0).count == 5u);
-  BOOST_TEST(step->rows.at(0).drafts == 4u);
-  BOOST_TEST(!b.step(), "with drafts in flight nobody knows where the next row stands");
-  const auto events = b.answer();
-  BOOST_REQUIRE(events.size() == 3u);
-  BOOST_TEST(events[2].token == b.next(1, 13));
-  step = b.step();
-  BOOST_REQUIRE(step);
-  BOOST_TEST(step->rows.at(0).first_position == 13u);
-  b.run();
-  BOOST_TEST(b.answers[1].size() == 20u);
-  BOOST_TEST(b.plan.counts().drafts_accepted == 2u);
-}
-
 BOOST_AUTO_TEST_CASE(a_window_group_gives_its_old_blocks_back) {
   auto s = small(64, 32, 8);
   s.plan.groups = {{64, 0}, {10, 32}};
@@ -330,6 +336,61 @@ BOOST_AUTO_TEST_CASE(who_is_paused_gives_way_and_comes_back) {
   b.exchange();
   b.run();
   BOOST_TEST(b.answers[1].size() == 5u);
+}
+
+BOOST_AUTO_TEST_CASE(who_waits_and_is_paused_holds_no_blocks_that_it_has_found) {
+  planner_bench b(small(16, 64, 1));
+  b.add(1, 64, 2);
+  b.run(); // Its prompt is in the cache.
+  b.add(2, 10, 100);
+  b.step();
+  b.answer();
+  b.add(3, 64, 2, [](new_sequence& s) {
+    std::vector<token_id> tokens(64);
+    for (int i = 0; i < 64; ++i)
+      tokens[static_cast<std::size_t>(i)] = 1000 + i;
+    s.prompt = std::make_shared<const std::vector<token_id>>(tokens);
+  });
+  const auto held = b.owned();
+  BOOST_TEST(b.plan.counts().waiting == 1u);
+  BOOST_TEST(b.plan.pause(3));
+  b.exchange();
+  BOOST_TEST(b.owned() < held);
+  BOOST_TEST(b.plan.counts().waiting == 0u);
+  BOOST_TEST(b.plan.counts().paused == 1u);
+  BOOST_TEST(b.plan.resume(3));
+  b.exchange();
+  BOOST_TEST(b.owned() == held);
+  b.plan.remove(2);
+  b.run();
+  BOOST_TEST(b.answers[3].size() == 2u);
+}
+
+BOOST_AUTO_TEST_CASE(a_row_that_has_failed_ends_its_sequence_and_no_other) {
+  planner_bench b(small());
+  const auto bad = b.add(1, 10, 5), good = b.add(2, 10, 5);
+  b.step();
+  b.step(); // Planned ahead: it has a row of each.
+  step_result result;
+  result.step = b.in_flight.front().step;
+  result.epoch = b.in_flight.front().epoch;
+  result.sampled = {no_token, b.next(2, 10)};
+  result.failures.push_back({0, {errc::invalid_argument, "no token"}});
+  b.in_flight.pop_front();
+  auto events = b.plan.take(result);
+  BOOST_REQUIRE(events);
+  BOOST_REQUIRE(events->size() == 1u);
+  BOOST_TEST((*events)[0].slot == good);
+  BOOST_REQUIRE(b.plan.failures().size() == 1u);
+  BOOST_TEST(b.plan.failures()[0].sequence == 1u);
+  BOOST_TEST(b.plan.failures()[0].slot == bad);
+  BOOST_TEST(b.plan.failures()[0].why.message == "no token");
+  b.answers[2].push_back((*events)[0].token);
+  b.exchange();
+  b.run();
+  BOOST_TEST(b.answers[1].empty());
+  BOOST_TEST(b.answers[2].size() == 5u);
+  BOOST_TEST(b.owned() == 0u);
 }
 
 BOOST_AUTO_TEST_CASE(priority_goes_first_and_waiting_makes_up_for_it) {

@@ -142,13 +142,26 @@ BOOST_AUTO_TEST_CASE(every_field_of_a_request_is_documented_and_no_other) {
 }
 
 BOOST_AUTO_TEST_CASE(every_count_of_a_status_is_documented_and_no_other) {
-  const std::string frame = encode(admin_reply{.nonce = 1, .status = server_status{}});
-  const auto documented = fields_between("| count | kind |", "```hex admin_reply");
+  admin_reply reply{.nonce = 1};
+  reply.status.emplace();
+  const std::string frame = encode(reply);
+  const auto documented = fields_between("| count | kind |", "| count of a tier |");
   for (const std::string& name : documented)
     BOOST_TEST(has_name(frame, name), name);
-  BOOST_TEST(documented.size() == 15u);
   const auto status = frame.find("status") + 6;
-  BOOST_TEST(static_cast<unsigned char>(frame[status]) == (0x80u | documented.size()));
+  BOOST_REQUIRE(frame[status] == '\xde');
+  BOOST_TEST(documented.size() == static_cast<std::size_t>(frame[status + 2]));
+}
+
+BOOST_AUTO_TEST_CASE(every_count_of_a_tier_is_documented_and_no_other) {
+  admin_reply reply{.nonce = 1};
+  reply.status.emplace().tiers.resize(1);
+  const std::string frame = encode(reply);
+  const auto documented = fields_between("| count of a tier |", "```hex admin_reply");
+  for (const std::string& name : documented)
+    BOOST_TEST(has_name(frame, name), name);
+  const auto tier = frame.find("tiers") + 6; // After the header of an array of one.
+  BOOST_TEST(static_cast<unsigned char>(frame[tier]) == (0x80u | documented.size()));
 }
 
 BOOST_AUTO_TEST_CASE(the_limits_are_those_of_the_code) {

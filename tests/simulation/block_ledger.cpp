@@ -103,6 +103,7 @@ void block_ledger::lease_ends(place where, account& owner) {
   b->leased = false;
   b->references = 1;
   b->salt = owner.salt;
+  b->spent = ++spent_;
 }
 
 void block_ledger::reference(place where, account& owner, const char* what) {
@@ -113,7 +114,9 @@ void block_ledger::reference(place where, account& owner, const char* what) {
     return;
   if (b->leased)
     broken_(name(where) + " " + what + ", but is leased.");
-  if (b->salt != owner.salt)
+  if (!b->salt)
+    b->salt = owner.salt;
+  if (*b->salt != owner.salt)
     broken_(name(where) + " " + what + " by a sequence with another salt.");
   ++b->references;
 }
@@ -137,7 +140,7 @@ void block_ledger::drop_front(std::vector<block_id>& table, std::uint32_t count,
 
 void block_ledger::grant(const kv_grant& grant) {
   for (const auto& found : grant.hits)
-    hit(found);
+    hit(found, false);
   for (std::size_t g = 0; g < grant.blocks.size(); ++g)
     for (auto id : grant.blocks[g]) {
       const place where{static_cast<kv_group>(g), id};
@@ -152,7 +155,7 @@ void block_ledger::grant(const kv_grant& grant) {
     }
 }
 
-void block_ledger::hit(const kv_hit& hit) {
+void block_ledger::hit(const kv_hit& hit, bool late) {
   if (hit.tokens == 0)
     return;
   auto& owner = account_of(hit.sequence);
@@ -162,9 +165,29 @@ void block_ledger::hit(const kv_hit& hit) {
     if (hit.blocks[g].size() != hit.tokens / tokens_per_block || !owner.tables[g].empty())
       return broken_("A hit has not as many blocks as it has tokens, or its sequence has blocks already.");
     owner.tables[g] = hit.blocks[g];
-    for (auto id : hit.blocks[g])
-      reference({static_cast<kv_group>(g), id}, owner, "is hit");
+    for (auto id : hit.blocks[g]) {
+      const place where{static_cast<kv_group>(g), id};
+      reference(where, owner, "is hit");
+      if (!late && id < blocks_[g].size() && blocks_[g][id].spent <= forgotten_)
+        broken_(name(where) + " is hit, but the prefix cache was reset after it had been computed.");
+    }
   }
+}
+
+/// A save reads it behind all steps that were sent, so none of them may write to it.
+void block_ledger::read_for_tier(kv_group group, block_id id) {
+  if (auto* b = at({group, id}, "is read for a tier"); b && (b->leased || b->written > 0))
+    broken_(name({group, id}) + " is read for a tier, but is leased or written.");
+}
+
+void block_ledger::written_by_tier(kv_group group, block_id id) {
+  auto* b = at({group, id}, "is written by a tier");
+  if (!b)
+    return;
+  if (b->leased || b->references > 0 || b->in_flight > 0)
+    broken_(name({group, id}) + " is written by a tier, but somebody has it.");
+  b->salt.reset();
+  b->spent = ++spent_;
 }
 
 // --- the steps' side --------------------------------------------------------------------------------------------------
@@ -257,6 +280,8 @@ void block_ledger::use(place where, const char* what, bool writes, std::vector<p
   if (writes && b->users > 1)
     broken_(name(where) + " is written by a step, but " + std::to_string(b->users) + " sequences have it.");
   ++b->in_flight;
+  b->written += writes;
+  where.writes = writes;
   used.push_back(where);
 }
 
@@ -264,8 +289,10 @@ bool block_ledger::ended(std::uint64_t step) {
   auto found = steps_.find(step);
   if (found == steps_.end())
     return false;
-  for (auto where : found->second)
+  for (auto where : found->second) {
     --blocks_[where.group][where.id].in_flight;
+    blocks_[where.group][where.id].written -= where.writes;
+  }
   steps_.erase(found);
   return true;
 }

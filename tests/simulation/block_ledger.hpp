@@ -2,13 +2,15 @@
 //
 //   - A block is leased only while nobody has it, spent only while it is leased, hit and forked only while it is not.
 //   - A block that a step in flight reads is nobody's lease and not free; one that it writes is one sequence's alone.
-//   - A hit brings no block of another salt.
+//   - A hit brings no block of another salt, and a grant no hit of what an operator has had forgotten.
+//   - What a tier writes into is nobody's, and what is read for it is leased by nobody and written by no step.
 //
 // Owner: the watch; it is told of messages in the order in which they are sent.
 #pragma once
 
 #include <functional>
 #include <map>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -26,8 +28,14 @@ public:
   // What the manager has done.
   void apply(const kv_report& report);
   void grant(const kv_grant& grant);
-  void hit(const kv_hit& hit);
+  void hit(const kv_hit& hit, bool late = true);
   std::size_t owned_by(sequence_id sequence) const;
+  void read_for_tier(kv_group group, block_id id);
+  void written_by_tier(kv_group group, block_id id);
+
+  /// So much has been spent; and what had been spent by then is not hit again by a lookup that comes from now on.
+  std::uint64_t spent() const { return spent_; }
+  void forget(std::uint64_t spent) { forgotten_ = spent; }
 
   // What steps use, as the scheduler sends them.
   void sent(const kv_report& report); ///< Not yet with the manager.
@@ -46,11 +54,14 @@ private:
     std::uint32_t references = 0; ///< Of tables, as the manager has them.
     std::uint32_t users = 0;      ///< Of tables, as the steps have them.
     std::uint32_t in_flight = 0;  ///< Steps that read or write it.
-    std::string salt;
+    std::uint32_t written = 0;    ///< Those that write it.
+    std::optional<std::string> salt; ///< Unknown: it came from a tier, and is its first user's.
+    std::uint64_t spent = 0;         ///< When it was, or was written by a tier.
   };
   struct place {
     kv_group group = 0;
     block_id id = 0;
+    bool writes = false;
   };
   struct account {
     std::string salt;
@@ -75,6 +86,7 @@ private:
 
   std::vector<kv_group_options> groups_;
   complaint broken_;
+  std::uint64_t spent_ = 0, forgotten_ = 0;
   std::vector<std::vector<block>> blocks_;
   std::map<sequence_id, account> accounts_;
   std::vector<member> slots_;

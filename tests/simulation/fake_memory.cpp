@@ -141,14 +141,23 @@ void fake_memory::sample(const step_changes& step, std::uint32_t index, member& 
       text.feed(*place);
     }
   };
-  for (std::uint32_t p = 0; p < base; ++p)
+  std::vector<token_id> answer;
+  for (std::uint32_t p = 0; p < base; ++p) {
     feed(p);
+    if (const auto* place = p < m.prompt_tokens ? nullptr : at(m, 0, p))
+      answer.push_back(*place);
+  }
   row_logprobs logprobs{index, base, {}};
   std::uint16_t accepted = 0;
   while (true) {
     const auto position = base + accepted;
-    m.last = next_token(model, *m.sampling, position - m.prompt_tokens);
+    m.last = next_token(model, *m.sampling, answer);
     result.sampled.push_back(m.last);
+    if (m.last == no_token) {
+      m.last = 0;
+      break;
+    }
+    answer.push_back(m.last);
     if (m.sampling->logprobs >= 0)
       logprobs.tokens.push_back(text.logprob(m.last, m.sampling->logprobs));
     const auto* draft = accepted < rows.drafts ? at(m, 0, position) : nullptr;

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <stdexcept>
 
+#include "engine/step.hpp"
 #include "tests/support/tiny_model.hpp"
 
 namespace troupe::simulated {
@@ -20,71 +21,39 @@ std::shared_ptr<const model> tiny() {
   return loaded;
 }
 
-token_id next_token(const fake_model& model, const sequence_sampling& sampling, std::uint32_t index) {
-  return model.next(tiny()->program.vocabulary, index >= sampling.min_tokens);
-}
-
 namespace {
 
-bool has_a_stop_string(const std::vector<std::string>& stop, const std::string& text) {
-  return std::any_of(stop.begin(), stop.end(), [&](const auto& s) { return text.find(s) != std::string::npos; });
+bool has(const std::vector<token_id>& tokens, token_id token) {
+  return std::find(tokens.begin(), tokens.end(), token) != tokens.end();
 }
 
-bool ends(const sampling_parameters& sampling, token_id token) {
-  return (token == end_token && !sampling.ignore_eos) ||
-         std::count(sampling.stop_tokens.begin(), sampling.stop_tokens.end(), token) > 0;
+bool completes(const std::vector<token_id>& word, std::span<const token_id> answer, token_id token) {
+  return !word.empty() && word.back() == token && word.size() - 1 <= answer.size() &&
+         std::equal(word.begin(), word.end() - 1, answer.end() - static_cast<std::ptrdiff_t>(word.size() - 1));
+}
+
+bool may_come(const sequence_sampling& sampling, std::span<const token_id> answer, token_id token) {
+  if (answer.size() < sampling.min_tokens && (token == end_token || has(sampling.end_tokens, token)))
+    return false;
+  return std::none_of(sampling.bad_words.begin(), sampling.bad_words.end(),
+                      [&](const auto& word) { return completes(word, answer, token); });
 }
 
 } // namespace
 
-right_answer right_answer_to(const generate_request& request, std::span<const token_id> prompt, std::uint32_t choice,
-                             std::uint32_t capacity) {
-  const auto& sampling = request.sampling;
-  fake_model model(sampling.seed, choice), plain(0, 0);
-  for (auto token : prompt) {
-    model.feed(token);
-    plain.feed(token);
+token_id next_token(const fake_model& model, const sequence_sampling& sampling, std::span<const token_id> answer) {
+  const auto h = model.draw();
+  const auto& allowed = sampling.allowed_tokens;
+  if (allowed.empty() && h % 32 == 0 && may_come(sampling, answer, end_token))
+    return end_token;
+  const auto count = allowed.empty() ? tiny()->program.vocabulary - first_plain_token : allowed.size();
+  for (std::size_t i = 0; i < count; ++i) {
+    const auto index = (h / 32 + i) % count;
+    const auto token = allowed.empty() ? first_plain_token + static_cast<token_id>(index) : allowed[index];
+    if (may_come(sampling, answer, token))
+      return token;
   }
-  right_answer answer;
-  std::string text;
-  double logprobs = 0;
-  while (true) {
-    const auto index = answer.tokens.size();
-    const auto token = model.next(tiny()->program.vocabulary, index >= sampling.min_tokens);
-    answer.tokens.push_back(token);
-    logprobs += plain.logprob(token, 0).logprob;
-    model.feed(token);
-    plain.feed(token);
-    const bool last = index >= sampling.min_tokens && ends(sampling, token);
-    if (!last && !tiny()->tokens->is_special(token))
-      text += tiny()->tokens->bytes_of(token);
-    if (last || has_a_stop_string(sampling.stop, text)) {
-      answer.reason = finish_reason::stop;
-      break;
-    }
-    if (answer.tokens.size() >= sampling.max_tokens || prompt.size() + answer.tokens.size() >= capacity)
-      break;
-  }
-  answer.mean_logprob = static_cast<float>(logprobs / static_cast<double>(answer.tokens.size()));
-  return answer;
-}
-
-std::vector<right_answer> given_answers(const generate_request& request, std::vector<right_answer> generated) {
-  if (generated.size() > request.n)
-    std::stable_sort(generated.begin(), generated.end(),
-                     [](const auto& a, const auto& b) { return a.mean_logprob > b.mean_logprob; });
-  generated.resize(request.n);
-  return generated;
-}
-
-std::vector<token_id> ids_of(const prompt& what) {
-  if (auto* tokens = std::get_if<prompt_tokens>(&what))
-    return *tokens;
-  auto ids = prefix_of(*tiny(), what);
-  const auto text = prompt_text_of(*tiny(), what, 0); // The tiny model's template prints no date.
-  const auto encoded = tiny()->tokens->encode(text.value());
-  ids.insert(ids.end(), encoded.begin(), encoded.end());
-  return ids;
+  return no_token;
 }
 
 } // namespace troupe::simulated

@@ -1,13 +1,11 @@
 // The model of a simulated world: the next token is a hash of all tokens before it, of the request's seed and of the
 // answer's number among the request's answers. So a token from wrong rows, wrong blocks or a lost step is a wrong
-// token, and the right ones are known without an engine.
+// token, and the right ones are known without an engine (right_answers.hpp).
 #pragma once
 
 #include <cstdint>
 #include <memory>
-#include <optional>
 #include <span>
-#include <vector>
 
 #include "engine/sequence_sampling.hpp"
 #include "model/model.hpp"
@@ -29,13 +27,8 @@ public:
 
   void feed(token_id token) { hash_ = (hash_ ^ static_cast<std::uint32_t>(token)) * 0x100000001b3u; }
 
-  /// The token after those that were fed. One in thirty-two is the end, where it may come.
-  token_id next(std::uint32_t vocabulary, bool may_end) const {
-    const auto h = (hash_ ^ (hash_ >> 29)) * 0xbf58476d1ce4e5b9u >> 20;
-    if (may_end && h % 32 == 0)
-      return end_token;
-    return first_plain_token + static_cast<token_id>(h / 32 % (vocabulary - first_plain_token));
-  }
+  /// What the next token is drawn from.
+  std::uint64_t draw() const { return (hash_ ^ (hash_ >> 29)) * 0xbf58476d1ce4e5b9u >> 20; }
 
   /// Any number, and some tokens that might have come too. An exact fraction, so that sums do not depend on an order.
   token_logprob logprob(token_id token, std::int32_t top) const {
@@ -50,23 +43,8 @@ private:
   std::uint64_t hash_;
 };
 
-/// What a sequence with this sampling gets as token `index` of its answer.
-token_id next_token(const fake_model& model, const sequence_sampling& sampling, std::uint32_t index);
-
-struct right_answer {
-  std::vector<token_id> tokens;
-  finish_reason reason = finish_reason::length;
-  float mean_logprob = 0;
-};
-
-/// What a request must bring if nobody cancels it. `capacity` is how many tokens prompt and answer may have together.
-right_answer right_answer_to(const generate_request& request, std::span<const token_id> prompt, std::uint32_t choice,
-                             std::uint32_t capacity);
-
-/// The answers that are given, in their order: the first n, or the n best of those that are generated.
-std::vector<right_answer> given_answers(const generate_request& request, std::vector<right_answer> generated);
-
-/// The ids of any prompt, by the tokenizer itself and no actor.
-std::vector<token_id> ids_of(const prompt& what);
+/// What a sequence with this sampling gets after the tokens that the model was fed, of which `answer` are the last: one
+/// in thirty-two is the end. What is excluded gives way to the next that is not; `no_token` if all are.
+token_id next_token(const fake_model& model, const sequence_sampling& sampling, std::span<const token_id> answer);
 
 } // namespace troupe::simulated

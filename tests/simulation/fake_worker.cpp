@@ -21,7 +21,7 @@ struct worker_life {
     step_ptr step;
     std::function<void()> transfer;
   };
-  std::deque<work> queue;
+  std::deque<work> queue; ///< When it dies, whoever waits for a transfer gets no answer, and has to lose its patience.
   bool hangs = false;
   static inline const char* name = "fake worker";
 };

@@ -38,18 +38,18 @@ private:
 /// Takes the answers: it stands in every request's list of stages.
 class way_back : public caf::monitorable_actor {
 public:
-  way_back(caf::actor_config& cfg, simulation* world, std::function<passage(caf::message&)> look, std::string name,
-           std::uint32_t max_delay_us)
-      : monitorable_actor(cfg), lane_(*world, max_delay_us), world_(*world), look_(std::move(look)),
-        name_(std::move(name)) {}
+  way_back(caf::actor_config& cfg, simulation* world, link_options options)
+      : monitorable_actor(cfg), lane_(*world, options.max_delay_us), options_(std::move(options)) {}
 
-  const char* name() const override { return name_.c_str(); }
+  const char* name() const override { return options_.name.c_str(); }
 
   void enqueue(caf::mailbox_element_ptr element, caf::execution_unit*) override {
     if (cut_)
       return;
     auto content = element->move_content_to_message();
-    const auto fate = look_ ? look_(content) : passage::once;
+    if (options_.peer && element->sender)
+      options_.peer(element->sender);
+    const auto fate = options_.back ? options_.back(content) : passage::once;
     for (int copies = copies_of(fate); copies > 0; --copies)
       lane_.pass([self = caf::strong_actor_ptr(ctrl()), this, receiver = element->sender, mid = element->mid,
                   stages = element->stages, content]() mutable { deliver(receiver, mid, stages, content); });
@@ -74,9 +74,7 @@ private:
   }
 
   lane lane_;
-  simulation& world_;
-  std::function<passage(caf::message&)> look_;
-  std::string name_;
+  link_options options_;
   bool cut_ = false;
 };
 
@@ -96,6 +94,8 @@ public:
       return;
     }
     auto content = element->move_content_to_message();
+    if (options_.peer && element->sender)
+      options_.peer(element->sender);
     const auto fate = options_.forth ? options_.forth(content) : passage::once;
     for (int copies = copies_of(fate); copies > 0; --copies)
       lane_.pass([keep = caf::strong_actor_ptr(ctrl()), this, sender = element->sender, mid = element->mid,
@@ -150,7 +150,7 @@ made_link make_link_to(simulation& world, caf::strong_actor_ptr target, link_opt
   auto& system = world.system();
   caf::actor_config back_config, config;
   auto back = caf::make_actor<way_back, caf::actor>(system.next_actor_id(), system.node(), &system, back_config, &world,
-                                                    options.back, options.name, options.max_delay_us);
+                                                    options);
   auto handle = caf::make_actor<link_actor, caf::strong_actor_ptr>(system.next_actor_id(), system.node(), &system,
                                                                    config, &world, target, back, std::move(options));
   auto* control = static_cast<link_actor*>(handle->get());

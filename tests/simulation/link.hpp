@@ -23,6 +23,7 @@ struct link_options {
   std::function<passage(caf::message&)> forth;  ///< To the target. May change the message.
   std::function<passage(caf::message&)> back;   ///< Answers to requests.
   std::function<void(const caf::message&)> arrived; ///< Called when a message is put into the target's mailbox.
+  std::function<void(const caf::strong_actor_ptr&)> peer; ///< Called before `forth` and `back` with who sends, or gets the answer.
 };
 
 /// Its own part is not an actor: what is done to it from outside.

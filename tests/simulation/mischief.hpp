@@ -7,6 +7,7 @@
 #include <string>
 #include <utility>
 
+#include "actors/interfaces.hpp"
 #include "tests/simulation/link.hpp"
 
 namespace troupe::simulated {
@@ -15,7 +16,7 @@ namespace troupe::simulated {
 enum class place {
   kv_report,  ///< Scheduler to KV-cache manager.
   kv_grant,   ///< And its answer.
-  late_hits,  ///< Manager to scheduler.
+  late_hits,  ///< Manager to scheduler: hits, blocks that came free.
   steps,      ///< Scheduler to executor.
   results,    ///< Executor to scheduler: results, resets, failures.
   stage_step, ///< Executor to stage.
@@ -23,11 +24,16 @@ enum class place {
   to_scheduler, ///< Streams to scheduler: add, remove, credit.
   to_stream,    ///< Scheduler to streams: tokens.
   to_client,    ///< Streams to clients.
+  to_router,    ///< Streams to router.
+  from_router,  ///< And its answers.
+  to_tier,      ///< KV-cache manager to tier.
+  from_tier,    ///< And its answers.
 };
 
 struct mischief {
   using tampering = std::function<passage(simulation&, caf::message&)>;
   std::map<place, tampering> before, after;
+  std::function<void(simulation&, const actor_tree&)> at_start; ///< For a bug that speaks to an actor by itself.
 
   static passage apply(const std::map<place, tampering>& all, place where, simulation& world, caf::message& message) {
     auto found = all.find(where);

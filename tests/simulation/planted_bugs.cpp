@@ -5,63 +5,11 @@
 #include <optional>
 #include <set>
 
-#include "actors/interfaces.hpp"
-#include "tests/simulation/story.hpp"
+#include "tests/simulation/tampering.hpp"
 
 namespace troupe::simulated {
 
 namespace {
-
-using tampering = mischief::tampering;
-
-mischief before(place where, tampering what) {
-  mischief result;
-  result.before.emplace(where, std::move(what));
-  return result;
-}
-
-mischief after(place where, tampering what) {
-  mischief result;
-  result.after.emplace(where, std::move(what));
-  return result;
-}
-
-/// Tampers with one kind of message: its first part after the atom.
-template <class Atom, class T>
-tampering with(std::function<passage(simulation&, T&)> change) {
-  return [change = std::move(change)](simulation& world, caf::message& m) {
-    return is<Atom>(m) ? change(world, m.get_mutable_as<T>(1)) : passage::once;
-  };
-}
-
-/// The same for what a client is told, one step at a time.
-tampering with_deltas(std::function<void(simulation&, step_deltas&)> change) {
-  return with<deliver_atom, delivery>([change = std::move(change)](simulation& world, delivery& what) {
-    for (auto& message : what.messages)
-      if (auto* step = std::get_if<step_deltas>(&message))
-        change(world, *step);
-    return passage::once;
-  });
-}
-
-/// Steps are shared: who changes one changes a copy.
-tampering with_step(std::function<void(simulation&, step_changes&)> change) {
-  return with<step_atom, step_ptr>([change = std::move(change)](simulation& world, step_ptr& step) {
-    auto copy = *step;
-    change(world, copy);
-    step = std::make_shared<const step_changes>(std::move(copy));
-    return passage::once;
-  });
-}
-
-template <class Change>
-tampering with_operations(kv_operation::kind_type kind, Change change) {
-  return with<report_atom, kv_report>([=](simulation& world, kv_report& report) {
-    std::erase_if(report.operations,
-                  [&](kv_operation& each) { return each.kind == kind && change(world, each, report); });
-    return passage::once;
-  });
-}
 
 using kind = kv_operation::kind_type;
 
@@ -141,6 +89,8 @@ mischief ignores_credit() {
 
 mischief loses_credit() {
   return after(place::to_scheduler, [](simulation& world, caf::message& m) {
+    if (is<flow_atom>(m) && world.random().chance(30))
+      m.get_mutable_as<flow_change>(1).credit.clear();
     return is<credit_atom>(m) && world.random().chance(30) ? passage::lost : passage::once;
   });
 }
@@ -218,7 +168,7 @@ mischief spends_a_block_twice() {
                 }));
 }
 
-constexpr auto bugs = std::to_array<std::pair<const char*, mischief (*)()>>({
+constexpr auto bugs = std::to_array<planted_bug>({
   {"leaks_a_block", leaks_a_block},
   {"drops_an_ending", drops_an_ending},
   {"ends_twice", ends_twice},
@@ -241,9 +191,9 @@ constexpr auto bugs = std::to_array<std::pair<const char*, mischief (*)()>>({
 
 const std::vector<planted_bug>& planted_bugs() {
   static const auto all = [] {
-    std::vector<planted_bug> result;
-    for (const auto& [name, plant] : bugs)
-      result.push_back({name, plant});
+    std::vector<planted_bug> result(bugs.begin(), bugs.end());
+    const auto more = planted_bugs_of_parts();
+    result.insert(result.end(), more.begin(), more.end());
     return result;
   }();
   return all;

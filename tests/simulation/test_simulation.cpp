@@ -2,7 +2,8 @@
 #include <boost/test/unit_test.hpp>
 
 #include <cstdlib>
-#include <iostream>
+#include <map>
+#include <string>
 
 #include "tests/simulation/world.hpp"
 
@@ -20,31 +21,82 @@ void expect_kept_promises(const world_report& report) {
     BOOST_ERROR("seed " << report.seed << ", " << violation);
 }
 
+/// What many worlds have seen. Most of it must have happened, or the promises were never tried.
+struct sums {
+  std::map<std::string, std::uint64_t> all;
+
+  void add(const world_report& report) {
+    const auto& f = report.figures;
+    for (const auto& [name, count] : std::initializer_list<std::pair<const char*, std::uint64_t>>{
+           {"jobs", report.jobs}, {"requests", report.requests}, {"endings", report.endings},
+           {"tokens", report.tokens}, {"steps", f.steps}, {"preemptions", f.preemptions},
+           {"workers that died", report.worker_deaths}, {"resets", f.resets}, {"removals", f.removals},
+           {"forks", f.forks}, {"tokens hit", f.hit_tokens}, {"late hits", f.late_hits},
+           {"tokens hit in a tier", f.tier_hit_tokens}, {"blocks saved", report.tier.saved},
+           {"blocks loaded", report.tier.loaded}, {"blocks that a tier lost", report.tier.missing},
+           {"damaged blocks", report.tier.damaged}, {"tiers that stopped saving", report.tier.stopped},
+           {"drains", report.drained}, {"ids used again", report.ids_used_again},
+           {"requests that ran out of tokens", report.ran_out}, {"real workers", report.real_workers},
+           {"drafts proposed", f.drafts_proposed}, {"drafts accepted", f.drafts_accepted}})
+      all[name] += count;
+  }
+
+  std::string text() const {
+    std::string result;
+    for (const auto& [name, count] : all)
+      result += (result.empty() ? "" : ", ") + std::to_string(count) + " " + name;
+    return result;
+  }
+};
+
 } // namespace
 
 BOOST_AUTO_TEST_CASE(every_world_keeps_every_promise) {
   const auto first = number_from("TROUPE_SIMULATION_SEED", 1);
   const auto count = std::getenv("TROUPE_SIMULATION_SEED") ? 1 : number_from("TROUPE_SIMULATION_SEEDS", 1000);
-  world_report sum;
+  sums sum;
   std::size_t failed = 0;
   for (auto seed = first; seed < first + count && failed < 5; ++seed) {
     const auto report = run_world(seed);
     expect_kept_promises(report);
     failed += !report.violations.empty();
-    sum.jobs += report.jobs;
-    sum.requests += report.requests;
-    sum.endings += report.endings;
-    sum.tokens += report.tokens;
-    sum.worker_deaths += report.worker_deaths;
-    sum.figures.steps += report.figures.steps;
-    sum.figures.resets += report.figures.resets;
-    sum.figures.preemptions += report.figures.preemptions;
-    sum.figures.removals += report.figures.removals;
+    sum.add(report);
   }
-  BOOST_TEST_MESSAGE(count << " worlds: " << sum.jobs << " jobs, " << sum.requests << " requests, " << sum.endings
-                           << " endings, " << sum.tokens << " tokens, " << sum.figures.steps << " steps, "
-                           << sum.figures.preemptions << " preemptions, " << sum.worker_deaths << " workers died, "
-                           << sum.figures.resets << " resets, " << sum.figures.removals << " removals");
+  BOOST_TEST_MESSAGE(count << " worlds: " << sum.text());
+  BOOST_TEST(failed == 0u);
+  for (const auto& [name, sum_of_it] : sum.all)
+    if (count >= 1000)
+      BOOST_TEST(sum_of_it > 0, "there were no " << name << ": that part was never tried");
+}
+
+BOOST_AUTO_TEST_CASE(some_drafts_are_right_and_some_are_not) {
+  std::uint64_t proposed = 0, accepted = 0;
+  for (std::uint64_t seed = 1; seed <= 100; ++seed) {
+    const auto report = run_world(seed);
+    proposed += report.figures.drafts_proposed;
+    accepted += report.figures.drafts_accepted;
+  }
+  BOOST_TEST_MESSAGE(proposed << " drafts were proposed, " << accepted << " accepted");
+  BOOST_TEST(proposed > 1000u);
+  BOOST_TEST(accepted > proposed / 4);
+  BOOST_TEST(proposed - accepted > proposed / 4);
+}
+
+BOOST_AUTO_TEST_CASE(prefixes_in_a_tier_survive_a_restart) {
+  std::uint64_t before = 0, after = 0;
+  for (std::uint64_t seed = 1; seed <= 100; ++seed) {
+    const auto plan = plan_world(seed);
+    if (!plan.tier || plan.tier->cannot_open)
+      continue;
+    tier_contents contents;
+    for (auto* sum : {&before, &after}) {
+      const auto report = run_world(plan, {}, &contents);
+      expect_kept_promises(report);
+      *sum += report.figures.tier_hit_tokens;
+    }
+  }
+  BOOST_TEST_MESSAGE(before << " tokens were hit in tiers before a restart, " << after << " after it");
+  BOOST_TEST(after > 2 * before);
 }
 
 BOOST_AUTO_TEST_CASE(a_seed_replays_exactly) {

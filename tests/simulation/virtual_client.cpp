@@ -1,5 +1,7 @@
 #include "tests/simulation/virtual_client.hpp"
 
+#include <algorithm>
+
 #include "actors/ask.hpp"
 
 namespace troupe::simulated {
@@ -28,14 +30,12 @@ virtual_client::virtual_client(simulation& world, const planned_client& plan, co
 void virtual_client::begin(const supervisor_actor& supervisor) {
   // The shell's first words are of the link to itself, so it starts when both are there.
   shell_ = world_.system().spawn<caf::lazy_init>(client_shell, this, supervisor);
-  shown_ = make_link(world_, shell_, {"to client", plan_.link_us, to_client_, {}, {}}, &link_);
-  for (const auto& planned : plan_.requests) {
-    auto& r = records_[planned.request.id];
-    r.plan = &planned;
-    r.granted = planned.request.credit;
-    r.received.resize(planned.request.n);
-    world_.after(planned.at, [this, &r] { submit(r); });
-  }
+  shown_ = make_link(world_, shell_, {"to client", plan_.link_us, to_client_, {}, {}, {}}, &link_);
+  for (const auto& planned : plan_.requests)
+    expect(records_[planned.request.id], planned);
+  if (plan_.all_pause)
+    for (const bool pause : {true, false})
+      world_.after(pause ? *plan_.all_pause : *plan_.all_resume, [this, pause] { tell_all_open(pause); });
   if (plan_.leaves != way_to_leave::never)
     world_.after(plan_.leaves_at, [this] { leave(); });
   caf::anon_send(shell_, deliver_atom::value, delivery{connection_, {}}); // Lazy: it starts with its first message.
@@ -43,9 +43,28 @@ void virtual_client::begin(const supervisor_actor& supervisor) {
 
 void virtual_client::opened(const stream_actor& stream) {
   real_stream_ = stream;
-  stream_ = make_link(world_, stream, {"to stream", plan_.link_us, {}, {}, {}});
+  stream_ = make_link(world_, stream, {"to stream", plan_.link_us, {}, {}, {}, {}});
   for (auto* r : std::exchange(waiting_, {}))
     submit(*r);
+}
+
+void virtual_client::expect(record& r, const planned_request& planned) {
+  r.plan = &planned;
+  r.granted = planned.request.credit;
+  r.received.assign(planned.request.n, {});
+  r.text.assign(planned.request.n, {});
+  r.prompt_logprobs = 0;
+  r.endings = 0;
+  r.submitted = r.cancelled = false;
+  world_.after(planned.at, [this, &r] { submit(r); });
+}
+
+/// Something that is meant for this request and not for a later one with its id.
+void virtual_client::whenever(record& r, microseconds after, std::function<void()> what) {
+  world_.after(after, [this, &r, use = r.uses, what = std::move(what)] {
+    if (!left_ && r.uses == use)
+      what();
+  });
 }
 
 void virtual_client::submit(record& r) {
@@ -56,29 +75,37 @@ void virtual_client::submit(record& r) {
     return;
   }
   const auto& planned = *r.plan;
+  const auto id = planned.request.id;
   r.submitted = true;
+  ids_used_again_ += r.uses > 0;
   caf::send_as(shell_, stream_, submit_atom::value, planned.request);
   if (planned.cancel)
-    world_.after(*planned.cancel, [this, &r] {
+    whenever(r, *planned.cancel, [this, &r, id] {
       r.cancelled = true;
-      if (!left_)
-        caf::send_as(shell_, stream_, cancel_atom::value, r.plan->request.id);
+      caf::send_as(shell_, stream_, cancel_atom::value, id);
     });
   for (std::size_t turn = 0; turn < planned.turns.size(); ++turn)
-    world_.after(planned.turns[turn], [this, &r, pauses = turn % 2 == 0] {
-      if (left_)
-        return;
+    whenever(r, planned.turns[turn], [this, id, pauses = turn % 2 == 0] {
       if (pauses)
-        caf::send_as(shell_, stream_, pause_atom::value, r.plan->request.id);
+        caf::send_as(shell_, stream_, pause_atom::value, id);
       else
-        caf::send_as(shell_, stream_, resume_atom::value, r.plan->request.id);
+        caf::send_as(shell_, stream_, resume_atom::value, id);
     });
   for (const auto& grant : planned.grants)
-    world_.after(grant.after, [this, &r, tokens = grant.tokens] {
+    whenever(r, grant.after, [this, &r, id, tokens = grant.tokens] {
       r.granted += tokens;
-      if (!left_)
-        caf::send_as(shell_, stream_, credit_atom::value, credit_grant{r.plan->request.id, tokens});
+      caf::send_as(shell_, stream_, credit_atom::value, credit_grant{id, tokens});
     });
+}
+
+void virtual_client::tell_all_open(bool pause) {
+  for (const auto& [id, r] : records_)
+    if (!left_ && r.submitted && r.endings == 0) {
+      if (pause)
+        caf::send_as(shell_, stream_, pause_atom::value, id);
+      else
+        caf::send_as(shell_, stream_, resume_atom::value, id);
+    }
 }
 
 void virtual_client::leave() {
@@ -149,6 +176,7 @@ void virtual_client::take(const token_delta& delta) {
     return broken(delta.id, "token " + std::to_string(received.size()) + " was due, but " +
                               std::to_string(delta.position) + " came.");
   check_logprobs(r, delta);
+  check_text(r, delta);
   for (auto token : delta.token_ids) {
     world_.note(static_cast<std::uint64_t>(token));
     if (received.size() >= right.size())
@@ -170,30 +198,32 @@ void virtual_client::check_logprobs(record& r, const token_delta& delta) {
   const auto& sampling = r.plan->request.sampling;
   if (delta.logprobs.size() != (sampling.logprobs >= 0 ? delta.token_ids.size() : 0))
     return broken(delta.id, "it has not one logprob for each token.");
-  if (delta.prompt_logprobs.empty() && delta.logprobs.empty())
-    return;
   if (!delta.prompt_logprobs.empty() && (delta.choice != 0 || sampling.prompt_logprobs < 0))
     return broken(delta.id, "logprobs of the prompt came where none are due.");
-  fake_model text(0, 0);
-  const auto& prompt = r.plan->prompt_ids;
-  std::size_t next = 0;
-  for (std::size_t i = 0; i < prompt.size(); ++i) {
-    if (i == r.prompt_logprobs + 1 && next < delta.prompt_logprobs.size()) {
-      if (delta.prompt_logprobs[next++] != text.logprob(prompt[i], sampling.prompt_logprobs))
-        return broken(delta.id, "logprob " + std::to_string(i) + " of its prompt is wrong.");
-      ++r.prompt_logprobs;
-    }
-    text.feed(prompt[i]);
+  for (const auto& each : delta.prompt_logprobs) {
+    const auto& right = r.plan->prompt_logprobs;
+    if (r.prompt_logprobs >= right.size())
+      return broken(delta.id, "there are more logprobs of its prompt than tokens.");
+    if (each != right[r.prompt_logprobs++])
+      return broken(delta.id, "logprob " + std::to_string(r.prompt_logprobs) + " of its prompt is wrong.");
   }
-  if (next != delta.prompt_logprobs.size())
-    return broken(delta.id, "there are more logprobs of its prompt than tokens.");
-  for (auto token : r.received[delta.choice])
-    text.feed(token);
-  for (const auto& each : delta.logprobs) {
-    if (each != text.logprob(each.token, sampling.logprobs))
+  const auto& right = r.plan->answers[delta.choice].logprobs;
+  const auto known = r.received[delta.choice].size();
+  for (std::size_t i = 0; i < delta.logprobs.size(); ++i)
+    if (known + i < right.size() && delta.logprobs[i] != right[known + i])
       return broken(delta.id, "a logprob is wrong.");
-    text.feed(each.token);
-  }
+}
+
+/// What has come so far is the beginning of what must come, the echo first.
+void virtual_client::check_text(record& r, const token_delta& delta) {
+  auto& text = r.text[delta.choice];
+  const auto &echo = r.plan->echo, &right = r.plan->answers[delta.choice].text;
+  text += delta.text;
+  const auto of_echo = std::min(text.size(), echo.size());
+  if (text.size() < echo.size() || text.compare(0, of_echo, echo) != 0)
+    return broken(delta.id, "its text does not begin with its echo.");
+  if (text.size() > echo.size() + right.size() || right.compare(0, text.size() - of_echo, text, of_echo) != 0)
+    broken(delta.id, "its text is wrong.");
 }
 
 void virtual_client::take(const request_end& end) {
@@ -221,6 +251,10 @@ void virtual_client::take(const request_end& end) {
   if (end.timings.total_ms < 0 || end.timings.first_token_ms > end.timings.total_ms)
     broken(end.id, "its times are impossible.");
   check_ending(r, end);
+  if (r.plan->again.empty() || left_)
+    return;
+  ++r.uses;
+  expect(r, r.plan->again.front());
 }
 
 void virtual_client::check_ending(const record& r, const request_end& end) {
@@ -236,8 +270,8 @@ void virtual_client::check_ending(const record& r, const request_end& end) {
 }
 
 void virtual_client::check_natural_end(const record& r, const request_end& end) {
-  if (r.plan->refusal != errc::none)
-    return broken(end.id, "it ended well, but should have been refused.");
+  if (r.plan->refusal != errc::none || r.plan->fails)
+    return broken(end.id, "it ended well, but should have been refused, or have failed.");
   auto reason = finish_reason::stop;
   for (std::size_t choice = 0; choice < r.received.size(); ++choice) {
     const auto& right = r.plan->answers[choice];
@@ -245,6 +279,8 @@ void virtual_client::check_natural_end(const record& r, const request_end& end) 
     if (r.received[choice].size() != right.tokens.size())
       broken(end.id, "it ended after " + std::to_string(r.received[choice].size()) + " tokens, but its answer has " +
                        std::to_string(right.tokens.size()) + ".");
+    if (r.text[choice] != r.plan->echo + right.text)
+      broken(end.id, "its text is not whole.");
     if (!end.choices.empty() && end.choices.at(choice).reason != right.reason)
       broken(end.id, "one answer's ending names the wrong reason.");
   }
@@ -260,7 +296,10 @@ void virtual_client::check_natural_end(const record& r, const request_end& end) 
 
 void virtual_client::check_failure(const record& r, const request_end& end) {
   const auto code = end.failure.code;
-  const bool excused = (code == r.plan->refusal) ||
+  ran_out_ += code == errc::invalid_argument && r.plan->fails;
+  const bool begun = std::any_of(r.received.begin(), r.received.end(), [](const auto& each) { return !each.empty(); });
+  const bool excused = (code == r.plan->refusal) || (code == errc::invalid_argument && r.plan->fails) ||
+                       (code == errc::unavailable && facts_.draining && !begun) ||
                        (code == errc::unavailable && (facts_.stopping || facts_.engine_failed)) ||
                        (code == errc::queue_full && about_.max_open_requests < 100);
   if (!excused)

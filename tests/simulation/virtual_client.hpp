@@ -15,6 +15,8 @@ namespace troupe::simulated {
 struct world_facts {
   bool stopping = false;      ///< The supervisor was asked to stop, or something died that nothing works without.
   bool engine_failed = false; ///< It has said that it gives up.
+  bool draining = false;      ///< An operator has asked for it...
+  bool drained = false;       ///< ...and was told that it is done.
 };
 
 class virtual_client {
@@ -37,25 +39,33 @@ public:
 
   std::size_t endings() const { return endings_; }
   std::size_t tokens() const { return tokens_; }
+  std::size_t ids_used_again() const { return ids_used_again_; }
+  std::size_t ran_out() const { return ran_out_; } ///< Requests for which no token was left.
 
 private:
   struct record {
     const planned_request* plan = nullptr;
     std::vector<std::vector<token_id>> received; ///< For each choice.
+    std::vector<std::string> text;               ///< The same.
     std::uint64_t granted = 0;
     std::size_t prompt_logprobs = 0;
     bool submitted = false, cancelled = false;
     std::uint32_t endings = 0;
+    std::uint32_t uses = 0; ///< Requests that have had this id before.
   };
 
   friend client_actor::behavior_type client_shell(client_actor::pointer self, virtual_client* owner,
                                                   supervisor_actor supervisor);
   void opened(const stream_actor& stream);
+  void expect(record& r, const planned_request& planned);
   void submit(record& r);
+  void whenever(record& r, microseconds after, std::function<void()> what);
+  void tell_all_open(bool pause);
   void leave();
   void take(const delivery& what);
   void take(const token_delta& delta);
   void check_logprobs(record& r, const token_delta& delta);
+  void check_text(record& r, const token_delta& delta);
   void take(const request_end& end);
   void check_ending(const record& r, const request_end& end);
   void check_natural_end(const record& r, const request_end& end);
@@ -74,7 +84,7 @@ private:
   link_control* link_ = nullptr;
   stream_actor stream_, real_stream_;
   bool left_ = false, stream_gone_ = false;
-  std::size_t endings_ = 0, tokens_ = 0;
+  std::size_t endings_ = 0, tokens_ = 0, ids_used_again_ = 0, ran_out_ = 0;
 };
 
 } // namespace troupe::simulated

@@ -1,6 +1,7 @@
 #include "tests/simulation/world.hpp"
 
 #include "actors/supervisor.hpp"
+#include "tests/simulation/operator.hpp"
 
 namespace troupe::simulated {
 
@@ -26,16 +27,22 @@ engine_options options_of(const world_plan& plan) {
   p.steps_ahead = plan.steps_ahead;
   p.lookahead = plan.lookahead;
   p.max_skips = plan.max_skips;
+  if (plan.tier) {
+    options.cache.tier.max_saving = plan.tier->max_saving;
+    options.cache.tier.max_loading = plan.tier->max_loading;
+    options.cache.tier.max_hashes = plan.tier->max_hashes;
+  }
+  options.warn = [](const std::string&) {};
   options.detached_workers = false;
   return options;
 }
 
 class world {
 public:
-  world(const world_plan& plan, const mischief& bugs)
-      : plan_(plan), bugs_(bugs), simulation_(std::make_unique<simulation>(plan.seed)),
+  world(const world_plan& plan, const mischief& bugs, tier_contents& contents)
+      : plan_(plan), bugs_(bugs), tier_contents_(contents), simulation_(std::make_unique<simulation>(plan.seed)),
         device_(std::make_shared<fake_device>(*simulation_, plan)),
-        watch_(*simulation_, plan, facts_, device_, bugs_) {
+        watch_(*simulation_, plan, facts_, device_, bugs_), operator_(*simulation_, plan, facts_, watch_) {
     simulation_->order = plan.order;
     simulation_->after_job = [this](caf::actor_id who) { watch_.after_job(who); };
     simulation_->when_quiet = [this] { watch_.when_quiet(); };
@@ -54,6 +61,9 @@ private:
   void raise_engine() {
     auto options = options_of(plan_);
     options.between = watch_.between();
+    options.plan.draft = watch_.make_drafter();
+    if (plan_.tier)
+      options.open_tier = simulated_tier(*simulation_, plan_, tier_figures_, tier_contents_);
     options.spawn_worker = [this](caf::local_actor*, worker_options worker) { return watch_.make_worker(worker); };
     supervisor_ = simulation_->system().spawn(supervisor, std::move(options));
     caf::scoped_actor self(simulation_->system());
@@ -62,6 +72,8 @@ private:
     asked.receive([&](actor_tree& tree) { tree_ = std::move(tree); },
                   [&](const caf::error& reason) { simulation_->violate("No tree: " + caf::to_string(reason)); });
     watch_.meet(tree_);
+    if (bugs_.at_start)
+      bugs_.at_start(*simulation_, tree_);
   }
 
   void live() {
@@ -73,16 +85,17 @@ private:
       client->begin(supervisor_);
     if (plan_.happens != disaster::none)
       simulation_->after(plan_.happens_at, [this] { strike(); });
-    if (plan_.flush_percent > 0 && simulation_->random().chance(plan_.flush_percent))
-      simulation_->after(microseconds(simulation_->random().below(60000)), [this] {
-        if (tree_.kv_cache)
-          caf::anon_send(tree_.kv_cache, reset_atom::value);
-      });
+    operator_.begin(supervisor_);
+    if (plan_.worker_killed_at)
+      simulation_->after(*plan_.worker_killed_at, [this] { watch_.kill_worker(); });
+    if (plan_.tier && plan_.tier->dies_at)
+      simulation_->after(*plan_.tier->dies_at, [this] { watch_.kill_tier(); });
     simulation_->run(max_jobs);
     if (!simulation_->violations().empty())
       return;
     for (auto& client : clients_)
       client->check_at_the_end();
+    operator_.check_at_the_end();
     watch_.check_at_the_end();
     if (simulation_->violations().empty())
       stop();
@@ -109,6 +122,7 @@ private:
     facts_.stopping = true;
     tree_ = {};
     watch_.release();
+    operator_.release();
     for (auto& client : clients_)
       client->kill();
     caf::anon_send(supervisor_, stop_atom::value);
@@ -126,10 +140,15 @@ private:
     for (const auto& client : clients_) {
       report.endings += client->endings();
       report.tokens += client->tokens();
+      report.ids_used_again += client->ids_used_again();
+      report.ran_out += client->ran_out();
     }
     for (const auto& client : plan_.clients)
       report.requests += client.requests.size();
     report.worker_deaths = device_->deaths;
+    report.real_workers = plan_.answers.real_worker ? device_->made : 0;
+    report.drained = operator_.drained();
+    report.tier = tier_figures_;
     report.figures = watch_.figures();
     return report;
   }
@@ -143,6 +162,7 @@ private:
       client->kill();
       client->release();
     }
+    operator_.release();
     caf::anon_send_exit(supervisor_, caf::exit_reason::kill);
     for (const auto& tokenizer : tree_.tokenizers)
       caf::anon_send_exit(tokenizer, caf::exit_reason::kill);
@@ -161,10 +181,13 @@ private:
 
   const world_plan& plan_;
   mischief bugs_;
+  tier_contents& tier_contents_;
   world_facts facts_;
   std::unique_ptr<simulation> simulation_;
   std::shared_ptr<fake_device> device_;
+  tier_figures tier_figures_;
   engine_watch watch_;
+  virtual_operator operator_;
   supervisor_actor supervisor_;
   actor_tree tree_;
   std::vector<std::unique_ptr<virtual_client>> clients_;
@@ -172,8 +195,9 @@ private:
 
 } // namespace
 
-world_report run_world(const world_plan& plan, const mischief& bugs) {
-  return world(plan, bugs).run();
+world_report run_world(const world_plan& plan, const mischief& bugs, tier_contents* contents) {
+  tier_contents own;
+  return world(plan, bugs, contents ? *contents : own).run();
 }
 
 } // namespace troupe::simulated

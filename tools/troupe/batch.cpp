@@ -209,7 +209,7 @@ public:
   batch_job(local_engine& engine, const batch_flags& flags, std::ifstream& input, result_file& output,
             std::size_t done, std::size_t total)
       : engine_(engine), reader_(flags.prompt), input_(input), output_(output),
-        window_(std::min(4 * flags.engine.settings.max_sequences, max_requests_per_client)), next_line_(done),
+        window_(std::min(4 * max_sequences_of(flags.engine.settings), max_requests_per_client)), next_line_(done),
         written_(done), bar_(total) {}
 
   int work() {

@@ -40,8 +40,9 @@ void add_engine_settings(CLI::App* group, engine_settings& settings) {
   group->add_option("--max-num-batched-tokens", settings.max_batched_tokens, "Tokens computed in one step")
     ->capture_default_str()
     ->check(CLI::Range(1u, 65536u));
-  group->add_option("--max-num-seqs", settings.max_sequences, "Requests that run at once")
-    ->capture_default_str()
+  group
+    ->add_option("--max-num-seqs", settings.max_sequences,
+                 "Requests that run at once [64, or --max-num-batched-tokens where that is less]")
     ->check(CLI::Range(1u, 4096u));
   group
     ->add_option("--step-budget-ms", settings.step_budget_ms,
@@ -49,9 +50,19 @@ void add_engine_settings(CLI::App* group, engine_settings& settings) {
     ->capture_default_str()
     ->check(CLI::Range(0.0, 60000.0));
   using policy = scheduling_policy::kind_type;
-  add_choice<policy>(group, "--scheduling-policy", settings.policy,
+  add_choice<policy>(group, "--scheduling-policy", settings.policy.kind,
                      {{"fcfs", policy::first_come}, {"priority", policy::priority}, {"deadline", policy::deadline}},
                      "Who goes first: fcfs (in the order of arrival), priority, or deadline (by ttft_ms)");
+  group
+    ->add_option("--priority-ageing-ms", settings.policy.ageing_ms,
+                 "Under priority: waiting so many milliseconds is worth one level")
+    ->capture_default_str()
+    ->check(CLI::Range(1u, 3600000u));
+  group
+    ->add_option("--default-ttft-ms", settings.policy.default_ttft_ms,
+                 "Under deadline: when the first token is due where a request does not say")
+    ->capture_default_str()
+    ->check(CLI::Range(1u, 3600000u));
   group
     ->add_option("--long-prefill-tokens", settings.long_prefill_tokens,
                  "Tokens of one prompt that are computed in one step at most while others wait; 0: no limit")
@@ -69,10 +80,19 @@ void add_engine_settings(CLI::App* group, engine_settings& settings) {
     ->capture_default_str()
     ->check(CLI::Range(1u, 65536u))
     ->needs(disk);
+  group
+    ->add_option("--kv-host-gib", settings.kv_host_gib,
+                 "GiB of the host's memory for prefixes that the KV cache has no room for, asked before --kv-disk; 0: "
+                 "none. On a CPU a larger --kv-tokens serves better")
+    ->capture_default_str()
+    ->check(CLI::Range(0u, 65536u));
   group->add_option("--kv-events-replay", settings.kv_events_replay,
                     "Where subscribers may ask for events that they missed");
   group->add_option("--kv-events", settings.kv_events,
                     "An endpoint to publish on which blocks are stored and removed: tcp://HOST:PORT, ipc://PATH");
+}
+
+void add_admission_settings(CLI::App* group, engine_settings& settings) {
   group
     ->add_option("--max-queued-requests", settings.max_queued_requests,
                  "Requests open at once, running ones too; one more is refused")
@@ -85,26 +105,35 @@ void add_engine_settings(CLI::App* group, engine_settings& settings) {
     ->check(CLI::Range(std::uint64_t{1}, std::uint64_t{1} << 40));
 }
 
+std::uint32_t max_sequences_of(const engine_settings& settings) {
+  return settings.max_sequences.value_or(std::min(64u, settings.max_batched_tokens));
+}
+
 expected<void> hand_over(const engine_settings& settings, engine_options& options) {
   auto& plan = options.plan;
   plan.max_batched_tokens = settings.max_batched_tokens;
-  plan.max_sequences = settings.max_sequences;
-  plan.max_logit_rows = std::max(plan.max_logit_rows, settings.max_sequences); // The backend has as many.
+  plan.max_sequences = max_sequences_of(settings);
+  if (plan.max_sequences > plan.max_batched_tokens)
+    return fail(errc::invalid_argument, "--max-num-seqs " + std::to_string(plan.max_sequences) +
+                                          " needs as many --max-num-batched-tokens: each that runs has a row in a step.");
+  plan.max_logit_rows = std::max(plan.max_logit_rows, plan.max_sequences); // The backend has as many.
   plan.step_budget_ms = settings.step_budget_ms;
-  plan.policy.kind = settings.policy;
+  plan.policy = settings.policy;
   plan.long_prefill_tokens =
     settings.long_prefill_tokens == 0 ? settings.max_batched_tokens : settings.long_prefill_tokens;
   options.cache.prefix_caching = settings.prefix_caching;
   options.cache.hash = settings.prefix_hash;
   options.limits.max_open_requests = settings.max_queued_requests;
   options.limits.max_open_tokens = settings.max_queued_tokens;
+  if (!settings.prefix_caching && (settings.kv_host_gib > 0 || !settings.kv_disk.empty()))
+    return fail(errc::invalid_argument, std::string(settings.kv_host_gib > 0 ? "--kv-host-gib" : "--kv-disk") +
+                                          " keeps prefixes, which --no-prefix-caching switches off: leave one of them out.");
   if (settings.kv_events.empty() && !settings.kv_events_replay.empty())
     return fail(errc::invalid_argument, "--kv-events-replay needs --kv-events, which says where events are published.");
   if (!settings.kv_events.empty()) {
     options.events.emplace();
     options.events->endpoint = settings.kv_events;
     options.events->replay_endpoint = settings.kv_events_replay;
-    options.events->format.medium = "CPU";
   }
   return {};
 }

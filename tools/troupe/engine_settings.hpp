@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <optional>
 #include <string>
 
 #include "engine/kv/block_hash.hpp"
@@ -22,14 +23,15 @@ namespace troupe::cli {
 
 struct engine_settings {
   std::uint32_t max_batched_tokens = 512; ///< --max-num-batched-tokens: rows in one step
-  std::uint32_t max_sequences = 64;       ///< --max-num-seqs: running at once
+  std::optional<std::uint32_t> max_sequences; ///< --max-num-seqs: running at once
   double step_budget_ms = 0; ///< --step-budget-ms: a step takes about so long at most; 0: as long as it takes
-  scheduling_policy::kind_type policy = scheduling_policy::kind_type::first_come; ///< --scheduling-policy
+  scheduling_policy policy; ///< --scheduling-policy, --priority-ageing-ms, --default-ttft-ms
   std::uint32_t long_prefill_tokens = 256; ///< --long-prefill-tokens: of one prompt in one step at most; 0: no limit
   bool prefix_caching = true;              ///< --no-prefix-caching
   block_hash_kind prefix_hash = block_hash_kind::xxh128; ///< --prefix-hash
   std::filesystem::path kv_disk;                         ///< --kv-disk: a folder for evicted blocks; empty: none
   std::uint32_t kv_disk_gib = 8;                         ///< --kv-disk-gib: how much of it at most
+  std::uint32_t kv_host_gib = 0; ///< --kv-host-gib: memory for blocks that were evicted, in front of the disk; 0: none
   std::string kv_events_replay;                          ///< --kv-events-replay: where missed ones are asked for; empty: nowhere
   std::string kv_events;                       ///< --kv-events: an endpoint to publish block events on; empty: none
   std::uint32_t max_queued_requests = 4096;    ///< --max-queued-requests: open at once, running ones too
@@ -40,7 +42,14 @@ struct engine_settings {
 /// The options of every command that has an engine.
 void add_engine_settings(CLI::App* group, engine_settings& settings);
 
-/// Writes the settings to where the engine reads them. Errors: unsupported, for what this build's engine cannot do.
+/// Those of a command whose clients are others.
+void add_admission_settings(CLI::App* group, engine_settings& settings);
+
+/// --max-num-seqs, or its default, which is no more than a step has rows.
+std::uint32_t max_sequences_of(const engine_settings& settings);
+
+/// Writes the settings to where the engine reads them. Errors: invalid_argument, where two of them do not
+/// go together.
 expected<void> hand_over(const engine_settings& settings, engine_options& options);
 
 } // namespace troupe::cli

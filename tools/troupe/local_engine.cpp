@@ -1,8 +1,12 @@
 #include "tools/troupe/local_engine.hpp"
 
+#include <iostream>
+
 #include "actors/timeouts.hpp"
 #include "cpu/backends.hpp"
 #include "engine/kv/disk_tier.hpp"
+#include "engine/kv/layered_tier.hpp"
+#include "engine/kv/memory_tier.hpp"
 
 namespace troupe::cli {
 
@@ -32,20 +36,37 @@ numeric_fingerprint fingerprint_of(const model& source, const engine_settings& s
   result.kv_type = reference ? "f32" : "bf16";
   result.hashing = settings.prefix_hash == block_hash_kind::sha256 ? "sha256" : "xxh128";
   result.tokens_per_block = tokens_per_block;
-  result.block_bytes = kv_block_bytes(source.program, reference ? 4 : 2);
+  result.block_bytes = {kv_block_bytes(source.program, reference ? 4 : 2)};
   return result;
 }
 
-void keep_blocks_on_disk(engine_options& options, const engine_settings& settings, bool reference) {
-  disk_tier_options disk;
-  disk.folder = settings.kv_disk;
-  disk.capacity = std::uint64_t{settings.kv_disk_gib} << 30;
-  disk.fingerprint = fingerprint_of(*options.source, settings, reference);
-  options.cache.fingerprint = to_string(disk.fingerprint);
-  options.cache.tier.max_saving = blocks_saved_at_once;
-  options.open_tier = [disk]() -> expected<std::unique_ptr<block_tier>> {
+tier_factory disk_of(disk_tier_options disk) {
+  return [disk = std::move(disk)]() -> expected<std::unique_ptr<block_tier>> {
     return disk_tier::open(disk).map([](auto&& opened) { return std::unique_ptr<block_tier>(std::move(opened)); });
   };
+}
+
+/// Host memory, a disk, or the one in front of the other.
+void add_tiers(engine_options& options, const engine_settings& settings, bool reference) {
+  options.cache.tier.max_saving = blocks_saved_at_once;
+  if (!settings.kv_disk.empty()) {
+    disk_tier_options disk;
+    disk.folder = settings.kv_disk;
+    disk.capacity = std::uint64_t{settings.kv_disk_gib} << 30;
+    disk.fingerprint = fingerprint_of(*options.source, settings, reference);
+    options.cache.fingerprint = to_string(disk.fingerprint);
+    options.open_tier = disk_of(std::move(disk));
+  }
+  if (const auto host_bytes = std::uint64_t{settings.kv_host_gib} << 30; host_bytes > 0)
+    options.open_tier = [=, open_disk = options.open_tier]() -> expected<std::unique_ptr<block_tier>> {
+      if (!open_disk)
+        return std::make_unique<memory_tier>(host_bytes);
+      auto disk = open_disk();
+      if (disk)
+        return std::make_unique<layered_tier>(host_bytes, std::move(*disk));
+      std::cerr << "troupe: " << disk.error().message << " Prefixes are kept in memory alone." << std::endl;
+      return std::make_unique<memory_tier>(host_bytes);
+    };
 }
 
 } // namespace
@@ -95,8 +116,8 @@ expected<engine_options> make_engine_options(const engine_flags& flags) {
   if (!source)
     return tl::unexpected(source.error());
   options.source = *source;
-  if (!flags.settings.kv_disk.empty())
-    keep_blocks_on_disk(options, flags.settings, reference);
+  options.stop_when_failed = true;
+  add_tiers(options, flags.settings, reference);
   const auto tokens = kv_tokens_of(flags, options.source->program.context_length);
   options.kv_blocks = (tokens + tokens_per_block - 1) / tokens_per_block;
   backend_options device;
@@ -128,6 +149,7 @@ expected<std::unique_ptr<local_engine>> local_engine::start(const engine_flags& 
     return tl::unexpected(options.error());
   std::unique_ptr<local_engine> engine(new local_engine(signals));
   engine->model_ = options->source;
+  engine->context_length_ = context_length_of(*options);
   configure(engine->config_);
   engine->system_ = std::make_unique<caf::actor_system>(engine->config_);
   engine->self_ = std::make_unique<caf::scoped_actor>(*engine->system_);

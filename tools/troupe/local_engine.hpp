@@ -42,6 +42,7 @@ public:
 
   caf::actor_system& system() { return *system_; }
   const troupe::model& model() const { return *model_; }
+  std::uint32_t context_length() const { return context_length_; } ///< Of prompt and answer together.
   const supervisor_actor& supervisor() const { return supervisor_; }
   caf::scoped_actor& self() { return *self_; }
 
@@ -66,6 +67,7 @@ private:
 
   signal_watch signals_;
   std::shared_ptr<const troupe::model> model_;
+  std::uint32_t context_length_ = 0;
   caf::actor_system_config config_;
   std::unique_ptr<caf::actor_system> system_;
   std::unique_ptr<caf::scoped_actor> self_;

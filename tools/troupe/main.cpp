@@ -92,7 +92,11 @@ int main(int argc, char** argv) {
   serve_command
     ->add_option("--zmq", serve_with.zmq, "Endpoint to listen on: tcp://HOST:PORT (* takes a free port), ipc://PATH")
     ->capture_default_str();
+  serve_command->add_option("--admin-zmq", serve_with.admin_zmq,
+                            "Another endpoint, for an operator's commands (troupe status): then they are taken there "
+                            "alone. Without it they are taken where --zmq is, if only this machine can reach that");
   add_engine_options(serve_command, serve_with.engine);
+  add_admission_settings(serve_command->add_option_group("Admission"), serve_with.engine.settings);
 
   auto* batch_command =
     app.add_subcommand("batch", "Answer a file of prompts, one JSON object a line; goes on where it was stopped");

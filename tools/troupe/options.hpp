@@ -43,6 +43,7 @@ struct run_flags {
 struct serve_flags {
   engine_flags engine;
   std::string zmq = "tcp://127.0.0.1:5555";
+  std::string admin_zmq; ///< --admin-zmq: where an operator's commands are taken; empty: at `zmq`, if that is local
 };
 
 /// What to ask a server that is running; its counts, if nothing is set.

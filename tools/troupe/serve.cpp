@@ -3,6 +3,7 @@
 
 #include <fmt/format.h>
 
+#include "actors/endpoint.hpp"
 #include "actors/gateway.hpp"
 #include "tools/troupe/local_engine.hpp"
 #include "troupe_version.hpp"
@@ -18,11 +19,22 @@ int serve(const serve_flags& flags) {
   options.endpoint = flags.zmq;
   options.server_name = std::string("troupe ") + version;
   options.model_name = engine.model().name;
-  options.context_length = engine.model().program.context_length;
+  options.context_length = engine.context_length();
+  options.takes_commands = flags.admin_zmq.empty() && is_local(flags.zmq);
   auto gateway = spawn_gateway(engine.system(), engine.supervisor(), options);
   if (!gateway)
     return report(gateway.error());
   engine.self()->monitor(gateway->actor);
+  if (!flags.admin_zmq.empty()) {
+    options.endpoint = flags.admin_zmq;
+    options.takes_commands = true;
+    options.option = "--admin-zmq";
+    auto for_operators = spawn_gateway(engine.system(), engine.supervisor(), options);
+    if (!for_operators)
+      return report(for_operators.error());
+    engine.self()->monitor(for_operators->actor);
+    std::cerr << "troupe: an operator's commands are taken on " << for_operators->endpoint << "." << std::endl;
+  }
   auto device = engine.info();
   if (!device)
     return report(device.error());

@@ -78,7 +78,17 @@ private:
   std::uint64_t nonce_ = 0;
 };
 
+json json_of(const tier_status& tier) {
+  return {{"name", tier.name},         {"blocks", tier.blocks}, {"bytes", tier.bytes},
+          {"capacity", tier.capacity}, {"saved", tier.saved},   {"loaded", tier.loaded},
+          {"missed", tier.missed},     {"evicted", tier.evicted}, {"damaged", tier.damaged},
+          {"accepts", tier.accepts}};
+}
+
 json json_of(const server_status& status) {
+  auto tiers = json::array();
+  for (const auto& tier : status.tiers)
+    tiers.push_back(json_of(tier));
   return {{"open_requests", status.open_requests},
           {"waiting", status.waiting},
           {"running", status.running},
@@ -93,13 +103,21 @@ json json_of(const server_status& status) {
           {"prefix_hit_tokens", status.prefix_hit_tokens},
           {"preemptions", status.preemptions},
           {"steps", status.steps},
-          {"draining", status.draining}};
+          {"draining", status.draining},
+          {"tier_hit_tokens", status.tier_hit_tokens},
+          {"tiers", std::move(tiers)}};
 }
 
-std::string lines_of(const json& counts) {
+/// A line for each count; those of a tier have its name in front.
+std::string lines_of(const json& counts, const std::string& prefix = {}) {
   std::string lines;
   for (const auto& [name, value] : counts.items())
-    lines += fmt::format("{:<18} {}\n", name, value.is_string() ? value.get<std::string>() : value.dump());
+    if (value.is_array())
+      for (const auto& tier : value)
+        lines += lines_of(tier, tier.at("name").get<std::string>() + "_");
+    else if (name != "name")
+      lines +=
+        fmt::format("{:<18} {}\n", prefix + name, value.is_string() ? value.get<std::string>() : value.dump());
   return lines;
 }
 

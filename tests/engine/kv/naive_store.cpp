@@ -12,8 +12,6 @@ naive_store::naive_store(const kv_store_options& options) : options_(options) {
     state.blocks.resize(group.blocks);
     for (block_id block = 0; block < group.blocks; ++block)
       state.blank.push_back(block);
-    if (group.window == 0)
-      tier_group_ = groups_.size();
     groups_.push_back(std::move(state));
   }
   evictions.resize(groups_.size());
@@ -49,11 +47,18 @@ block_id naive_store::lease(std::size_t group) {
     auto found = std::find_if(state.lru.begin(), state.lru.end(), [&](auto b) { return !state.blocks[b].held; });
     block = *found;
     state.lru.erase(found);
-    state.index.erase(*state.blocks[block].name);
+    const auto name = *state.blocks[block].name;
+    state.index.erase(name);
     state.blocks[block].name.reset();
+    const auto copy = std::find_if(state.copies.begin(), state.copies.end(), [&](auto& it) { return it.first == name; });
+    if (copy != state.copies.end()) {
+      state.index.emplace(name, copy->second);
+      state.blocks[copy->second].name = name;
+      state.copies.erase(copy);
+      ++named_copies;
+    }
     ++evictions[group];
-    if (group == tier_group_)
-      offers_.remove(block);
+    offers_.remove({group, block});
   }
   state.blocks[block].where = place::leased;
   return block;
@@ -66,6 +71,7 @@ void naive_store::settle(std::size_t group, block_id block) {
   if (references(group, block) > 0)
     return;
   state.lru.remove(block);
+  state.copies.remove_if([&](const auto& copy) { return copy.second == block; });
   if (it.name) {
     it.where = place::cached;
     state.lru.push_back(block);
@@ -80,14 +86,25 @@ void naive_store::drop(std::size_t group, std::vector<block_id> table) {
   for (auto block = table.rbegin(); block != table.rend(); ++block)
     if (*block != no_block && groups_[group].blocks[*block].where == place::owned)
       settle(group, *block);
-  if (!options_.tier.enabled || group != tier_group_)
+  if (!options_.tier.enabled)
     return;
   for (auto block : table) {
+    if (block == no_block)
+      continue;
     const auto& it = groups_[group].blocks[block];
-    if (it.where == place::cached && !transfers_.contains(block) && !tier.contains(*it.name) &&
-        std::find(offers_.begin(), offers_.end(), block) == offers_.end())
-      offers_.push_back(block);
+    const place_in_group at{group, block};
+    if (it.where == place::cached && !transfers_.contains(at) && !tier.contains(in_tier(group, *it.name)) &&
+        std::find(offers_.begin(), offers_.end(), at) == offers_.end())
+      offers_.push_back(at);
   }
+}
+
+/// Who comes first has the name.
+void naive_store::name_or_copy(std::size_t group, block_id block, const std::string& name) {
+  if (groups_[group].index.emplace(name, block).second)
+    groups_[group].blocks[block].name = name;
+  else if (references(group, block) > 0)
+    groups_[group].copies.emplace_back(name, block);
 }
 
 void naive_store::give_up(sequence_state& who) {
@@ -115,8 +132,8 @@ void naive_store::fill(sequence_state& who, const kv_operation& operation, const
     const auto name = name_of(who, blocks);
     for (std::size_t group = 0; group < groups_.size(); ++group) {
       const auto block = who.tables[group][blocks - 1];
-      if (block != no_block && groups_[group].index.emplace(name, block).second)
-        groups_[group].blocks[block].name = name;
+      if (block != no_block)
+        name_or_copy(group, block, name);
     }
   }
   who.filled = end;
@@ -133,6 +150,7 @@ kv_grant naive_store::apply(const kv_report& report) {
       transfer.current = transfer.shareable = false;
     for (auto& group : groups_) {
       group.index.clear();
+      group.copies.clear();
       group.blank.clear();
       group.lru.clear();
       for (block_id block = 0; block < group.blocks.size(); ++block) {
@@ -221,57 +239,53 @@ bool naive_store::windows_fit(const sequence_state& who, std::uint32_t blocks) c
   return true;
 }
 
-block_id naive_store::loading(const std::string& name) const {
-  for (const auto& [block, transfer] : transfers_)
-    if (transfer.load && transfer.shareable && transfer.name == name)
-      return block;
+block_id naive_store::loading(std::size_t group, const std::string& name) const {
+  for (const auto& [at, transfer] : transfers_)
+    if (transfer.load && transfer.shareable && at.first == group && transfer.name == name)
+      return at.second;
   return no_block;
 }
 
-bool naive_store::full_fits(const sequence_state& who, std::uint32_t blocks) const {
+/// Whether all that rows after so many blocks see is there, or may be loaded.
+bool naive_store::fits(const sequence_state& who, std::uint32_t blocks) const {
+  std::size_t loads = 0;
   for (std::size_t group = 0; group < groups_.size(); ++group) {
     const auto& state = groups_[group];
-    if (state.options.window != 0)
-      continue;
-    std::size_t loads = 0, claimed = 0;
+    std::size_t claimed = 0;
     for (std::uint32_t i = 0; i < blocks; ++i) {
+      if (!visible(group, i, blocks))
+        continue;
       const auto name = name_of(who, i + 1);
       if (auto found = state.index.find(name); found != state.index.end()) {
         const auto& it = state.blocks[found->second];
         claimed += it.where == place::cached && !it.held;
-      } else if (options_.tier.enabled && loading(name) != no_block) {
+      } else if (options_.tier.enabled && loading(group, name) != no_block) {
         continue;
-      } else if (options_.tier.enabled && tier.contains(name)) {
+      } else if (options_.tier.enabled && tier.contains(in_tier(group, name))) {
         ++loads;
         ++claimed;
       } else {
         return false;
       }
     }
-    const auto running = static_cast<std::size_t>(
-      std::count_if(transfers_.begin(), transfers_.end(), [](const auto& entry) { return entry.second.load; }));
-    if (loads + running > options_.tier.max_loading && loads > 0)
-      return false;
     if (claimed > leasable(group))
       return false;
   }
-  return true;
+  const auto running = static_cast<std::size_t>(
+    std::count_if(transfers_.begin(), transfers_.end(), [](const auto& entry) { return entry.second.load; }));
+  return loads == 0 || loads + running <= options_.tier.max_loading;
 }
 
-void naive_store::take_windows(sequence_state& who, std::uint32_t blocks) {
-  for (std::size_t group = 0; group < groups_.size(); ++group) {
-    if (groups_[group].options.window == 0)
-      continue;
-    const auto before = who.tables[group];
-    who.tables[group].clear();
-    for (std::uint32_t i = 0; i < blocks; ++i) {
-      const auto seen = visible(group, i, blocks);
-      who.tables[group].push_back(seen ? groups_[group].index.at(name_of(who, i + 1)) : no_block);
-      if (seen)
-        take(group, who.tables[group].back());
-    }
-    drop(group, before);
-  }
+/// What is there; what is not has to be loaded.
+void naive_store::take_table(sequence_state& who, std::size_t group, std::uint32_t blocks) {
+  auto& state = groups_[group];
+  auto& table = who.tables[group];
+  const auto before = std::exchange(table, std::vector<block_id>(blocks, no_block));
+  for (std::uint32_t i = 0; i < blocks; ++i)
+    if (visible(group, i, blocks))
+      if (auto found = state.index.find(name_of(who, i + 1)); found != state.index.end())
+        take(group, table[i] = found->second);
+  drop(group, before);
 }
 
 std::optional<kv_hit> naive_store::look_up(const kv_lookup& wanted) {
@@ -288,30 +302,25 @@ std::optional<kv_hit> naive_store::look_up(const kv_lookup& wanted) {
     ++queries;
     query_tokens += who.tokens.size();
     for (blocks = static_cast<std::uint32_t>(who.tokens.size() - 1) / tokens_per_block; blocks > 0; --blocks)
-      if (full_fits(who, blocks) && windows_fit(who, blocks))
+      if (fits(who, blocks))
         break;
-    take_windows(who, blocks);
+    for (std::size_t group = 0; group < groups_.size(); ++group)
+      take_table(who, group, blocks);
     for (std::size_t group = 0; group < groups_.size(); ++group) {
-      if (groups_[group].options.window != 0)
-        continue;
       auto& table = who.tables[group];
-      table.assign(blocks, no_block);
-      for (std::uint32_t i = 0; i < blocks; ++i)
-        if (auto found = groups_[group].index.find(name_of(who, i + 1)); found != groups_[group].index.end())
-          take(group, table[i] = found->second);
       for (std::uint32_t i = 0; i < blocks; ++i) {
-        if (table[i] != no_block)
+        if (table[i] != no_block || !visible(group, i, blocks))
           continue;
         const auto name = name_of(who, i + 1);
-        table[i] = loading(name);
+        table[i] = loading(group, name);
         if (table[i] == no_block) {
           table[i] = lease(group);
           take(group, table[i]);
           groups_[group].blocks[table[i]].held = true;
-          transfers_[table[i]] = {name, true};
-          new_loads_.push_back(table[i]);
+          transfers_[{group, table[i]}] = {name, true};
+          new_loads_.emplace_back(group, table[i]);
         }
-        who.waits.insert(i);
+        who.waits.emplace(group, i);
       }
     }
   }
@@ -323,57 +332,60 @@ std::optional<kv_hit> naive_store::look_up(const kv_lookup& wanted) {
   return kv_hit{wanted.sequence, who.filled, who.tables};
 }
 
-std::vector<block_id> naive_store::take_saves() {
-  std::vector<block_id> result;
-  auto& state = groups_[tier_group_];
+std::vector<naive_store::place_in_group> naive_store::take_saves() {
+  std::vector<place_in_group> result;
   for (;;) {
     const auto saving =
       std::count_if(transfers_.begin(), transfers_.end(), [](const auto& entry) { return !entry.second.load; });
     if (offers_.empty() || saving >= static_cast<std::ptrdiff_t>(options_.tier.max_saving))
       return result;
-    const auto block = offers_.front();
+    const auto at = offers_.front();
     offers_.pop_front();
-    if (tier.contains(*state.blocks[block].name))
+    auto& it = groups_[at.first].blocks[at.second];
+    if (tier.contains(in_tier(at.first, *it.name)))
       continue;
-    state.blocks[block].held = true;
-    transfers_[block] = {*state.blocks[block].name, false};
-    result.push_back(block);
+    it.held = true;
+    transfers_[at] = {*it.name, false};
+    result.push_back(at);
   }
 }
 
-bool naive_store::saved(block_id block, bool ok) {
-  const auto transfer = transfers_.at(block);
-  transfers_.erase(block);
-  groups_[tier_group_].blocks[block].held = false;
-  settle(tier_group_, block);
+bool naive_store::saved(place_in_group at, bool ok) {
+  const auto transfer = transfers_.at(at);
+  transfers_.erase(at);
+  auto& it = groups_[at.first].blocks[at.second];
+  it.held = false;
+  if (it.where != place::cached) // else it keeps its turn
+    settle(at.first, at.second);
   if (ok && transfer.current)
-    tier.insert(transfer.name);
+    tier.insert(in_tier(at.first, transfer.name));
   return ok && transfer.current;
 }
 
-std::vector<block_id> naive_store::take_loads() { return std::exchange(new_loads_, {}); }
+std::vector<naive_store::place_in_group> naive_store::take_loads() { return std::exchange(new_loads_, {}); }
 
-void naive_store::loaded(block_id block, bool ok) {
-  auto& state = groups_[tier_group_];
-  const auto transfer = transfers_.at(block);
-  transfers_.erase(block);
+void naive_store::loaded(place_in_group at, bool ok) {
+  const auto [loaded_group, block] = at;
+  auto& state = groups_[loaded_group];
+  const auto transfer = transfers_.at(at);
+  transfers_.erase(at);
   if (!ok)
-    tier.erase(transfer.name);
-  else if (transfer.current && state.index.emplace(transfer.name, block).second)
-    state.blocks[block].name = transfer.name;
+    tier.erase(in_tier(loaded_group, transfer.name));
+  else if (transfer.current)
+    name_or_copy(loaded_group, block, transfer.name);
   state.blocks[block].held = false;
-  settle(tier_group_, block);
+  settle(loaded_group, block);
   std::vector<std::pair<std::uint64_t, sequence_id>> waiting;
   for (const auto& [id, who] : sequences_)
-    for (auto position : who.waits)
-      if (who.tables[tier_group_][position] == block)
+    for (auto [group, position] : who.waits)
+      if (group == loaded_group && who.tables[group][position] == block)
         waiting.emplace_back(who.order, id);
   std::sort(waiting.begin(), waiting.end());
   for (auto [order, id] : waiting) {
     auto& who = sequences_.at(id);
-    auto& table = who.tables[tier_group_];
+    const auto& table = who.tables[loaded_group];
     const auto position = static_cast<std::uint32_t>(std::find(table.begin(), table.end(), block) - table.begin());
-    who.waits.erase(position);
+    who.waits.erase({loaded_group, position});
     if (!ok)
       who.usable = std::min(who.usable, position);
     if (!who.waits.empty())
@@ -381,16 +393,24 @@ void naive_store::loaded(block_id block, bool ok) {
     auto blocks = who.usable;
     while (!windows_fit(who, blocks))
       --blocks;
-    if (blocks < table.size()) {
-      std::vector<block_id> tail(table.begin() + blocks, table.end());
-      table.resize(blocks);
-      drop(tier_group_, tail);
-      take_windows(who, blocks);
-    }
+    for (std::size_t group = 0; group < groups_.size(); ++group)
+      shorten(who, group, blocks);
     who.filled = blocks * tokens_per_block;
     hit_tokens += who.filled;
     hits_.push_back({id, who.filled, who.tables});
   }
+}
+
+/// To a prefix of its hit, all of which is there: full groups keep their blocks, windows see others.
+void naive_store::shorten(sequence_state& who, std::size_t group, std::uint32_t blocks) {
+  auto& table = who.tables[group];
+  if (blocks >= table.size())
+    return;
+  if (groups_[group].options.window != 0)
+    return take_table(who, group, blocks);
+  std::vector<block_id> tail(table.begin() + blocks, table.end());
+  table.resize(blocks);
+  drop(group, tail);
 }
 
 std::vector<kv_hit> naive_store::take_hits() { return std::exchange(hits_, {}); }
@@ -404,6 +424,7 @@ void naive_store::reset_prefix_cache() {
   for (auto& group : groups_) {
     const auto cached = group.lru;
     group.index.clear();
+    group.copies.clear();
     group.lru.clear();
     for (auto& it : group.blocks)
       it.name.reset();

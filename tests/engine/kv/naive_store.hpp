@@ -22,17 +22,21 @@ public:
   void reset_prefix_cache();
   std::vector<kv_block_counts> counts() const;
 
-  std::vector<block_id> take_saves();
-  bool saved(block_id block, bool ok);
-  std::vector<block_id> take_loads();
-  void loaded(block_id block, bool ok);
+  using place_in_group = std::pair<std::size_t, block_id>;
+  std::vector<place_in_group> take_saves();
+  bool saved(place_in_group block, bool ok);
+  std::vector<place_in_group> take_loads();
+  void loaded(place_in_group block, bool ok);
   std::vector<kv_hit> take_hits();
 
-  /// Names in the tier, and what a block that is saved or loaded is called.
+  /// Names in the tier, with their groups, and what a block that is saved or loaded is called there.
   std::set<std::string> tier;
-  const std::string& transfer_name(block_id block) const { return transfers_.at(block).name; }
+  std::string transfer_name(place_in_group block) const {
+    return in_tier(block.first, transfers_.at(block).name);
+  }
   std::size_t names(std::size_t group) const { return groups_[group].index.size(); }
 
+  std::uint64_t named_copies = 0;
   std::uint64_t queries = 0, query_tokens = 0, hit_tokens = 0;
   std::vector<std::uint64_t> evictions;
 
@@ -48,6 +52,7 @@ private:
     std::vector<block_state> blocks;
     std::list<block_id> blank, lru; ///< `lru` has the held ones, too.
     std::map<std::string, block_id> index;
+    std::list<std::pair<std::string, block_id>> copies; ///< Of named blocks, the oldest first.
   };
   struct sequence_state {
     std::string root; ///< Salt and adapter.
@@ -55,7 +60,7 @@ private:
     std::uint32_t filled = 0;
     bool cacheable = false;
     std::uint64_t order = 0; ///< When it was looked up.
-    std::set<std::uint32_t> waits; ///< Positions that are being loaded.
+    std::set<std::pair<std::size_t, std::uint32_t>> waits; ///< Groups and positions that are being loaded.
     std::uint32_t usable = 0;
     std::vector<std::vector<block_id>> tables;
   };
@@ -78,17 +83,21 @@ private:
   std::optional<kv_hit> look_up(const kv_lookup& wanted);
   bool visible(std::size_t group, std::uint32_t position, std::uint32_t blocks) const;
   bool windows_fit(const sequence_state& who, std::uint32_t blocks) const;
-  bool full_fits(const sequence_state& who, std::uint32_t blocks) const;
-  block_id loading(const std::string& name) const;
-  void take_windows(sequence_state& who, std::uint32_t blocks);
+  bool fits(const sequence_state& who, std::uint32_t blocks) const;
+  static std::string in_tier(std::size_t group, const std::string& name) {
+    return std::to_string(group) + ":" + name;
+  }
+  block_id loading(std::size_t group, const std::string& name) const;
+  void shorten(sequence_state& who, std::size_t group, std::uint32_t blocks);
+  void take_table(sequence_state& who, std::size_t group, std::uint32_t blocks);
+  void name_or_copy(std::size_t group, block_id block, const std::string& name);
 
   kv_store_options options_;
   std::vector<group_state> groups_;
   std::map<sequence_id, sequence_state> sequences_;
-  std::size_t tier_group_ = 0;
-  std::map<block_id, transfer> transfers_; ///< Of the tier's group.
-  std::list<block_id> offers_;
-  std::vector<block_id> new_loads_;
+  std::map<place_in_group, transfer> transfers_;
+  std::list<place_in_group> offers_;
+  std::vector<place_in_group> new_loads_;
   std::vector<kv_hit> hits_;
   std::uint32_t generation_ = 0;
   std::uint64_t lookups_ = 0;

@@ -90,6 +90,24 @@ BOOST_AUTO_TEST_CASE(a_held_block_is_not_leased_before_its_transfer_has_ended) {
   BOOST_TEST(pool.available() == 2u);
 }
 
+BOOST_AUTO_TEST_CASE(a_cached_block_keeps_its_turn_while_it_is_held) {
+  kv_block_pool pool(3);
+  for (int i = 0; i < 3; ++i)
+    pool.name(spend_one(pool), name_of(static_cast<std::uint64_t>(i)));
+  for (block_id block : {2u, 1u, 0u})
+    pool.drop_reference(block);
+  for (block_id block : {0u, 2u, 1u}) {
+    pool.hold(block);
+    pool.end_hold(block);
+  }
+  pool.hold(2);
+  BOOST_TEST(pool.available() == 2u);
+  BOOST_TEST(pool.lease().block == 1u);
+  pool.end_hold(2);
+  BOOST_TEST(pool.lease().block == 2u);
+  BOOST_TEST(pool.lease().block == 0u);
+}
+
 BOOST_AUTO_TEST_CASE(without_names_cached_blocks_are_blank_in_their_old_order) {
   kv_block_pool pool(4);
   for (int i = 0; i < 4; ++i)

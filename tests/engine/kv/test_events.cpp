@@ -20,10 +20,10 @@ BOOST_AUTO_TEST_SUITE(kv_events_suite)
 
 BOOST_AUTO_TEST_CASE(a_chain_of_stored_blocks_is_one_event) {
   kv_event_log log(100);
-  log.stored(0, name_of(1), std::nullopt, tokens, 4);
-  log.stored(0, name_of(2), name_of(1), tokens, 4);
-  log.stored(1, name_of(2), name_of(1), tokens, 4); // another group
-  log.stored(1, name_of(8), name_of(7), tokens, 4); // another chain
+  log.stored(0, name_of(1), std::nullopt, tokens, {{}, 4});
+  log.stored(0, name_of(2), name_of(1), tokens, {{}, 4});
+  log.stored(1, name_of(2), name_of(1), tokens, {{}, 4}); // another group
+  log.stored(1, name_of(8), name_of(7), tokens, {{}, 4}); // another chain
   const auto taken = log.take();
   BOOST_REQUIRE_EQUAL(taken.events.size(), 3u);
   BOOST_CHECK((taken.events[0].hashes == std::vector{name_of(1), name_of(2)}));
@@ -35,11 +35,22 @@ BOOST_AUTO_TEST_CASE(a_chain_of_stored_blocks_is_one_event) {
   BOOST_TEST(log.take().events.empty());
 }
 
+BOOST_AUTO_TEST_CASE(the_salt_of_a_chain_is_told_with_its_first_block_alone) {
+  kv_event_log log(100);
+  log.stored(0, name_of(1), std::nullopt, tokens, {"salt", 0});
+  log.stored(0, name_of(2), name_of(1), tokens, {"salt", 0});
+  log.stored(0, name_of(4), name_of(3), tokens, {"salt", 0});
+  const auto taken = log.take();
+  BOOST_REQUIRE_EQUAL(taken.events.size(), 2u);
+  BOOST_TEST(taken.events[0].salt == "salt");
+  BOOST_TEST(taken.events[1].salt == "");
+}
+
 BOOST_AUTO_TEST_CASE(removals_of_one_group_are_one_event_and_the_order_is_kept) {
   kv_event_log log(100);
   log.removed(0, name_of(1));
   log.removed(0, name_of(2));
-  log.stored(0, name_of(1), std::nullopt, tokens, 0);
+  log.stored(0, name_of(1), std::nullopt, tokens, {{}, 0});
   log.removed(0, name_of(1));
   log.cleared();
   const auto taken = log.take();

@@ -347,6 +347,41 @@ BOOST_AUTO_TEST_CASE(a_wrong_lookup_is_refused) {
   BOOST_TEST(says(driver.refused(report), "2 purses"));
 }
 
+BOOST_AUTO_TEST_CASE(when_a_block_is_evicted_its_copy_in_a_running_sequence_gets_its_name) {
+  store_driver driver(store_options({{6, 0}}));
+  driver.look_up(1, counted_tokens(32), {}, false);
+  driver.look_up(2, counted_tokens(32), {}, false);
+  const auto first = driver.spend(1, 2)[0], second = driver.spend(2, 2)[0];
+  driver.fill(1, 32);
+  driver.fill(2, 32); // the same, in other blocks
+  driver.release(1);
+  driver.store.take_events();
+  BOOST_TEST(driver.next_blocks(4).size() == 4u); // those of the first are evicted, two were blank
+  BOOST_TEST(driver.store.take_events().events.empty()); // it can be hit as before
+  const auto hit = driver.look_up(3, counted_tokens(40));
+  BOOST_TEST(hit.tokens == 32u);
+  BOOST_TEST((hit.blocks[0] == second));
+  driver.release(2);
+  driver.release(3);
+  BOOST_CHECK((driver.store.counts()[0] == kv_block_counts{6, 4, 2, 0, 0}));
+  BOOST_TEST(first != second);
+}
+
+BOOST_AUTO_TEST_CASE(a_copy_that_was_released_gets_no_name) {
+  store_driver driver(store_options({{4, 0}}));
+  driver.look_up(1, counted_tokens(32), {}, false);
+  driver.look_up(2, counted_tokens(32), {}, false);
+  driver.spend(1, 2);
+  driver.spend(2, 2);
+  driver.fill(1, 32);
+  driver.fill(2, 32);
+  driver.release(2);
+  driver.release(1);
+  BOOST_CHECK((driver.store.counts()[0] == kv_block_counts{4, 2, 2, 0, 0}));
+  driver.next_blocks(4);
+  BOOST_TEST(driver.look_up(3, counted_tokens(40)).tokens == 0u);
+}
+
 BOOST_AUTO_TEST_CASE(wrong_options_are_refused_by_name) {
   auto refusal = [](const kv_store_options& options) {
     auto made = kv_store::make(options);
@@ -356,7 +391,7 @@ BOOST_AUTO_TEST_CASE(wrong_options_are_refused_by_name) {
   BOOST_TEST(says(refusal(store_options({{0, 0}})), "groups"));
   auto options = tier_options(8);
   BOOST_TEST(refusal(options).empty());
-  options.groups[0].window = 16;
+  options.groups.assign(9, {1u << 27, 0});
   BOOST_TEST(says(refusal(options), "tier"));
   options = tier_options(8);
   options.prefix_caching = false;

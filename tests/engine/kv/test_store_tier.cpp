@@ -41,6 +41,35 @@ BOOST_AUTO_TEST_CASE(released_blocks_are_offered_once_the_head_first) {
   BOOST_TEST(driver.store.take_saves().empty()); // the tier has them
 }
 
+BOOST_AUTO_TEST_CASE(before_a_stop_all_that_the_tier_lacks_is_offered_what_runs_too_each_head_first) {
+  store_driver driver(tier_options(12));
+  driver.run(1, counted_tokens(48));
+  driver.release(1);
+  const auto failed = driver.store.take_saves();
+  BOOST_TEST(driver.store.saved(failed[0], true).value());
+  for (std::size_t i = 1; i < 3; ++i)
+    BOOST_TEST(!driver.store.saved(failed[i], false).value());
+  driver.look_up(2, counted_tokens(40, 500));
+  const auto running = driver.spend(2, 3)[0];
+  driver.fill(2, 40); // two full blocks, and one that is not
+  BOOST_TEST(!driver.store.has_saves());
+  driver.store.offer_all();
+  BOOST_TEST(driver.store.has_saves());
+  const auto saves = driver.store.take_saves();
+  BOOST_REQUIRE_EQUAL(saves.size(), 4u);
+  BOOST_TEST((saves[0].block == running[0] && saves[1].block == running[1]));
+  BOOST_TEST((saves[2].hash == failed[1].hash && saves[3].hash == failed[2].hash));
+  driver.store.offer_all(); // they are on their way
+  BOOST_TEST(driver.store.take_saves().empty());
+  driver.release(2);
+  for (const auto& save : saves) {
+    BOOST_TEST(driver.store.has_saves());
+    BOOST_TEST(driver.store.saved(save, true).value());
+  }
+  BOOST_TEST(!driver.store.has_saves());
+  BOOST_CHECK(driver.store.check_integrity());
+}
+
 BOOST_AUTO_TEST_CASE(no_more_blocks_are_held_for_saving_than_may_be) {
   auto options = tier_options(8);
   options.tier.max_saving = 2;
@@ -143,6 +172,74 @@ BOOST_AUTO_TEST_CASE(a_failed_load_shortens_the_hit_to_the_part_before_it) {
   BOOST_TEST(!driver.store.tier_contains(loads[1].hash));
   BOOST_CHECK((driver.store.counts()[0] == kv_block_counts{8, 6, 1, 0, 1})); // the third is good, though nobody's
   BOOST_CHECK(driver.store.check_integrity());
+}
+
+BOOST_AUTO_TEST_CASE(of_a_group_with_a_window_what_was_seen_last_is_saved_and_a_hit_needs_it) {
+  auto options = store_options({{8, 0}, {8, 20}});
+  options.tier.enabled = true;
+  store_driver driver(options);
+  driver.run(1, counted_tokens(80));
+  driver.drop_front(1, 3, 1); // a row after 80 tokens sees two blocks
+  driver.release(1);
+  const auto saves = driver.store.take_saves();
+  BOOST_REQUIRE_EQUAL(saves.size(), 7u);
+  for (const auto& save : saves)
+    BOOST_TEST(driver.store.saved(save, true).value());
+  BOOST_TEST((saves[5].group == 1 && saves[6].group == 1));
+  BOOST_TEST((saves[5].hash != saves[3].hash)); // the contents of one group are not those of another
+  for (const auto& list : driver.right([&] { // all blocks of both groups are somebody else's for a moment
+         kv_report want;
+         want.purse_targets = {8, 8};
+         return want;
+       }()).blocks)
+    BOOST_TEST(list.size() == 8u);
+  kv_report reset;
+  reset.reset = true;
+  driver.right(reset);
+  kv_report report;
+  report.lookups.push_back({2, counted_tokens(90), {}, true});
+  BOOST_TEST(driver.right(report).hits.empty());
+  const auto loads = driver.store.take_loads();
+  BOOST_REQUIRE_EQUAL(loads.size(), 7u);
+  for (const auto& load : loads)
+    BOOST_TEST(driver.store.loaded(load, true).has_value());
+  const auto hits = driver.store.take_hits();
+  BOOST_REQUIRE_EQUAL(hits.size(), 1u);
+  BOOST_TEST(hits[0].tokens == 80u);
+  BOOST_TEST(std::count(hits[0].blocks[1].begin(), hits[0].blocks[1].end(), no_block) == 3);
+  driver.release(2);
+  driver.right([] {
+    kv_report again;
+    again.reset = true;
+    return again;
+  }());
+  driver.store.tier_lost(saves[5].hash); // of the window: what comes after it cannot be hit
+  driver.look_up(3, counted_tokens(90));
+  BOOST_TEST(driver.store.take_loads().empty());
+}
+
+BOOST_AUTO_TEST_CASE(saves_name_the_block_before_theirs_and_what_was_used_is_told_when_it_is_released) {
+  auto options = tier_options(8);
+  options.tier.max_uses = 5;
+  store_driver driver(options);
+  driver.run(1, counted_tokens(48));
+  driver.release(1);
+  const auto saves = driver.store.take_saves();
+  BOOST_REQUIRE_EQUAL(saves.size(), 3u);
+  BOOST_TEST(!saves[0].parent);
+  BOOST_TEST((saves[1].parent == saves[0].hash && saves[2].parent == saves[1].hash));
+  for (const auto& save : saves)
+    BOOST_TEST(driver.store.saved(save, true).value());
+  BOOST_TEST(driver.store.take_uses().empty());
+  driver.look_up(2, counted_tokens(60));
+  driver.release(2);
+  BOOST_TEST((driver.store.take_uses() == std::vector{saves[0].hash, saves[1].hash, saves[2].hash}));
+  BOOST_TEST(driver.store.take_uses().empty());
+  for (sequence_id id : {3, 4}) {
+    driver.look_up(id, counted_tokens(60));
+    driver.release(id);
+  }
+  BOOST_TEST(driver.store.take_uses().size() == 5u); // not more than may wait
 }
 
 BOOST_AUTO_TEST_CASE(two_sequences_wait_for_one_load) {

@@ -37,6 +37,8 @@ public:
   }
 
   std::uint64_t hits = 0, late_hits = 0, forks = 0, failed_loads = 0, released_while_loading = 0;
+  std::uint64_t windows_saved = 0, windows_loaded = 0;
+  std::uint64_t named_copies() const { return model_.named_copies; }
 
 private:
   struct sequence {
@@ -228,14 +230,20 @@ private:
     }
   }
 
+  template <class Transfer>
+  static naive_store::place_in_group place_of(const Transfer& of) {
+    return {of.group, of.block};
+  }
+
   void transfers() {
     if (once_in(3)) {
       const auto saves = store_.take_saves();
       const auto expected_saves = model_.take_saves();
       BOOST_REQUIRE_EQUAL(saves.size(), expected_saves.size());
       for (std::size_t i = 0; i < saves.size(); ++i) {
-        BOOST_REQUIRE_EQUAL(saves[i].block, expected_saves[i]);
-        hashes_.emplace(model_.transfer_name(saves[i].block), saves[i].hash);
+        BOOST_REQUIRE((place_of(saves[i]) == expected_saves[i]));
+        hashes_.emplace(model_.transfer_name(place_of(saves[i])), saves[i].hash);
+        windows_saved += options_.groups[saves[i].group].window != 0;
         saves_.push_back(saves[i]);
       }
     }
@@ -243,8 +251,9 @@ private:
     const auto expected_loads = model_.take_loads();
     BOOST_REQUIRE_EQUAL(loads.size(), expected_loads.size());
     for (std::size_t i = 0; i < loads.size(); ++i) {
-      BOOST_REQUIRE_EQUAL(loads[i].block, expected_loads[i]);
-      BOOST_REQUIRE(loads[i].hash == hashes_.at(model_.transfer_name(loads[i].block)));
+      BOOST_REQUIRE((place_of(loads[i]) == expected_loads[i]));
+      BOOST_REQUIRE(loads[i].hash == hashes_.at(model_.transfer_name(place_of(loads[i]))));
+      windows_loaded += options_.groups[loads[i].group].window != 0;
       loads_.push_back(loads[i]);
     }
     for (auto i = below(4); i > 0 && !saves_.empty(); --i)
@@ -269,7 +278,7 @@ private:
     const bool ok = !once_in(6);
     const auto kept = store_.saved(save, ok);
     BOOST_REQUIRE(kept);
-    BOOST_REQUIRE_EQUAL(*kept, model_.saved(save.block, ok));
+    BOOST_REQUIRE_EQUAL(*kept, model_.saved(place_of(save), ok));
   }
 
   void end_load() {
@@ -279,7 +288,7 @@ private:
     const bool ok = !once_in(6);
     failed_loads += !ok;
     BOOST_REQUIRE(store_.loaded(load, ok));
-    model_.loaded(load.block, ok);
+    model_.loaded(place_of(load), ok);
   }
 
   void compare() {
@@ -368,6 +377,7 @@ kv_store_options options_of(std::vector<kv_group_options> groups, bool tier) {
 
 void run_walks(const kv_store_options& options, std::uint32_t first_seed, int steps) {
   std::uint64_t hits = 0, late_hits = 0, forks = 0, failed_loads = 0, released_while_loading = 0;
+  std::uint64_t windows_saved = 0, windows_loaded = 0, named_copies = 0;
   for (auto seed = first_seed; seed < first_seed + 4; ++seed)
     BOOST_TEST_CONTEXT("seed " << seed) {
       walk it(options, seed);
@@ -377,17 +387,26 @@ void run_walks(const kv_store_options& options, std::uint32_t first_seed, int st
       forks += it.forks;
       failed_loads += it.failed_loads;
       released_while_loading += it.released_while_loading;
+      windows_saved += it.windows_saved;
+      windows_loaded += it.windows_loaded;
+      named_copies += it.named_copies();
     }
   // The walk must come where things happen.
   BOOST_TEST(hits > 300u);
   BOOST_TEST(forks > 50u);
+  BOOST_TEST(named_copies > 0u);
   if (options.tier.enabled) {
     BOOST_TEST(late_hits > 50u);
     BOOST_TEST(failed_loads > 20u);
     BOOST_TEST(released_while_loading > 10u);
+    const bool windows = std::ranges::any_of(options.groups, [](const auto& group) { return group.window != 0; });
+    BOOST_TEST((windows_saved > 50 || !windows));
+    BOOST_TEST((windows_loaded > 50 || !windows));
   }
   BOOST_TEST_MESSAGE("hits " << hits << ", late " << late_hits << ", forks " << forks << ", failed loads "
-                             << failed_loads << ", released while loading " << released_while_loading);
+                             << failed_loads << ", released while loading " << released_while_loading
+                             << ", blocks of windows saved " << windows_saved << ", loaded " << windows_loaded
+                             << ", copies named " << named_copies);
 }
 
 } // namespace
@@ -402,6 +421,14 @@ BOOST_AUTO_TEST_CASE(a_walk_with_a_tier_agrees_with_the_model) { run_walks(optio
 
 BOOST_AUTO_TEST_CASE(a_walk_with_a_tier_and_a_window_agrees_with_the_model) {
   run_walks(options_of({{90, 33}, {36, 0}}, true), 300, 1500);
+}
+
+BOOST_AUTO_TEST_CASE(a_walk_with_a_tier_and_several_groups_of_each_kind_agrees_with_the_model) {
+  run_walks(options_of({{48, 0}, {40, 20}, {44, 0}, {44, 50}}, true), 350, 1500);
+}
+
+BOOST_AUTO_TEST_CASE(a_walk_with_a_tier_and_windows_alone_agrees_with_the_model) {
+  run_walks(options_of({{40, 18}, {40, 65}}, true), 450, 1500);
 }
 
 BOOST_AUTO_TEST_CASE(a_walk_with_windows_alone_agrees_with_the_model) {

@@ -1,0 +1,197 @@
+// The tables of what a server sends.
+#pragma once
+
+#include <algorithm>
+
+#include "protocol/field_tables.hpp"
+#include "protocol/limits.hpp"
+#include "protocol/utf8.hpp"
+
+namespace troupe::detail {
+
+template <class Fields>
+void fields_of(const welcome& message, Fields& field) {
+  field("version", message.version);
+  field("server", message.server);
+  field("model", message.model);
+  field("context_length", message.context_length);
+}
+
+/// As columns: each is one flat array.
+struct logprob_columns {
+  const std::vector<token_logprob>& entries;
+
+  /// Likeliest tokens of each entry.
+  std::size_t width() const {
+    std::size_t least = entries.empty() ? 0 : entries.front().top.size();
+    for (const token_logprob& each : entries)
+      least = std::min(least, each.top.size());
+    return least;
+  }
+};
+
+inline void write(wire_writer& out, const logprob_columns& columns) {
+  const auto& entries = columns.entries;
+  const std::size_t width = columns.width();
+  auto column = [&](const auto& name, auto value) {
+    out.name(name);
+    out.array(entries.size());
+    for (const token_logprob& each : entries)
+      value(each);
+  };
+  auto top_column = [&](const auto& name, auto value) {
+    out.name(name);
+    out.array(entries.size() * width);
+    for (const token_logprob& each : entries)
+      for (std::size_t i = 0; i < width; ++i)
+        value(each.top[i]);
+  };
+  out.map(width == 0 ? 3 : 5);
+  column("tokens", [&](const token_logprob& each) { out.integer(each.token); });
+  column("logprobs", [&](const token_logprob& each) { out.number(each.logprob); });
+  column("ranks", [&](const token_logprob& each) { out.whole(each.rank); });
+  if (width == 0)
+    return;
+  top_column("top_tokens", [&](const token_logprob::alternative& each) { out.integer(each.token); });
+  top_column("top_logprobs", [&](const token_logprob::alternative& each) { out.number(each.logprob); });
+}
+
+template <class Fields>
+void fields_of(const token_delta& message, Fields& field) {
+  field("id", message.id);
+  field("choice", message.choice, message.choice != 0);
+  field("position", message.position, message.position != 0);
+  field("token_ids", message.token_ids, !message.token_ids.empty());
+  field("text", message.text, !message.text.empty());
+  field("logprobs", logprob_columns{message.logprobs}, !message.logprobs.empty());
+  field("prompt_logprobs", logprob_columns{message.prompt_logprobs}, !message.prompt_logprobs.empty());
+}
+
+/// An error as it is sent.
+struct sent_error {
+  explicit sent_error(const error& failure)
+      : // An error without a code would be a bug of ours, and says so.
+        code(failure.code == errc::none ? errc::internal : failure.code),
+        // Four bytes more than are sent, so that a character at the cut is not taken for a broken one.
+        clean(replace_invalid_utf8(std::string_view{failure.message}.substr(0, max_error_bytes + 4))),
+        retry_after_ms(failure.retry_after_ms) {}
+
+  errc code;
+  std::string clean;
+  std::uint32_t retry_after_ms;
+};
+
+template <class Fields>
+void fields_of(const error& failure, Fields& field) {
+  const sent_error sent(failure);
+  field("code", static_cast<std::uint16_t>(sent.code));
+  field("message", cut_utf8(sent.clean, max_error_bytes));
+  field("retry_after_ms", sent.retry_after_ms, sent.retry_after_ms != 0);
+}
+
+template <class Fields>
+void fields_of(const choice_end& end, Fields& field) {
+  field("choice", end.choice);
+  field("reason", to_string(end.reason));
+  field("completion_tokens", end.completion_tokens);
+  field("mean_logprob", end.mean_logprob.value_or(0.0f), end.mean_logprob.has_value());
+}
+
+template <class Fields>
+void fields_of(const request_end& message, Fields& field) {
+  field("id", message.id);
+  field("reason", to_string(message.reason));
+  field("prompt_tokens", message.usage.prompt_tokens);
+  field("completion_tokens", message.usage.completion_tokens);
+  field("cached_prompt_tokens", message.usage.cached_prompt_tokens);
+  field("first_token_ms", message.timings.first_token_ms);
+  field("total_ms", message.timings.total_ms);
+  field("choices", message.choices, !message.choices.empty());
+  if (message.reason == finish_reason::error)
+    fields_of(message.failure, field);
+}
+
+template <class Fields>
+void fields_of(const step_deltas& message, Fields& field) {
+  field("deltas", message.deltas, !message.deltas.empty());
+  field("ends", message.ends, !message.ends.empty());
+}
+
+template <class Fields>
+void fields_of(const pong& message, Fields& field) {
+  field("nonce", message.nonce);
+}
+
+template <class Fields>
+void fields_of(const protocol_error& message, Fields& field) {
+  fields_of(message.failure, field);
+}
+
+template <class Fields>
+void fields_of(const tier_status& tier, Fields& field) {
+  field("name", tier.name);
+  field("blocks", tier.blocks);
+  field("bytes", tier.bytes);
+  field("capacity", tier.capacity);
+  field("saved", tier.saved);
+  field("loaded", tier.loaded);
+  field("missed", tier.missed);
+  field("evicted", tier.evicted);
+  field("damaged", tier.damaged);
+  field("accepts", tier.accepts);
+}
+
+template <class Fields>
+void fields_of(const server_status& status, Fields& field) {
+  field("open_requests", status.open_requests);
+  field("waiting", status.waiting);
+  field("running", status.running);
+  field("paused", status.paused);
+  field("refused", status.refused);
+  field("kv_blocks", status.kv_blocks);
+  field("kv_free", status.kv_free);
+  field("kv_cached", status.kv_cached);
+  field("kv_leased", status.kv_leased);
+  field("kv_owned", status.kv_owned);
+  field("prefix_queries", status.prefix_queries);
+  field("prefix_hit_tokens", status.prefix_hit_tokens);
+  field("preemptions", status.preemptions);
+  field("steps", status.steps);
+  field("draining", status.draining);
+  field("tier_hit_tokens", status.tier_hit_tokens);
+  field("tiers", status.tiers);
+}
+
+template <class Fields>
+void fields_of(const admin_reply& message, Fields& field) {
+  field("nonce", message.nonce);
+  field("ok", message.ok());
+  if (!message.ok())
+    return fields_of(message.failure, field);
+  if (message.status)
+    field("status", *message.status);
+}
+
+inline void write_message(wire_writer& out, const welcome& message) {
+  write_frame(out, "welcome", message);
+}
+inline void write_message(wire_writer& out, const token_delta& message) {
+  write_frame(out, "token_delta", message);
+}
+inline void write_message(wire_writer& out, const request_end& message) {
+  write_frame(out, "request_end", message);
+}
+inline void write_message(wire_writer& out, const step_deltas& message) {
+  write_frame(out, "step_deltas", message);
+}
+inline void write_message(wire_writer& out, const pong& message) {
+  write_frame(out, "pong", message);
+}
+inline void write_message(wire_writer& out, const protocol_error& message) {
+  write_frame(out, "protocol_error", message);
+}
+inline void write_message(wire_writer& out, const admin_reply& message) {
+  write_frame(out, "admin_reply", message);
+}
+
+} // namespace troupe::detail

@@ -1,0 +1,13 @@
+// The worker of production, attached and with a backend that computes nothing but hashes (tests/support/fake_backend.hpp).
+#pragma once
+
+#include "actors/worker.hpp"
+#include "tests/simulation/fake_worker.hpp"
+
+namespace troupe::simulated {
+
+/// A worker that may die in any step. It computes in no time: whoever wants steps to take some delays them on their way.
+worker_actor make_real_worker(caf::actor_system& system, const std::shared_ptr<fake_device>& device,
+                              executor_actor results);
+
+} // namespace troupe::simulated
