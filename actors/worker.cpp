@@ -1,5 +1,6 @@
 #include "actors/worker.hpp"
 
+#include <algorithm>
 #include <chrono>
 
 #include "actors/block_contents.hpp"
@@ -23,37 +24,53 @@ std::span<const float> logits_of(const worker_state& state, std::uint32_t index,
 }
 
 /// Samples after a row, and after each draft that was right. What makes it impossible is the sequence's own: parameters
-/// that leave no token, or logits that are no numbers.
+/// that leave no token, or logits that are no numbers. Rows are of different sequences, so threads share nothing here.
 void sample_row(worker_state& state, const batch_state::rows::sample& s, std::uint32_t vocabulary,
-                step_result& result) {
+                sampling_workspace& room, sampled_row& out) {
   auto& sampler = state.samplers[s.slot];
   const auto top = sampler.parameters().logprobs;
-  row_logprobs logprobs{s.row, s.position, {}};
-  std::uint16_t accepted = 0;
-  for (;; ++accepted) {
+  out.tokens.clear();
+  out.logprobs.clear();
+  out.failed.reset();
+  for (std::uint32_t accepted = 0;; ++accepted) {
     const auto logits = logits_of(state, s.first_logit + accepted, vocabulary);
-    auto token = sampler.sample(logits, s.position + accepted, *state.room);
-    std::optional<error> failed;
+    auto token = sampler.sample(logits, s.position + accepted, room);
     if (!token) {
-      failed = std::move(token.error());
+      out.failed = std::move(token.error());
     } else if (top >= 0) {
-      if (auto logprob = logprob_of(logits, *token, static_cast<std::uint32_t>(top), *state.room))
-        logprobs.tokens.push_back(std::move(*logprob));
+      if (auto logprob = logprob_of(logits, *token, static_cast<std::uint32_t>(top), room))
+        out.logprobs.push_back(std::move(*logprob));
       else
-        failed = std::move(logprob.error());
+        out.failed = std::move(logprob.error());
     }
-    if (failed)
-      result.failures.push_back({s.row, std::move(*failed)});
-    result.sampled.push_back(failed ? no_token : *token);
-    const auto goes_on_from = failed ? token_id{0} : *token; // In a step in flight, whose rows for it nobody will see.
+    out.tokens.push_back(out.failed ? no_token : *token);
+    const auto goes_on_from = out.failed ? token_id{0} : *token; // In a step in flight, whose rows for it nobody sees.
     sampler.accept(goes_on_from);
     state.batch.sampled(s.slot, goes_on_from);
-    if (failed || accepted == s.drafts.size() || s.drafts[accepted] != *token)
-      break;
+    if (out.failed || accepted == s.drafts.size() || s.drafts[accepted] != *token)
+      return;
   }
-  result.accepted.push_back(accepted);
-  if (top >= 0)
-    result.logprobs.push_back(std::move(logprobs));
+}
+
+void sample_all(worker_state& state, const std::vector<batch_state::rows::sample>& samples, std::uint32_t vocabulary,
+                step_result& result) {
+  const auto count = static_cast<std::uint32_t>(samples.size());
+  while (state.rooms.size() < std::min(count, state.device->threads()))
+    state.rooms.emplace_back(vocabulary);
+  if (state.sampled.size() < count)
+    state.sampled.resize(count);
+  state.device->for_each(count, [&](std::uint32_t index, unsigned thread) {
+    sample_row(state, samples[index], vocabulary, state.rooms[thread], state.sampled[index]);
+  });
+  for (std::uint32_t i = 0; i < count; ++i) {
+    auto& row = state.sampled[i];
+    result.sampled.insert(result.sampled.end(), row.tokens.begin(), row.tokens.end());
+    result.accepted.push_back(static_cast<std::uint16_t>(row.tokens.size() - 1));
+    if (!row.logprobs.empty())
+      result.logprobs.push_back({samples[i].row, samples[i].position, std::move(row.logprobs)});
+    if (row.failed)
+      result.failures.push_back({samples[i].row, std::move(*row.failed)});
+  }
 }
 
 /// Logprobs of the tokens that the prompt itself has.
@@ -62,7 +79,8 @@ void judge_prompt(worker_state& state, const batch_state::rows::prompt_part& par
   const auto top = static_cast<std::uint32_t>(state.samplers[part.slot].parameters().prompt_logprobs);
   row_logprobs logprobs{part.row, part.position, {}};
   for (std::uint32_t i = 0; i < part.tokens.size(); ++i) {
-    auto logprob = logprob_of(logits_of(state, part.first_logit + i, vocabulary), part.tokens[i], top, *state.room);
+    const auto logits = logits_of(state, part.first_logit + i, vocabulary);
+    auto logprob = logprob_of(logits, part.tokens[i], top, state.rooms.front());
     if (!logprob) {
       result.failures.push_back({part.row, std::move(logprob.error())});
       return;
@@ -92,8 +110,7 @@ step_outcome run(worker_state& state, const step_changes& step, std::uint32_t vo
   step_result result;
   result.epoch = step.epoch;
   result.step = step.step;
-  for (const auto& s : (*rows)->samples)
-    sample_row(state, s, vocabulary, result);
+  sample_all(state, (*rows)->samples, vocabulary, result);
   for (const auto& part : (*rows)->prompt_parts)
     judge_prompt(state, part, vocabulary, result);
   result.compute_ms = std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start).count();
@@ -112,7 +129,7 @@ worker_info info_of(const backend& device, std::size_t groups) {
 worker_actor::behavior_type worker(worker_actor::stateful_pointer<worker_state> self, worker_options options) {
   explain_exceptions(self);
   self->state.batch = batch_state(options.kv_groups);
-  self->state.room.emplace(options.vocabulary);
+  self->state.rooms.emplace_back(options.vocabulary);
   if (auto device = options.make_backend())
     self->state.device = std::move(*device);
   else

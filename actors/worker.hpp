@@ -11,6 +11,13 @@ namespace troupe {
 /// Makes a worker's backend, in the worker's own thread. An error is permanent: no other worker would fare better.
 using backend_factory = std::function<expected<std::unique_ptr<backend>>()>;
 
+/// What came of one row that samples.
+struct sampled_row {
+  std::vector<token_id> tokens; ///< One, and one more for each draft that was right.
+  std::vector<token_logprob> logprobs;
+  std::optional<error> failed;
+};
+
 struct worker_state {
   worker_state() = default; // Not an aggregate: CAF would initialise its first member with the actor.
 
@@ -18,7 +25,8 @@ struct worker_state {
   std::optional<error> failed;
   batch_state batch;
   std::vector<sequence_sampler> samplers; ///< By slot.
-  std::optional<sampling_workspace> room;
+  std::vector<sampling_workspace> rooms; ///< One for each thread that samples.
+  std::vector<sampled_row> sampled;      ///< Of the present step.
   std::vector<float> logits;
   static inline const char* name = "worker";
 };

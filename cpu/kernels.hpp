@@ -1,9 +1,10 @@
 // The arithmetic of the threaded backend, once for each instruction set, with the same results bit for bit.
 //
-// Canonical arithmetic. Activations that meet quantised weights are integers of 15 bits with a float32 scale for each
-// 32 columns (scale = largest magnitude / 16256, rounded to the nearest even), kept as 128 * high + low with two
-// int8. Eight bits would cost half as much, but change the top token of one position in thirty. A product sums each
-// block of 32 columns exactly in int32, then
+// Canonical arithmetic. Activations that meet quantised weights are integers of 12 bits with a float32 scale for each
+// 32 columns (scale = largest magnitude / 2032, rounded to the nearest even), kept as 16 * high + low with two int8:
+// a nibble of a weight times 16 is still a byte, so that both halves add to one sum. Eight bits would cost half as
+// much, but change the top token of one position in thirty. A product sums each block of 32 columns exactly in int32,
+// then
 //   acc = fma(float(sum), weight_scale * activation_scale, acc);  acc = fma(weight_min, activation_sum, acc)
 // for the blocks in ascending order. Unquantised weights meet float32 activations: one FMA for each column,
 // ascending. Attention goes over blocks of 16 positions with an online softmax. Each row of each operation is a
@@ -31,16 +32,16 @@ inline constexpr unsigned block_columns = 32; ///< Columns (K) that share a scal
 /// 32 columns of 16 rows.
 struct alignas(64) activation_block {
   std::int8_t high[tile_rows][block_columns];
-  std::int8_t low[tile_rows][block_columns]; ///< value = scale * (128 * high + low)
+  std::int8_t low[tile_rows][block_columns]; ///< value = scale * (16 * high + low)
   float scale[tile_rows];
   float sum[tile_rows];              ///< scale * sum of the 32 integers.
-  std::int32_t offset[2][tile_rows]; ///< Minus the sum of the first and of the last 16 integers.
+  std::int32_t offset[2][tile_rows]; ///< Minus 8 times the sum of the first and of the last 16 integers.
 };
-inline constexpr float largest_activation = 127 * 128;
+inline constexpr float largest_activation = 127 * 16;
 
 /// How a packed panel stores a block of 32 columns (K) of its 16 outputs:
 /// - q4 in 256 bytes: byte v * 64 + c * 4 + i has columns 4v + i (low nibble) and 16 + 4v + i (high) of output c; weight = scale * q + min
-/// - q8 in 512 bytes: byte v * 64 + c * 4 + i has column 4v + i of output c, plus 128 (offset * 128 takes that out again); weight = scale * q (+ min)
+/// - q8 in 512 bytes: byte v * 64 + c * 4 + i has column 4v + i of output c, plus 128 (offset * 16 takes that out again); weight = scale * q (+ min)
 /// - q8_halves: like q8, with a scale for each 16 columns and no min
 /// - f32, f16, bf16: 16 numbers for each column, no blocks
 enum class panel_kind : std::uint8_t { q4, q8, q8_min, q8_halves, f32, f16, bf16 };

@@ -7,7 +7,7 @@
 
 namespace {
 
-constexpr unsigned rows_at_once = 4, most_rows = 4;
+constexpr unsigned most_rows = 4;
 
 inline __m256i four_columns(const std::int8_t* p) {
   std::int32_t x;
@@ -58,7 +58,7 @@ inline __attribute__((always_inline)) void block_sums_q4(const std::uint8_t* qua
     nibble_sums<R>(quants + side * 32, block.high + from, high);
     nibble_sums<R>(quants + side * 32, block.low + from, low);
     for (unsigned r = 0; r < R; ++r)
-      (side ? sums[r].b : sums[r].a) = _mm256_cvtepi32_ps(_mm256_add_epi32(_mm256_slli_epi32(high[r], 7), low[r]));
+      (side ? sums[r].b : sums[r].a) = _mm256_cvtepi32_ps(_mm256_add_epi32(_mm256_slli_epi32(high[r], 4), low[r]));
   }
 }
 
@@ -89,7 +89,7 @@ inline __attribute__((always_inline)) void half_sums_q8(const std::uint8_t* quan
   byte_sums<R>(quants + half * 256, block.low + from, half * 16, low);
   for (unsigned r = 0; r < R; ++r) {
     const __m256i high = _mm256_add_epi32(sums[r], _mm256_set1_epi32(block.offset[half][from + r]));
-    sums[r] = _mm256_add_epi32(_mm256_slli_epi32(high, 7), low[r]);
+    sums[r] = _mm256_add_epi32(_mm256_slli_epi32(high, 4), low[r]);
   }
 }
 

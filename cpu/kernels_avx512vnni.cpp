@@ -7,65 +7,90 @@
 
 namespace {
 
-constexpr unsigned rows_at_once = 8, most_rows = 16;
+constexpr unsigned most_rows = 16;
 
-inline __m512i four_columns(const std::int8_t* p) {
-  std::int32_t x;
-  __builtin_memcpy(&x, p, 4);
-  return _mm512_set1_epi32(x);
-}
+/// Four int8 as one operand.
+using int_of_bytes = std::int32_t __attribute__((may_alias, aligned(4)));
 
 inline __m512i load64(const std::uint8_t* p) {
   return _mm512_loadu_si512(p);
 }
 
-/// acc[r] += the 16 outputs' products of a vector of weights (four columns of each) with four columns of row r.
+/// acc[r] += the 16 outputs' products of a vector of weights (four columns of each) with four columns of row r. The
+/// compiler would load each row's columns with an instruction of its own, hence the assembly.
 template <unsigned R>
-inline __attribute__((always_inline)) void add_columns(__m512i* acc, __m512i weights,
-                                                       const std::int8_t (*rows)[block_columns], unsigned column) {
+inline __attribute__((always_inline)) void add_columns(__m512i* acc, __m512i weights, const std::int8_t* first_row) {
+#pragma GCC unroll 16
   for (unsigned r = 0; r < R; ++r)
-    acc[r] = _mm512_dpbusd_epi32(acc[r], weights, four_columns(rows[r] + column));
+    __asm__("vpdpbusd %2%{1to16%}, %1, %0"
+            : "+v"(acc[r])
+            : "v"(weights), "m"(*reinterpret_cast<const int_of_bytes*>(first_row + r * block_columns)));
 }
 
-/// Between the high and the low bytes.
-template <unsigned R>
-inline __attribute__((always_inline)) void times_128(__m512i* acc) {
-  for (unsigned r = 0; r < R; ++r)
-    acc[r] = _mm512_slli_epi32(acc[r], 7);
+/// The high bytes of row `from`. The compiler does not see where that is, or it would keep an address for each operand
+/// instead of one.
+inline __attribute__((always_inline)) const std::int8_t* bytes_of(const activation_block& block, unsigned from) {
+  const std::int8_t* at = block.high[from];
+  __asm__("" : "+r"(at));
+  return at;
 }
+constexpr unsigned low_bytes = offsetof(activation_block, low) - offsetof(activation_block, high);
+
+/// An addition takes five cycles and two can begin in each: so few rows need several sums each to keep the adders busy.
+template <unsigned R>
+constexpr unsigned sums_of_a_row = R > 8 ? 1 : R > 4 ? 2 : 4;
 
 template <unsigned R>
 inline __attribute__((always_inline)) void block_sums_q4(const std::uint8_t* quants, const activation_block& block,
                                                          unsigned from, lanes* sums) {
-  const __m512i nibble = _mm512_set1_epi8(15);
-  __m512i weights[8], acc[R];
+  constexpr unsigned count = sums_of_a_row<R>;
+  const __m512i low = _mm512_set1_epi8(15), high = _mm512_set1_epi8(static_cast<char>(0xf0));
+  const std::int8_t* bytes = bytes_of(block, from);
+  __m512i acc[count][R];
+#pragma GCC unroll 4
+  for (unsigned c = 0; c < count; ++c)
+#pragma GCC unroll 16
+    for (unsigned r = 0; r < R; ++r)
+      acc[c][r] = _mm512_setzero_si512();
+#pragma GCC unroll 4
   for (unsigned i = 0; i < 4; ++i) {
     const __m512i both = load64(quants + i * 64);
-    weights[i] = _mm512_and_si512(both, nibble);
-    weights[i + 4] = _mm512_and_si512(_mm512_srli_epi16(both, 4), nibble);
+    const std::int8_t* at = bytes + i * 4;
+    add_columns<R>(acc[0], _mm512_and_si512(_mm512_slli_epi16(both, 4), high), at);
+    add_columns<R>(acc[1 % count], _mm512_and_si512(both, high), at + 16);
+    add_columns<R>(acc[2 % count], _mm512_and_si512(both, low), at + low_bytes);
+    add_columns<R>(acc[3 % count], _mm512_and_si512(_mm512_srli_epi16(both, 4), low), at + low_bytes + 16);
   }
-  for (unsigned r = 0; r < R; ++r)
-    acc[r] = _mm512_setzero_si512();
-  for (unsigned i = 0; i < 8; ++i)
-    add_columns<R>(acc, weights[i], block.high + from, i * 4);
-  times_128<R>(acc);
-  for (unsigned i = 0; i < 8; ++i)
-    add_columns<R>(acc, weights[i], block.low + from, i * 4);
-  for (unsigned r = 0; r < R; ++r)
-    sums[r].v = _mm512_cvtepi32_ps(acc[r]);
+#pragma GCC unroll 16
+  for (unsigned r = 0; r < R; ++r) {
+#pragma GCC unroll 4
+    for (unsigned c = 1; c < count; ++c)
+      acc[0][r] = _mm512_add_epi32(acc[0][r], acc[c][r]);
+    sums[r].v = _mm512_cvtepi32_ps(acc[0][r]);
+  }
 }
 
 /// 16 of a block's columns, in integers.
 template <unsigned R>
 inline __attribute__((always_inline)) void half_sums_q8(const std::uint8_t* quants, const activation_block& block,
                                                         unsigned from, unsigned half, __m512i* acc) {
-  for (unsigned r = 0; r < R; ++r)
+  const std::int8_t* bytes = bytes_of(block, from);
+  __m512i low[R];
+#pragma GCC unroll 16
+  for (unsigned r = 0; r < R; ++r) {
     acc[r] = _mm512_set1_epi32(block.offset[half][from + r]);
-  for (unsigned i = 0; i < 4; ++i)
-    add_columns<R>(acc, load64(quants + half * 256 + i * 64), block.high + from, half * 16 + i * 4);
-  times_128<R>(acc);
-  for (unsigned i = 0; i < 4; ++i)
-    add_columns<R>(acc, load64(quants + half * 256 + i * 64), block.low + from, half * 16 + i * 4);
+    low[r] = _mm512_setzero_si512();
+  }
+#pragma GCC unroll 4
+  for (unsigned i = 0; i < 4; ++i) {
+    const __m512i weights = load64(quants + half * 256 + i * 64);
+    const std::int8_t* at = bytes + half * 16 + i * 4;
+    add_columns<R>(acc, weights, at);
+    add_columns<R>(low, weights, at + low_bytes);
+  }
+#pragma GCC unroll 16
+  for (unsigned r = 0; r < R; ++r)
+    acc[r] = _mm512_add_epi32(_mm512_slli_epi32(acc[r], 4), low[r]);
 }
 
 template <unsigned R, bool Halves>
@@ -74,6 +99,7 @@ inline __attribute__((always_inline)) void block_sums_q8(const std::uint8_t* qua
   __m512i acc[R], other[R];
   half_sums_q8<R>(quants, block, from, 0, acc);
   half_sums_q8<R>(quants, block, from, 1, other);
+#pragma GCC unroll 16
   for (unsigned r = 0; r < R; ++r) {
     if constexpr (Halves)
       second[r].v = _mm512_cvtepi32_ps(other[r]);

@@ -83,8 +83,8 @@ void add(const float* x, std::size_t width, float* out) {
 inline float store_integers(lanes scaled, std::int8_t* high, std::int8_t* low) {
   const lanes magic = lanes::all(integer_magic);
   const lanes whole = (scaled + magic) - magic;
-  const lanes shifted_high = fma(whole, lanes::all(1.0f / 128), magic);
-  const lanes rest = fma(shifted_high - magic, lanes::all(-128.0f), whole); // -64 to 64
+  const lanes shifted_high = fma(whole, lanes::all(1.0f / 16), magic);
+  const lanes rest = fma(shifted_high - magic, lanes::all(-16.0f), whole); // -8 to 8
   shifted_high.store_low_bytes(high);
   (rest + magic).store_low_bytes(low);
   return sum_of(whole); // Of small integers: exact.
@@ -105,8 +105,8 @@ void quantise(const float* x, std::size_t columns, activation_block* tile, unsig
     constexpr float no_number = std::numeric_limits<float>::quiet_NaN();
     tile->scale[row] = number ? scale : no_number;
     tile->sum[row] = number ? scale * (first + second) : no_number;
-    tile->offset[0][row] = number ? -static_cast<std::int32_t>(first) : 0;
-    tile->offset[1][row] = number ? -static_cast<std::int32_t>(second) : 0;
+    tile->offset[0][row] = number ? -8 * static_cast<std::int32_t>(first) : 0;
+    tile->offset[1][row] = number ? -8 * static_cast<std::int32_t>(second) : 0;
   }
 }
 

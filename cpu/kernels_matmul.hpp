@@ -1,6 +1,6 @@
 // Products of a panel and up to 16 rows; included by each instruction set's translation unit after its block sums.
 //
-// What an instruction set provides, for R rows (R at most rows_at_once), as exact sums in floats:
+// What an instruction set provides, for R rows (R at most most_rows), as exact sums in floats:
 //   block_sums_q4<R>(quants, block, from, sums), and
 //   block_sums_q8<R, Halves>(quants, block, from, sums, second): with Halves, sums of the first and last 16 columns.
 
@@ -40,6 +40,7 @@ inline __attribute__((always_inline)) void add_block(const std::uint8_t* quants,
     block_sums_q8<G, Kind == panel_kind::q8_halves>(quants, block, from, sums, second);
     if constexpr (Kind == panel_kind::q8_halves) {
       const lanes scale2 = load_scale<Half>(scales, 1);
+#pragma GCC unroll 16
       for (unsigned r = 0; r < G; ++r) {
         const lanes row_scale = lanes::all(block.scale[from + r]);
         acc[r] = fma(second[r], scale2 * row_scale, fma(sums[r], scale * row_scale, acc[r]));
@@ -47,10 +48,12 @@ inline __attribute__((always_inline)) void add_block(const std::uint8_t* quants,
       return;
     }
   }
+#pragma GCC unroll 16
   for (unsigned r = 0; r < G; ++r)
     acc[r] = fma(sums[r], scale * lanes::all(block.scale[from + r]), acc[r]);
   if constexpr (Kind == panel_kind::q4 || Kind == panel_kind::q8_min) {
     const lanes min = load_scale<Half>(scales, 1);
+#pragma GCC unroll 16
     for (unsigned r = 0; r < G; ++r)
       acc[r] = fma(min, lanes::all(block.sum[from + r]), acc[r]);
   }
@@ -60,51 +63,42 @@ inline __attribute__((always_inline)) void add_block(const std::uint8_t* quants,
 template <panel_kind Kind, bool Half, unsigned R>
 void quantised_rows(const panel& weights, const activation_block* tile, unsigned from, unsigned rows,
                     const product_target& target) {
-  constexpr unsigned group = R < rows_at_once ? R : rows_at_once;
-  static_assert(R % group == 0);
   constexpr std::size_t quant_step = quant_bytes(Kind), scale_step = scale_vectors(Kind) * (Half ? 32 : 64);
   const std::uint8_t* quants = weights.quants;
   const std::uint8_t* scales = weights.scales;
   const unsigned blocks = weights.columns / block_columns;
   lanes acc[R];
+#pragma GCC unroll 16
   for (unsigned r = 0; r < R; ++r)
     acc[r] = lanes::zero();
   for (unsigned b = 0; b < blocks; ++b, quants += quant_step, scales += scale_step) {
     for (std::size_t line = 0; line < quant_step; line += 64)
       __builtin_prefetch(quants + prefetch_bytes + line);
     __builtin_prefetch(scales + prefetch_bytes / quant_step * scale_step);
-    for (unsigned g = 0; g < R; g += group)
-      add_block<Kind, Half, group>(quants, scales, tile[b], from + g, acc + g);
+    add_block<Kind, Half, R>(quants, scales, tile[b], from, acc);
   }
+#pragma GCC unroll 16
   for (unsigned r = 0; r < R; ++r)
     if (r < rows)
       finish(acc[r], target, from + r);
 }
 
-/// Rows in pieces of 16, 8, 4, 2 or 1, whichever this instruction set has; a piece may be a little larger than what
-/// is left.
+/// Computes the next piece of the `left` rows, which has R rows or the half of them, and so on; a piece may be a little
+/// larger than what is left. Returns how many rows it has.
+template <panel_kind Kind, bool Half, unsigned R>
+unsigned next_piece(const panel& weights, const activation_block* tile, unsigned from, unsigned left,
+                    const product_target& target) {
+  if constexpr (R > 1)
+    if (left <= (R == 16 ? 12 : R == 12 ? 8 : R / 2))
+      return next_piece<Kind, Half, R == 16 ? 12 : R == 12 ? 8 : R / 2>(weights, tile, from, left, target);
+  quantised_rows<Kind, Half, R>(weights, tile, from, left, target);
+  return R;
+}
+
 template <panel_kind Kind, bool Half>
 void quantised_tile(const panel& weights, const activation_block* tile, unsigned rows, const product_target& target) {
-  constexpr unsigned sixteen = most_rows, eight = rows_at_once;
-  for (unsigned from = 0; from < rows;) {
-    const unsigned left = rows - from;
-    if (left > 12 && sixteen == 16) {
-      quantised_rows<Kind, Half, sixteen>(weights, tile, from, left, target);
-      from += sixteen;
-    } else if (left > 4 && eight == 8) {
-      quantised_rows<Kind, Half, eight>(weights, tile, from, left, target);
-      from += eight;
-    } else if (left > 2) {
-      quantised_rows<Kind, Half, 4>(weights, tile, from, left, target);
-      from += 4;
-    } else if (left == 2) {
-      quantised_rows<Kind, Half, 2>(weights, tile, from, left, target);
-      from += 2;
-    } else {
-      quantised_rows<Kind, Half, 1>(weights, tile, from, left, target);
-      from += 1;
-    }
-  }
+  for (unsigned from = 0; from < rows;)
+    from += next_piece<Kind, Half, most_rows>(weights, tile, from, rows - from, target);
 }
 
 template <panel_kind Kind>

@@ -7,10 +7,10 @@
 
 namespace {
 
-constexpr unsigned rows_at_once = 4, most_rows = 4;
+constexpr unsigned most_rows = 4;
 
 inline std::int32_t integer(const activation_block& block, unsigned row, unsigned column) {
-  return block.high[row][column] * 128 + block.low[row][column];
+  return block.high[row][column] * 16 + block.low[row][column];
 }
 
 template <unsigned R>
@@ -31,7 +31,7 @@ inline void block_sums_q8(const std::uint8_t* quants, const activation_block& bl
                           lanes* second) {
   for (unsigned r = 0; r < R; ++r)
     for (unsigned c = 0; c < panel_columns; ++c) {
-      std::int32_t sum = block.offset[0][from + r] * 128, other = block.offset[1][from + r] * 128;
+      std::int32_t sum = block.offset[0][from + r] * 16, other = block.offset[1][from + r] * 16;
       for (unsigned i = 0; i < 16; ++i) {
         const std::uint8_t* at = quants + i / 4 * 64 + c * 4 + i % 4;
         sum += at[0] * integer(block, from + r, i);

@@ -1,6 +1,7 @@
 #include "cpu/threaded_backend.hpp"
 
 #include <algorithm>
+#include <atomic>
 #include <cassert>
 #include <cstring>
 #include <new>
@@ -74,6 +75,16 @@ std::optional<error> threaded_backend::lay_out_workspace() {
 void threaded_backend::forward(const forward_batch& batch, std::span<float> logits) {
   prepare(batch, logits);
   pool_.run([this](unsigned thread) { run_steps(thread); });
+}
+
+void threaded_backend::for_each(std::uint32_t count, const std::function<void(std::uint32_t, unsigned)>& body) {
+  if (count < 2)
+    return backend::for_each(count, body);
+  std::atomic<std::uint32_t> next{0};
+  pool_.run([&](unsigned thread) {
+    for (std::uint32_t index; (index = next.fetch_add(1, std::memory_order_relaxed)) < count;)
+      body(index, thread);
+  });
 }
 
 void threaded_backend::prepare(const forward_batch& batch, std::span<float> logits) {

@@ -44,6 +44,8 @@ public:
 
   std::string_view name() const override { return name_; }
   void forward(const forward_batch& batch, std::span<float> logits) override;
+  unsigned threads() const override { return pool_.size(); }
+  void for_each(std::uint32_t count, const std::function<void(std::uint32_t, unsigned)>& body) override;
   memory_account memory() const override { return {weights_.bytes(), kv_.size(), workspace_.size()}; }
   std::string_view kv_type() const override { return "bf16"; }
   std::size_t block_bytes(kv_group) const override { return block_stride_ * sizeof(std::uint16_t); }

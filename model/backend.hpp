@@ -8,6 +8,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <span>
 #include <string_view>
@@ -46,6 +47,16 @@ public:
   /// Computes all rows and stores their KV. logits: [logit_rows.size(), vocabulary] float32.
   /// The caller has checked tokens, positions and blocks; wrong ones are a bug (assert).
   virtual void forward(const forward_batch& batch, std::span<float> logits) = 0;
+
+  /// Threads that `for_each` has, at least 1.
+  virtual unsigned threads() const { return 1; }
+
+  /// Calls body(index, thread) once for each index below `count`, on the threads that compute, between two calls of
+  /// `forward`; `thread` is below threads(). Returns when all have returned. `body` must not throw.
+  virtual void for_each(std::uint32_t count, const std::function<void(std::uint32_t, unsigned)>& body) {
+    for (std::uint32_t index = 0; index < count; ++index)
+      body(index, 0);
+  }
 
   virtual memory_account memory() const = 0;
 

@@ -228,7 +228,7 @@ BOOST_AUTO_TEST_CASE(a_product_is_what_its_definition_says) {
                 double{scale[weights.kind == panel_kind::q8_halves && i >= 16 ? 16 : 0]} +
               (weights.kind == panel_kind::q8_min ? scale[16] : 0);
         const auto& block = tile.blocks[b];
-        const double v = (block.high[0][i] * 128 + block.low[0][i]) * double{block.scale[0]};
+        const double v = (block.high[0][i] * 16 + block.low[0][i]) * double{block.scale[0]};
         sum += w * v;
         size += std::abs(w * v);
       }
@@ -251,7 +251,7 @@ BOOST_AUTO_TEST_CASE(activations_are_quantised_to_the_same_bytes_within_half_a_s
                to_string(which));
     for (unsigned k = 0; k < 640; ++k) {
       const auto& block = got.blocks[k / 32];
-      const double value = (128.0 * block.high[0][k % 32] + block.low[0][k % 32]) * block.scale[0];
+      const double value = (16.0 * block.high[0][k % 32] + block.low[0][k % 32]) * block.scale[0];
       BOOST_TEST(std::abs(value - x[k]) <= 0.5001 * block.scale[0] + 1e-30);
     }
   }

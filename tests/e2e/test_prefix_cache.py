@@ -87,12 +87,12 @@ class PrefixCache(TestCase):
         """The document's first and second answer, and how much of it was cached the second time."""
         first, _ = self.ask(server)
         eventually("its blocks are saved", lambda: all(t["blocks"] >= 5 for t in self.tiers(server)[0].values()))
-        for other in range(12):  # More than the memory has room for.
-            self.ask(server, f"Another document, of number {other}. " * 8)
+        for other in range(4):  # More than the memory has room for.
+            self.ask(server, f"Another document, of number {other}. " * 16)
         return first, *self.ask(server)
 
     def test_what_memory_had_no_room_for_is_found_in_the_hosts_memory(self):
-        server = self.serve(*tiny(context=4096), "--kv-tokens", "1024", "--kv-host-gib", "1")
+        server = self.serve(*tiny(context=4096), "--threads", "1", "--kv-tokens", "1024", "--kv-host-gib", "1")
         first, again, cached = self.ask_again_when_it_was_evicted(server)
         self.assertEqual(again, first)
         self.assertGreaterEqual(cached, 48)
@@ -107,7 +107,7 @@ class PrefixCache(TestCase):
 
     def test_memory_is_asked_before_the_disk_and_the_disk_after_a_restart(self):
         where = self.new_folder()
-        arguments = ["--kv-tokens", "1024", "--kv-host-gib", "1"]
+        arguments = ["--threads", "1", "--kv-tokens", "1024", "--kv-host-gib", "1"]
         server = self.serve_from(where, *arguments)
         first, again, cached = self.ask_again_when_it_was_evicted(server)
         self.assertEqual(again, first)

@@ -151,6 +151,49 @@ BOOST_AUTO_TEST_CASE(a_step_keeps_its_budget_of_time_and_a_prompt_still_moves) {
   BOOST_TEST(rows_in(*step) >= 16u);
 }
 
+BOOST_AUTO_TEST_CASE(who_runs_and_wants_tokens_fast_has_long_prompts_cut_for_it_under_deadline_alone) {
+  for (auto kind : {scheduling_policy::kind_type::deadline, scheduling_policy::kind_type::first_come}) {
+    auto s = small(256, 64, 8);
+    s.plan.policy.kind = kind;
+    planner_bench b(s);
+    b.add(1, 4, 200, [](new_sequence& hasty) { hasty.scheduling.itl_ms = 20; });
+    b.step();
+    b.answer();
+    b.add(2, 2000, 1);
+    std::uint32_t rows = 0;
+    for (int i = 0; i < 8; ++i) { // A row takes a millisecond.
+      auto step = b.step();
+      BOOST_REQUIRE(step);
+      b.in_flight.clear();
+      step_result result;
+      result.epoch = step->epoch;
+      result.step = step->step;
+      result.compute_ms = rows = rows_in(*step);
+      for (const auto& each : step->rows)
+        if (each.samples)
+          result.sampled.push_back(b.next(1, each.first_position + 1));
+      BOOST_REQUIRE(b.plan.take(result));
+      b.exchange();
+    }
+    if (kind == scheduling_policy::kind_type::deadline)
+      BOOST_TEST((rows >= 16u && rows <= 21u), rows << " rows");
+    else
+      BOOST_TEST(rows == 64u);
+  }
+}
+
+BOOST_AUTO_TEST_CASE(few_are_preempted_where_many_want_more_than_there_is) {
+  auto s = small(40, 256, 32);
+  planner_bench b(s);
+  for (sequence_id id = 1; id <= 100; ++id)
+    b.add(id, 16, 48);
+  b.run();
+  for (sequence_id id = 1; id <= 100; ++id)
+    BOOST_TEST(b.answers[id].size() == 48u);
+  BOOST_TEST(b.plan.counts().preemptions > 0u);
+  BOOST_TEST(b.plan.counts().preemptions <= 100u, b.plan.counts().preemptions << " preemptions");
+}
+
 BOOST_AUTO_TEST_CASE(who_does_not_fit_is_passed_over_so_often_and_then_waited_for) {
   auto s = small(20, 64, 8);
   s.plan.max_skips = 3;

@@ -61,7 +61,12 @@ std::string difference_of(const answer& wanted, const answer& got) {
 } // namespace
 
 real_engine::real_engine(const variation& how) : engine_([&](engine_options& options) { set_up(options, how); }) {
-  engine_.patience = 300s; // Real steps on a machine that may be busy.
+  engine_.patience = 60s;
+  engine_.has_moved = [passes = std::uint64_t{0},
+                       this]() mutable { // A busy machine is slow, but does not stand still.
+    const auto now = seen().passes;
+    return std::exchange(passes, now) != now;
+  };
   common_ledger()->begin(how.name);
 }
 
@@ -70,8 +75,7 @@ real_engine::~real_engine() {
     BOOST_ERROR(violation);
 }
 
-answer_list real_engine::together(const std::vector<generate_request>& requests) {
-  constexpr std::size_t connections = 4;
+answer_list real_engine::together(const std::vector<generate_request>& requests, std::size_t connections) {
   std::vector<std::unique_ptr<client>> clients;
   for (std::size_t i = 0; i < connections; ++i)
     clients.push_back(std::make_unique<client>(engine_));

@@ -34,8 +34,8 @@ public:
   /// Fails the test if anything was computed with other bits than before.
   ~real_engine();
 
-  /// All are there before the first step.
-  answer_list together(const std::vector<generate_request>& requests);
+  /// All are there before the first step is done. Over one connection they come in their order.
+  answer_list together(const std::vector<generate_request>& requests, std::size_t connections = 4);
   answer_list one_by_one(const std::vector<generate_request>& requests);
 
   bit_ledger::counts seen() const { return common_ledger()->seen(); }

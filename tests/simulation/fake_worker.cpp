@@ -108,7 +108,7 @@ ticking_worker::behavior_type fake_worker(self_pointer self, std::shared_ptr<fak
               }});
       return promise;
     },
-    [=](info_atom) -> expected<worker_info> { return worker_info{"fake", "fake", {}}; },
+    [=](info_atom) -> expected<worker_info> { return worker_info{"fake", "fake", {}, {}, {}}; },
     [=](slice_atom) { end_step(self); },
   };
 }

@@ -32,7 +32,7 @@ numeric_fingerprint fingerprint_of(const model& source, const engine_settings& s
   numeric_fingerprint result;
   result.model = hash_of(source.file->bytes());
   source.file->release_pages();
-  result.backend = reference ? "reference" : "cpu"; // The same bits on every instruction set.
+  result.backend = reference ? "reference" : cpu_arithmetic;
   result.kv_type = reference ? "f32" : "bf16";
   result.hashing = settings.prefix_hash == block_hash_kind::sha256 ? "sha256" : "xxh128";
   result.tokens_per_block = tokens_per_block;
