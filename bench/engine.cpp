@@ -38,16 +38,20 @@ public:
   /// Waits for all; the end of the last one.
   request_end wait() {
     request_end last;
+    const auto take = [&](const request_end& end) {
+      if (end.reason != finish_reason::length) {
+        std::cerr << "A request did not run to its length: " << end.failure.message << "\n";
+        std::exit(1);
+      }
+      last = end;
+      --open_;
+    };
     self_->receive_while([&] { return open_ > 0; })([&](deliver_atom, const delivery& what) {
       for (const auto& message : what.messages)
-        if (const auto* end = std::get_if<request_end>(&message)) {
-          if (end->reason != finish_reason::length) {
-            std::cerr << "A request did not run to its length: " << end->failure.message << "\n";
-            std::exit(1);
-          }
-          last = *end;
-          --open_;
-        }
+        if (const auto* step = std::get_if<step_deltas>(&message))
+          std::for_each(step->ends.begin(), step->ends.end(), take);
+        else if (const auto* end = std::get_if<request_end>(&message)) // Apart from a step: a refusal.
+          take(*end);
     });
     return last;
   }
