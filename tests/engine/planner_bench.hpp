@@ -124,8 +124,7 @@ public:
   };
 
 private:
-  planner_bench(const settings& s, int)
-      : plan(s.plan), store(std::move(*kv_store::make(store_options(s)))) {
+  planner_bench(const settings& s, int) : plan(s.plan), store(std::move(*kv_store::make(store_options(s)))) {
     exchange();
   }
 
@@ -144,5 +143,28 @@ private:
     return options;
   }
 };
+
+inline planner_bench::settings small(std::uint32_t blocks = 64, std::uint32_t rows = 64,
+                                     std::uint32_t sequences = 8) {
+  planner_bench::settings s;
+  s.blocks = blocks;
+  s.plan.max_batched_tokens = rows;
+  s.plan.max_sequences = sequences;
+  return s;
+}
+
+inline const step_rows* rows_of(const step_changes& step, slot_id slot) {
+  for (const auto& rows : step.rows)
+    if (rows.slot == slot)
+      return &rows;
+  return nullptr;
+}
+
+inline std::uint32_t rows_in(const step_changes& step) {
+  std::uint32_t sum = 0;
+  for (const auto& rows : step.rows)
+    sum += rows.count;
+  return sum;
+}
 
 } // namespace troupe::test
