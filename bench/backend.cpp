@@ -1,5 +1,5 @@
 // Speed of a backend by itself, without actors: the same work as bench/peers/run gives to the peers.
-//   backend MODEL [--backend cpu|reference] [--threads N] [--repeat N]
+//   backend MODEL [--backend cpu|reference] [--threads N] [--repeat N] [--only prefill512|decode1|batch8|batch32]
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
@@ -27,7 +27,8 @@ double seconds_since(clock_type::time_point start) {
 }
 
 struct arguments {
-  std::string model, backend = "cpu";
+  std::string model, backend = "cpu", only;
+  bool wants(const std::string& work) const { return only.empty() || only == work; }
   std::uint32_t threads = 0, repeat = 3;
 };
 
@@ -38,6 +39,8 @@ arguments parse(int argc, char** argv) {
     const char* value = name.starts_with("--") && i + 1 < argc ? argv[++i] : nullptr;
     if (name == "--backend" && value)
       out.backend = value;
+    else if (name == "--only" && value)
+      out.only = value;
     else if (name == "--threads" && value)
       out.threads = static_cast<std::uint32_t>(std::atoi(value));
     else if (name == "--repeat" && value)
@@ -45,7 +48,8 @@ arguments parse(int argc, char** argv) {
     else if (!name.starts_with("--") && out.model.empty())
       out.model = name;
     else
-      give_up({errc::invalid_argument, "usage: backend MODEL [--backend cpu|reference] [--threads N] [--repeat N]"});
+      give_up({errc::invalid_argument, "usage: backend MODEL [--backend cpu|reference] [--threads N] [--repeat N] "
+                                       "[--only prefill512|decode1|batch8|batch32]"});
   }
   return out;
 }
@@ -102,6 +106,19 @@ void print_resident(const char* when) {
       std::printf("troupe resident_mib %s %.0f\n", when, std::atof(line.c_str() + 6) / 1024);
 }
 
+void measure_one(backend& on, const model_program& program, const arguments& options, std::uint32_t round) {
+  sequences one(on, program, 1, 600, round);
+  auto from = clock_type::now();
+  one.step(512);
+  std::printf("troupe prefill512_tok_s %.1f\n", 512 / seconds_since(from));
+  if (!options.wants("decode1"))
+    return;
+  from = clock_type::now();
+  for (int i = 0; i < 64; ++i)
+    one.step(1);
+  std::printf("troupe decode1_tok_s %.1f\n", 64 / seconds_since(from));
+}
+
 } // namespace
 
 int main(int argc, char** argv) {
@@ -121,17 +138,13 @@ int main(int argc, char** argv) {
   std::printf("troupe load_ms %.0f (%s)\n", seconds_since(start) * 1000, std::string((*made)->name()).c_str());
   print_resident("after_load");
   for (std::uint32_t round = 0; round < options.repeat; ++round) {
-    sequences one(**made, *program, 1, 600, round);
-    auto from = clock_type::now();
-    one.step(512);
-    std::printf("troupe prefill512_tok_s %.1f\n", 512 / seconds_since(from));
-    from = clock_type::now();
-    for (int i = 0; i < 64; ++i)
-      one.step(1);
-    std::printf("troupe decode1_tok_s %.1f\n", 64 / seconds_since(from));
+    if (options.wants("prefill512") || options.wants("decode1"))
+      measure_one(**made, *program, options, round);
     for (std::uint32_t count : {8u, 32u}) {
+      if (!options.wants("batch" + std::to_string(count)))
+        continue;
       sequences many(**made, *program, count, 128, round);
-      from = clock_type::now();
+      const auto from = clock_type::now();
       many.step(64);
       const double prefill = seconds_since(from);
       for (int i = 0; i < 64; ++i)

@@ -1,10 +1,10 @@
 // The arithmetic of the threaded backend, once for each instruction set, with the same results bit for bit.
 //
-// Canonical arithmetic. Activations that meet quantised weights are integers of 12 bits with a float32 scale for each
-// 32 columns (scale = largest magnitude / 2032, rounded to the nearest even), kept as 16 * high + low with two int8:
-// a nibble of a weight times 16 is still a byte, so that both halves add to one sum. Eight bits would cost half as
-// much, but change the top token of one position in thirty. A product sums each block of 32 columns exactly in int32,
-// then
+// Canonical arithmetic. Activations that meet quantised weights are integers with a float32 scale for each 32 columns,
+// rounded to the nearest even. They have one byte (scale = largest magnitude / 127) or, where cpu/plan.hpp finds that a
+// product needs more precision, 12 bits in two bytes (largest magnitude / 2032), kept as 16 * high + low: a nibble of a
+// weight times 16 is still a byte, so that both add to one sum. A product sums each block of 32 columns exactly in
+// int32, then
 //   acc = fma(float(sum), weight_scale * activation_scale, acc);  acc = fma(weight_min, activation_sum, acc)
 // for the blocks in ascending order. Unquantised weights meet float32 activations: one FMA for each column,
 // ascending. Attention goes over blocks of 16 positions with an online softmax. Each row of each operation is a
@@ -29,19 +29,20 @@ inline constexpr unsigned panel_columns = 16; ///< Outputs of one panel.
 inline constexpr unsigned tile_rows = 16;     ///< Rows of one tile of activations.
 inline constexpr unsigned block_columns = 32; ///< Columns (K) that share a scale.
 
-/// 32 columns of 16 rows.
+/// 32 columns of 16 rows, as integers of one or two bytes: digits[0], or 16 * digits[0] + digits[1].
+template <unsigned Bytes>
 struct alignas(64) activation_block {
-  std::int8_t high[tile_rows][block_columns];
-  std::int8_t low[tile_rows][block_columns]; ///< value = scale * (16 * high + low)
-  float scale[tile_rows];
+  std::int8_t digits[Bytes][tile_rows][block_columns];
+  float scale[tile_rows];            ///< What an integer is multiplied with.
   float sum[tile_rows];              ///< scale * sum of the 32 integers.
-  std::int32_t offset[2][tile_rows]; ///< Minus 8 times the sum of the first and of the last 16 integers.
+  std::int32_t offset[2][tile_rows]; ///< Minus 128 times the sum of the first and of the last 16 integers.
 };
-inline constexpr float largest_activation = 127 * 16;
+template <unsigned Bytes>
+inline constexpr float largest_activation = Bytes == 1 ? 127 : 127 * 16;
 
 /// How a packed panel stores a block of 32 columns (K) of its 16 outputs:
 /// - q4 in 256 bytes: byte v * 64 + c * 4 + i has columns 4v + i (low nibble) and 16 + 4v + i (high) of output c; weight = scale * q + min
-/// - q8 in 512 bytes: byte v * 64 + c * 4 + i has column 4v + i of output c, plus 128 (offset * 16 takes that out again); weight = scale * q (+ min)
+/// - q8 in 512 bytes: byte v * 64 + c * 4 + i has column 4v + i of output c, plus 128 (`offset` takes that out again); weight = scale * q (+ min)
 /// - q8_halves: like q8, with a scale for each 16 columns and no min
 /// - f32, f16, bf16: 16 numbers for each column, no blocks
 enum class panel_kind : std::uint8_t { q4, q8, q8_min, q8_halves, f32, f16, bf16 };
@@ -111,13 +112,16 @@ struct rope_angles {
 
 struct kernel_table {
   /// Rows 0 to rows - 1 (at most 16) of a tile with one panel. `tile` has K / 32 blocks.
-  void (*matmul_quantised)(const panel& weights, const activation_block* tile, unsigned rows,
+  void (*matmul_one_byte)(const panel& weights, const activation_block<1>* tile, unsigned rows,
+                          const product_target& target);
+  void (*matmul_two_bytes)(const panel& weights, const activation_block<2>* tile, unsigned rows,
                            const product_target& target);
   /// The same for rows of float32.
   void (*matmul_float)(const panel& weights, const float* activations, std::size_t stride, unsigned rows,
                        const product_target& target);
   /// Row `row` of a tile, from `columns` floats (a multiple of 32).
-  void (*quantise)(const float* x, std::size_t columns, activation_block* tile, unsigned row);
+  void (*quantise_one_byte)(const float* x, std::size_t columns, activation_block<1>* tile, unsigned row);
+  void (*quantise_two_bytes)(const float* x, std::size_t columns, activation_block<2>* tile, unsigned row);
   void (*rms_norm)(const float* x, const float* weight, std::size_t width, float epsilon, float* out);
   /// out = silu(gate) * up; out may be gate.
   void (*swiglu)(const float* gate, const float* up, std::size_t width, float* out);

@@ -50,15 +50,23 @@ inline __attribute__((always_inline)) void nibble_sums(const std::uint8_t* quant
     sums[r] = widen_pairs(sums[r]);
 }
 
-template <unsigned R>
-inline __attribute__((always_inline)) void block_sums_q4(const std::uint8_t* quants, const activation_block& block,
-                                                         unsigned from, lanes* sums) {
-  __m256i high[R], low[R];
+/// The sums of both digits, as those of the integers.
+template <unsigned R, unsigned Bytes>
+inline __attribute__((always_inline)) void join_digits(const __m256i (*digits)[R], __m256i* sums) {
+  for (unsigned r = 0; r < R; ++r)
+    sums[r] = Bytes == 1 ? digits[0][r] : _mm256_add_epi32(_mm256_slli_epi32(digits[0][r], 4), digits[Bytes - 1][r]);
+}
+
+template <unsigned R, unsigned Bytes>
+inline __attribute__((always_inline)) void
+block_sums_q4(const std::uint8_t* quants, const activation_block<Bytes>& block, unsigned from, lanes* sums) {
+  __m256i digits[Bytes][R], all[R];
   for (unsigned side = 0; side < 2; ++side) {
-    nibble_sums<R>(quants + side * 32, block.high + from, high);
-    nibble_sums<R>(quants + side * 32, block.low + from, low);
+    for (unsigned d = 0; d < Bytes; ++d)
+      nibble_sums<R>(quants + side * 32, block.digits[d] + from, digits[d]);
+    join_digits<R, Bytes>(digits, all);
     for (unsigned r = 0; r < R; ++r)
-      (side ? sums[r].b : sums[r].a) = _mm256_cvtepi32_ps(_mm256_add_epi32(_mm256_slli_epi32(high[r], 4), low[r]));
+      (side ? sums[r].b : sums[r].a) = _mm256_cvtepi32_ps(all[r]);
   }
 }
 
@@ -81,25 +89,26 @@ byte_sums(const std::uint8_t* quants, const std::int8_t (*rows)[block_columns], 
     sums[r] = _mm256_add_epi32(widen_pairs(low_sums[r]), _mm256_slli_epi32(widen_pairs(high_sums[r]), 4));
 }
 
-template <unsigned R>
-inline __attribute__((always_inline)) void half_sums_q8(const std::uint8_t* quants, const activation_block& block,
-                                                        unsigned from, unsigned half, __m256i* sums) {
-  __m256i low[R];
-  byte_sums<R>(quants + half * 256, block.high + from, half * 16, sums);
-  byte_sums<R>(quants + half * 256, block.low + from, half * 16, low);
-  for (unsigned r = 0; r < R; ++r) {
-    const __m256i high = _mm256_add_epi32(sums[r], _mm256_set1_epi32(block.offset[half][from + r]));
-    sums[r] = _mm256_add_epi32(_mm256_slli_epi32(high, 4), low[r]);
-  }
+template <unsigned R, unsigned Bytes>
+inline __attribute__((always_inline)) void half_sums_q8(const std::uint8_t* quants,
+                                                        const activation_block<Bytes>& block, unsigned from,
+                                                        unsigned half, __m256i* sums) {
+  __m256i digits[Bytes][R];
+  for (unsigned d = 0; d < Bytes; ++d)
+    byte_sums<R>(quants + half * 256, block.digits[d] + from, half * 16, digits[d]);
+  join_digits<R, Bytes>(digits, sums);
+  for (unsigned r = 0; r < R; ++r)
+    sums[r] = _mm256_add_epi32(sums[r], _mm256_set1_epi32(block.offset[half][from + r]));
 }
 
-template <unsigned R, bool Halves>
-inline __attribute__((always_inline)) void block_sums_q8(const std::uint8_t* quants, const activation_block& block,
-                                                         unsigned from, lanes* sums, lanes* second) {
+template <unsigned R, unsigned Bytes, bool Halves>
+inline __attribute__((always_inline)) void block_sums_q8(const std::uint8_t* quants,
+                                                         const activation_block<Bytes>& block, unsigned from,
+                                                         lanes* sums, lanes* second) {
   __m256i acc[R], other[R];
   for (unsigned side = 0; side < 2; ++side) {
-    half_sums_q8<R>(quants + side * 32, block, from, 0, acc);
-    half_sums_q8<R>(quants + side * 32, block, from, 1, other);
+    half_sums_q8<R, Bytes>(quants + side * 32, block, from, 0, acc);
+    half_sums_q8<R, Bytes>(quants + side * 32, block, from, 1, other);
     for (unsigned r = 0; r < R; ++r) {
       if constexpr (Halves)
         (side ? second[r].b : second[r].a) = _mm256_cvtepi32_ps(other[r]);
@@ -118,7 +127,16 @@ inline __attribute__((always_inline)) void block_sums_q8(const std::uint8_t* qua
 
 namespace troupe::cpu {
 
-constinit const kernel_table avx2_kernels{matmul_quantised, matmul_float, quantise, rms_norm, swiglu, add, rope,
-                                          store_kv,         attention};
+constinit const kernel_table avx2_kernels{matmul_quantised<1>,
+                                          matmul_quantised<2>,
+                                          matmul_float,
+                                          quantise<1>,
+                                          quantise<2>,
+                                          rms_norm,
+                                          swiglu,
+                                          add,
+                                          rope,
+                                          store_kv,
+                                          attention};
 
 } // namespace troupe::cpu

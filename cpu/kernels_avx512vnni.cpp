@@ -27,25 +27,29 @@ inline __attribute__((always_inline)) void add_columns(__m512i* acc, __m512i wei
             : "v"(weights), "m"(*reinterpret_cast<const int_of_bytes*>(first_row + r * block_columns)));
 }
 
-/// The high bytes of row `from`. The compiler does not see where that is, or it would keep an address for each operand
+/// The first digits of row `from`. The compiler does not see where that is, or it would keep an address for each operand
 /// instead of one.
-inline __attribute__((always_inline)) const std::int8_t* bytes_of(const activation_block& block, unsigned from) {
-  const std::int8_t* at = block.high[from];
+template <unsigned Bytes>
+inline __attribute__((always_inline)) const std::int8_t* digits_of(const activation_block<Bytes>& block,
+                                                                   unsigned from) {
+  const std::int8_t* at = block.digits[0][from];
   __asm__("" : "+r"(at));
   return at;
 }
-constexpr unsigned low_bytes = offsetof(activation_block, low) - offsetof(activation_block, high);
+constexpr unsigned second_digits = tile_rows * block_columns;
 
 /// An addition takes five cycles and two can begin in each: so few rows need several sums each to keep the adders busy.
 template <unsigned R>
-constexpr unsigned sums_of_a_row = R > 8 ? 1 : R > 4 ? 2 : 4;
+constexpr unsigned sums_of_a_row = R > 8   ? 1
+                                   : R > 4 ? 2
+                                           : 4;
 
-template <unsigned R>
-inline __attribute__((always_inline)) void block_sums_q4(const std::uint8_t* quants, const activation_block& block,
-                                                         unsigned from, lanes* sums) {
+template <unsigned R, unsigned Bytes>
+inline __attribute__((always_inline)) void
+block_sums_q4(const std::uint8_t* quants, const activation_block<Bytes>& block, unsigned from, lanes* sums) {
   constexpr unsigned count = sums_of_a_row<R>;
   const __m512i low = _mm512_set1_epi8(15), high = _mm512_set1_epi8(static_cast<char>(0xf0));
-  const std::int8_t* bytes = bytes_of(block, from);
+  const std::int8_t* digits = digits_of(block, from);
   __m512i acc[count][R];
 #pragma GCC unroll 4
   for (unsigned c = 0; c < count; ++c)
@@ -55,11 +59,17 @@ inline __attribute__((always_inline)) void block_sums_q4(const std::uint8_t* qua
 #pragma GCC unroll 4
   for (unsigned i = 0; i < 4; ++i) {
     const __m512i both = load64(quants + i * 64);
-    const std::int8_t* at = bytes + i * 4;
-    add_columns<R>(acc[0], _mm512_and_si512(_mm512_slli_epi16(both, 4), high), at);
-    add_columns<R>(acc[1 % count], _mm512_and_si512(both, high), at + 16);
-    add_columns<R>(acc[2 % count], _mm512_and_si512(both, low), at + low_bytes);
-    add_columns<R>(acc[3 % count], _mm512_and_si512(_mm512_srli_epi16(both, 4), low), at + low_bytes + 16);
+    const std::int8_t* at = digits + i * 4;
+    const __m512i first = _mm512_and_si512(both, low), last = _mm512_and_si512(_mm512_srli_epi16(both, 4), low);
+    if constexpr (Bytes == 1) {
+      add_columns<R>(acc[2 * i % count], first, at);
+      add_columns<R>(acc[(2 * i + 1) % count], last, at + 16);
+    } else {
+      add_columns<R>(acc[0], _mm512_and_si512(_mm512_slli_epi16(both, 4), high), at);
+      add_columns<R>(acc[1 % count], _mm512_and_si512(both, high), at + 16);
+      add_columns<R>(acc[2 % count], first, at + second_digits);
+      add_columns<R>(acc[3 % count], last, at + second_digits + 16);
+    }
   }
 #pragma GCC unroll 16
   for (unsigned r = 0; r < R; ++r) {
@@ -71,34 +81,38 @@ inline __attribute__((always_inline)) void block_sums_q4(const std::uint8_t* qua
 }
 
 /// 16 of a block's columns, in integers.
-template <unsigned R>
-inline __attribute__((always_inline)) void half_sums_q8(const std::uint8_t* quants, const activation_block& block,
-                                                        unsigned from, unsigned half, __m512i* acc) {
-  const std::int8_t* bytes = bytes_of(block, from);
-  __m512i low[R];
+template <unsigned R, unsigned Bytes>
+inline __attribute__((always_inline)) void half_sums_q8(const std::uint8_t* quants,
+                                                        const activation_block<Bytes>& block, unsigned from,
+                                                        unsigned half, __m512i* acc) {
+  const std::int8_t* digits = digits_of(block, from);
+  __m512i high[R];
 #pragma GCC unroll 16
   for (unsigned r = 0; r < R; ++r) {
     acc[r] = _mm512_set1_epi32(block.offset[half][from + r]);
-    low[r] = _mm512_setzero_si512();
+    high[r] = _mm512_setzero_si512();
   }
 #pragma GCC unroll 4
   for (unsigned i = 0; i < 4; ++i) {
     const __m512i weights = load64(quants + half * 256 + i * 64);
-    const std::int8_t* at = bytes + half * 16 + i * 4;
-    add_columns<R>(acc, weights, at);
-    add_columns<R>(low, weights, at + low_bytes);
+    const std::int8_t* at = digits + half * 16 + i * 4;
+    if constexpr (Bytes == 2)
+      add_columns<R>(high, weights, at);
+    add_columns<R>(acc, weights, at + (Bytes == 2 ? second_digits : 0));
   }
+  if constexpr (Bytes == 2)
 #pragma GCC unroll 16
-  for (unsigned r = 0; r < R; ++r)
-    acc[r] = _mm512_add_epi32(_mm512_slli_epi32(acc[r], 4), low[r]);
+    for (unsigned r = 0; r < R; ++r)
+      acc[r] = _mm512_add_epi32(_mm512_slli_epi32(high[r], 4), acc[r]);
 }
 
-template <unsigned R, bool Halves>
-inline __attribute__((always_inline)) void block_sums_q8(const std::uint8_t* quants, const activation_block& block,
-                                                         unsigned from, lanes* sums, lanes* second) {
+template <unsigned R, unsigned Bytes, bool Halves>
+inline __attribute__((always_inline)) void block_sums_q8(const std::uint8_t* quants,
+                                                         const activation_block<Bytes>& block, unsigned from,
+                                                         lanes* sums, lanes* second) {
   __m512i acc[R], other[R];
-  half_sums_q8<R>(quants, block, from, 0, acc);
-  half_sums_q8<R>(quants, block, from, 1, other);
+  half_sums_q8<R, Bytes>(quants, block, from, 0, acc);
+  half_sums_q8<R, Bytes>(quants, block, from, 1, other);
 #pragma GCC unroll 16
   for (unsigned r = 0; r < R; ++r) {
     if constexpr (Halves)
@@ -117,7 +131,16 @@ inline __attribute__((always_inline)) void block_sums_q8(const std::uint8_t* qua
 
 namespace troupe::cpu {
 
-constinit const kernel_table avx512vnni_kernels{matmul_quantised, matmul_float, quantise, rms_norm, swiglu, add, rope,
-                                                store_kv,         attention};
+constinit const kernel_table avx512vnni_kernels{matmul_quantised<1>,
+                                                matmul_quantised<2>,
+                                                matmul_float,
+                                                quantise<1>,
+                                                quantise<2>,
+                                                rms_norm,
+                                                swiglu,
+                                                add,
+                                                rope,
+                                                store_kv,
+                                                attention};
 
 } // namespace troupe::cpu

@@ -79,34 +79,39 @@ void add(const float* x, std::size_t width, float* out) {
             [&](std::size_t i, unsigned n) { store_some(load_some(out + i, n) + load_some(x + i, n), out + i, n); });
 }
 
-/// 16 integers of a row: their two bytes, and their sum.
-inline float store_integers(lanes scaled, std::int8_t* high, std::int8_t* low) {
-  const lanes magic = lanes::all(integer_magic);
-  const lanes whole = (scaled + magic) - magic;
-  const lanes shifted_high = fma(whole, lanes::all(1.0f / 16), magic);
-  const lanes rest = fma(shifted_high - magic, lanes::all(-16.0f), whole); // -8 to 8
-  shifted_high.store_low_bytes(high);
-  (rest + magic).store_low_bytes(low);
+/// 16 integers of a row: their digits, and their sum.
+template <unsigned Bytes>
+inline float store_integers(lanes scaled, activation_block<Bytes>& block, unsigned row, unsigned column) {
+  const lanes magic = lanes::all(integer_magic), shifted = scaled + magic, whole = shifted - magic;
+  if constexpr (Bytes == 1) {
+    shifted.store_low_bytes(block.digits[0][row] + column);
+  } else {
+    const lanes high = fma(whole, lanes::all(1.0f / 16), magic);
+    const lanes rest = fma(high - magic, lanes::all(-16.0f), whole); // -8 to 8
+    high.store_low_bytes(block.digits[0][row] + column);
+    (rest + magic).store_low_bytes(block.digits[1][row] + column);
+  }
   return sum_of(whole); // Of small integers: exact.
 }
 
-void quantise(const float* x, std::size_t columns, activation_block* tile, unsigned row) {
+template <unsigned Bytes>
+void quantise(const float* x, std::size_t columns, activation_block<Bytes>* tile, unsigned row) {
   for (std::size_t k = 0; k < columns; k += block_columns, ++tile, x += block_columns) {
     const lanes a = lanes::load(x), b = lanes::load(x + 16);
     const float largest = largest_of(larger(magnitude(a), magnitude(b)));
     const bool some = largest > 1e-30f; // Below it the inverse would overflow, and the values mean nothing.
-    const float scale = some ? largest / largest_activation : 0.0f;
-    const lanes inverse = lanes::all(some ? largest_activation / largest : 0.0f);
-    const float first = store_integers(a * inverse, tile->high[row], tile->low[row]);
-    const float second = store_integers(b * inverse, tile->high[row] + 16, tile->low[row] + 16);
+    const float scale = some ? largest / largest_activation<Bytes> : 0.0f;
+    const lanes inverse = lanes::all(some ? largest_activation<Bytes> / largest : 0.0f);
+    const float first = store_integers(a * inverse, *tile, row, 0);
+    const float second = store_integers(b * inverse, *tile, row, 16);
     // What is no number has no integers; its scale makes every product of it no number either, which the worker
     // reports.
     const bool number = first + second == first + second;
     constexpr float no_number = std::numeric_limits<float>::quiet_NaN();
     tile->scale[row] = number ? scale : no_number;
     tile->sum[row] = number ? scale * (first + second) : no_number;
-    tile->offset[0][row] = number ? -8 * static_cast<std::int32_t>(first) : 0;
-    tile->offset[1][row] = number ? -8 * static_cast<std::int32_t>(second) : 0;
+    tile->offset[0][row] = number ? -128 * static_cast<std::int32_t>(first) : 0;
+    tile->offset[1][row] = number ? -128 * static_cast<std::int32_t>(second) : 0;
   }
 }
 

@@ -1,8 +1,8 @@
 // Products of a panel and up to 16 rows; included by each instruction set's translation unit after its block sums.
 //
 // What an instruction set provides, for R rows (R at most most_rows), as exact sums in floats:
-//   block_sums_q4<R>(quants, block, from, sums), and
-//   block_sums_q8<R, Halves>(quants, block, from, sums, second): with Halves, sums of the first and last 16 columns.
+//   block_sums_q4<R, Bytes>(quants, block, from, sums), and
+//   block_sums_q8<R, Bytes, Halves>(quants, block, from, sums, second): with Halves, sums of the first and last 16 columns.
 
 namespace {
 
@@ -28,16 +28,17 @@ inline void finish(lanes acc, const product_target& target, unsigned row) {
 }
 
 /// One block of G rows: the arithmetic that kernels.hpp calls canonical.
-template <panel_kind Kind, bool Half, unsigned G>
+template <panel_kind Kind, bool Half, unsigned G, unsigned Bytes>
 inline __attribute__((always_inline)) void add_block(const std::uint8_t* quants, const std::uint8_t* scales,
-                                                     const activation_block& block, unsigned from, lanes* acc) {
+                                                     const activation_block<Bytes>& block, unsigned from,
+                                                     lanes* acc) {
   const lanes scale = load_scale<Half>(scales, 0);
   lanes sums[G];
   if constexpr (Kind == panel_kind::q4) {
-    block_sums_q4<G>(quants, block, from, sums);
+    block_sums_q4<G, Bytes>(quants, block, from, sums);
   } else {
     lanes second[G];
-    block_sums_q8<G, Kind == panel_kind::q8_halves>(quants, block, from, sums, second);
+    block_sums_q8<G, Bytes, Kind == panel_kind::q8_halves>(quants, block, from, sums, second);
     if constexpr (Kind == panel_kind::q8_halves) {
       const lanes scale2 = load_scale<Half>(scales, 1);
 #pragma GCC unroll 16
@@ -60,8 +61,8 @@ inline __attribute__((always_inline)) void add_block(const std::uint8_t* quants,
 }
 
 /// R rows, of which the first `rows` are stored: the others cost less than code of their own would.
-template <panel_kind Kind, bool Half, unsigned R>
-void quantised_rows(const panel& weights, const activation_block* tile, unsigned from, unsigned rows,
+template <panel_kind Kind, bool Half, unsigned R, unsigned Bytes>
+void quantised_rows(const panel& weights, const activation_block<Bytes>* tile, unsigned from, unsigned rows,
                     const product_target& target) {
   constexpr std::size_t quant_step = quant_bytes(Kind), scale_step = scale_vectors(Kind) * (Half ? 32 : 64);
   const std::uint8_t* quants = weights.quants;
@@ -75,7 +76,7 @@ void quantised_rows(const panel& weights, const activation_block* tile, unsigned
     for (std::size_t line = 0; line < quant_step; line += 64)
       __builtin_prefetch(quants + prefetch_bytes + line);
     __builtin_prefetch(scales + prefetch_bytes / quant_step * scale_step);
-    add_block<Kind, Half, R>(quants, scales, tile[b], from, acc);
+    add_block<Kind, Half, R, Bytes>(quants, scales, tile[b], from, acc);
   }
 #pragma GCC unroll 16
   for (unsigned r = 0; r < R; ++r)
@@ -85,42 +86,44 @@ void quantised_rows(const panel& weights, const activation_block* tile, unsigned
 
 /// Computes the next piece of the `left` rows, which has R rows or the half of them, and so on; a piece may be a little
 /// larger than what is left. Returns how many rows it has.
-template <panel_kind Kind, bool Half, unsigned R>
-unsigned next_piece(const panel& weights, const activation_block* tile, unsigned from, unsigned left,
+template <panel_kind Kind, bool Half, unsigned R, unsigned Bytes>
+unsigned next_piece(const panel& weights, const activation_block<Bytes>* tile, unsigned from, unsigned left,
                     const product_target& target) {
   if constexpr (R > 1)
     if (left <= (R == 16 ? 12 : R == 12 ? 8 : R / 2))
-      return next_piece<Kind, Half, R == 16 ? 12 : R == 12 ? 8 : R / 2>(weights, tile, from, left, target);
-  quantised_rows<Kind, Half, R>(weights, tile, from, left, target);
+      return next_piece < Kind, Half, R == 16 ? 12 : R == 12 ? 8 : R / 2, Bytes > (weights, tile, from, left, target);
+  quantised_rows<Kind, Half, R, Bytes>(weights, tile, from, left, target);
   return R;
 }
 
-template <panel_kind Kind, bool Half>
-void quantised_tile(const panel& weights, const activation_block* tile, unsigned rows, const product_target& target) {
+template <panel_kind Kind, bool Half, unsigned Bytes>
+void quantised_tile(const panel& weights, const activation_block<Bytes>* tile, unsigned rows,
+                    const product_target& target) {
   for (unsigned from = 0; from < rows;)
-    from += next_piece<Kind, Half, most_rows>(weights, tile, from, rows - from, target);
+    from += next_piece<Kind, Half, most_rows, Bytes>(weights, tile, from, rows - from, target);
 }
 
-template <panel_kind Kind>
-inline void quantised_kind(const panel& weights, const activation_block* tile, unsigned rows,
+template <panel_kind Kind, unsigned Bytes>
+inline void quantised_kind(const panel& weights, const activation_block<Bytes>* tile, unsigned rows,
                            const product_target& target) {
   if (weights.half_scales)
-    quantised_tile<Kind, true>(weights, tile, rows, target);
+    quantised_tile<Kind, true, Bytes>(weights, tile, rows, target);
   else
-    quantised_tile<Kind, false>(weights, tile, rows, target);
+    quantised_tile<Kind, false, Bytes>(weights, tile, rows, target);
 }
 
-void matmul_quantised(const panel& weights, const activation_block* tile, unsigned rows,
+template <unsigned Bytes>
+void matmul_quantised(const panel& weights, const activation_block<Bytes>* tile, unsigned rows,
                       const product_target& target) {
   switch (weights.kind) {
   case panel_kind::q4:
-    return quantised_kind<panel_kind::q4>(weights, tile, rows, target);
+    return quantised_kind<panel_kind::q4, Bytes>(weights, tile, rows, target);
   case panel_kind::q8:
-    return quantised_kind<panel_kind::q8>(weights, tile, rows, target);
+    return quantised_kind<panel_kind::q8, Bytes>(weights, tile, rows, target);
   case panel_kind::q8_min:
-    return quantised_kind<panel_kind::q8_min>(weights, tile, rows, target);
+    return quantised_kind<panel_kind::q8_min, Bytes>(weights, tile, rows, target);
   case panel_kind::q8_halves:
-    return quantised_tile<panel_kind::q8_halves, false>(weights, tile, rows, target);
+    return quantised_tile<panel_kind::q8_halves, false, Bytes>(weights, tile, rows, target);
   default:
     return;
   }

@@ -9,12 +9,17 @@ namespace {
 
 constexpr unsigned most_rows = 4;
 
-inline std::int32_t integer(const activation_block& block, unsigned row, unsigned column) {
-  return block.high[row][column] * 16 + block.low[row][column];
+template <unsigned Bytes>
+inline std::int32_t integer(const activation_block<Bytes>& block, unsigned row, unsigned column) {
+  std::int32_t out = 0;
+  for (unsigned d = 0; d < Bytes; ++d)
+    out = out * 16 + block.digits[d][row][column];
+  return out;
 }
 
-template <unsigned R>
-inline void block_sums_q4(const std::uint8_t* quants, const activation_block& block, unsigned from, lanes* sums) {
+template <unsigned R, unsigned Bytes>
+inline void block_sums_q4(const std::uint8_t* quants, const activation_block<Bytes>& block, unsigned from,
+                          lanes* sums) {
   for (unsigned r = 0; r < R; ++r)
     for (unsigned c = 0; c < panel_columns; ++c) {
       std::int32_t sum = 0;
@@ -26,12 +31,12 @@ inline void block_sums_q4(const std::uint8_t* quants, const activation_block& bl
     }
 }
 
-template <unsigned R, bool Halves>
-inline void block_sums_q8(const std::uint8_t* quants, const activation_block& block, unsigned from, lanes* sums,
-                          lanes* second) {
+template <unsigned R, unsigned Bytes, bool Halves>
+inline void block_sums_q8(const std::uint8_t* quants, const activation_block<Bytes>& block, unsigned from,
+                          lanes* sums, lanes* second) {
   for (unsigned r = 0; r < R; ++r)
     for (unsigned c = 0; c < panel_columns; ++c) {
-      std::int32_t sum = block.offset[0][from + r] * 16, other = block.offset[1][from + r] * 16;
+      std::int32_t sum = block.offset[0][from + r], other = block.offset[1][from + r];
       for (unsigned i = 0; i < 16; ++i) {
         const std::uint8_t* at = quants + i / 4 * 64 + c * 4 + i % 4;
         sum += at[0] * integer(block, from + r, i);
@@ -53,7 +58,16 @@ inline void block_sums_q8(const std::uint8_t* quants, const activation_block& bl
 
 namespace troupe::cpu {
 
-constinit const kernel_table portable_kernels{matmul_quantised, matmul_float, quantise, rms_norm, swiglu, add, rope,
-                                              store_kv,         attention};
+constinit const kernel_table portable_kernels{matmul_quantised<1>,
+                                              matmul_quantised<2>,
+                                              matmul_float,
+                                              quantise<1>,
+                                              quantise<2>,
+                                              rms_norm,
+                                              swiglu,
+                                              add,
+                                              rope,
+                                              store_kv,
+                                              attention};
 
 } // namespace troupe::cpu

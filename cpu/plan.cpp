@@ -1,6 +1,7 @@
 #include "cpu/plan.hpp"
 
-#include <set>
+#include <map>
+#include <utility>
 
 #include "cpu/kernels.hpp"
 
@@ -50,13 +51,14 @@ public:
         break;
       case op_kind::take_rows:
         steps_.push_back({.kind = step_kind::take_rows, .op = op});
-        int8_.clear();
+        integers_.clear();
+        after_attention_ = true;
         break;
       default:
         add_row_operation({.op = op});
         break;
       }
-      int8_.erase(op.kind == op_kind::store_kv || op.kind == op_kind::take_rows ? buffer::count : op.output);
+      integers_.erase(op.kind == op_kind::store_kv || op.kind == op_kind::take_rows ? buffer::count : op.output);
     }
     return std::move(steps_);
   }
@@ -68,23 +70,31 @@ private:
     steps_.back().row_operations.push_back(std::move(what));
   }
 
-  /// Makes sure that the int8 form of a buffer is there: as the last thing of the step that wrote it, if that came
-  /// just before.
-  void need_int8(buffer which) {
-    if (!int8_.insert(which).second)
+  /// Of the input of a product with this output; plan_steps says why.
+  unsigned activation_bytes(buffer output) const {
+    const bool attends = output == buffer::query || output == buffer::key || output == buffer::value;
+    return attends || after_attention_ ? 2 : 1;
+  }
+
+  /// Makes sure that a buffer's integers are there: as the last thing of the step that wrote it, if that came just
+  /// before.
+  void need_integers(buffer which, unsigned bytes) {
+    if (std::exchange(integers_[which], bytes) == bytes)
       return;
     if (!steps_.empty() && steps_.back().kind == step_kind::attention && steps_.back().op.output == which &&
         heads_fill_blocks_)
-      steps_.back().quantise_output = true;
+      steps_.back().quantise_bytes = bytes;
     else
-      add_row_operation({.op = {.kind = op_kind::add, .input = which}, .quantise = true});
+      add_row_operation({.op = {.kind = op_kind::add, .input = which}, .quantise_bytes = bytes});
   }
 
   /// Returns how many of the operations after it this product has taken in.
   std::size_t add_product(std::size_t index) {
     product what{.op = operations_[index]};
-    if (quantised_(what.op.weight))
-      need_int8(what.op.input);
+    if (quantised_(what.op.weight)) {
+      what.activation_bytes = activation_bytes(what.op.output);
+      need_integers(what.op.input, what.activation_bytes);
+    }
     std::size_t taken = 0;
     if (index + 1 < operations_.size()) {
       const auto& next = operations_[index + 1];
@@ -95,7 +105,7 @@ private:
         taken = 1;
       }
     }
-    int8_.erase(what.op.output);
+    integers_.erase(what.op.output);
     if (steps_.empty() || !fits(steps_.back(), what))
       steps_.push_back({.kind = step_kind::product});
     steps_.back().products.push_back(std::move(what));
@@ -127,7 +137,8 @@ private:
   const std::function<bool(const std::string&)>& quantised_;
   const bool heads_fill_blocks_; ///< The heads of one KV head are whole blocks of what shares a scale.
   std::vector<step> steps_;
-  std::set<buffer> int8_; ///< Buffers whose int8 form is what their float form says.
+  bool after_attention_ = false;        ///< Of the last layer.
+  std::map<buffer, unsigned> integers_; ///< Buffers whose integers, of so many bytes, are what their floats say.
 };
 
 } // namespace

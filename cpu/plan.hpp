@@ -21,23 +21,27 @@ enum class step_kind : std::uint8_t {
 
 struct row_operation {
   operation op;
-  bool quantise = false; ///< Not `op.kind`, but: make the int8 form of the buffer `op.input`.
+  unsigned quantise_bytes =
+    0; ///< Not 0: not `op.kind`, but make the integers of the buffer `op.input`, with so many bytes.
 };
 
 struct product {
-  operation op;            ///< A matmul.
-  bool accumulate = false; ///< Adds to its output: the `add` that followed it.
+  operation op;                  ///< A matmul.
+  bool accumulate = false;       ///< Adds to its output: the `add` that followed it.
+  unsigned activation_bytes = 0; ///< Of its input's integers; 0 where the weights are not quantised.
 };
 
 struct step {
   step_kind kind;
   std::vector<row_operation> row_operations = {};
   std::vector<product> products = {};
-  operation op = {};            ///< attention, take_rows
-  bool quantise_output = false; ///< attention: makes the int8 form of its output too.
+  operation op = {};           ///< attention, take_rows
+  unsigned quantise_bytes = 0; ///< attention: not 0: makes the integers of its output too, with so many bytes.
 };
 
-/// `quantised(weight)`: whether this weight's products take int8 activations.
+/// Activations that meet quantised weights have one byte. They have two where rounding shows most: what queries, keys and
+/// values are made of, and all that comes after the last attention, logits included. docs/performance.md has the
+/// figures. `quantised(weight)`: whether this weight is.
 std::vector<step> plan_steps(const model_program& program, const std::function<bool(const std::string&)>& quantised);
 
 } // namespace troupe::cpu

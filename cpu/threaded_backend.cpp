@@ -44,18 +44,20 @@ std::optional<error> threaded_backend::lay_out_workspace() {
     bytes += (count * size + 63) / 64 * 64;
     return at;
   };
-  bool has_int8[buffer_count] = {};
+  unsigned bytes_of[buffer_count] = {};
   for (const auto& step : steps_)
-    for (const auto& product : step.products)
-      if (quantised(product.op.weight))
-        has_int8[static_cast<std::size_t>(product.op.input)] = true;
-  std::size_t float_at[buffer_count], int8_at[buffer_count];
+    for (const auto& product : step.products) {
+      unsigned& most = bytes_of[static_cast<std::size_t>(product.op.input)];
+      most = std::max(most, product.activation_bytes);
+    }
+  std::size_t float_at[buffer_count], integers_at[buffer_count];
   const std::size_t rows = options_.max_rows, tiles = (rows + tile_rows - 1) / tile_rows;
   for (std::size_t i = 0; i < buffer_count; ++i) {
     const std::size_t width =
       i == static_cast<std::size_t>(buffer::logits) ? 0 : program_.width_of(static_cast<buffer>(i));
     float_at[i] = place(rows * width, sizeof(float));
-    int8_at[i] = has_int8[i] ? place(tiles * (width / block_columns), sizeof(activation_block)) : 0;
+    const std::size_t block = bytes_of[i] == 1 ? sizeof(activation_block<1>) : sizeof(activation_block<2>);
+    integers_at[i] = bytes_of[i] ? place(tiles * (width / block_columns), block) : 0;
   }
   const std::size_t angles_at = place(rows * program_.rope.size, sizeof(float));
   const std::size_t scratch_at = place(pool_.size() * attention_scratch(shape_), sizeof(float));
@@ -65,7 +67,7 @@ std::optional<error> threaded_backend::lay_out_workspace() {
   workspace_ = std::move(*memory);
   for (std::size_t i = 0; i < buffer_count; ++i) {
     buffers_[i] = workspace_.as<float>(float_at[i]);
-    int8_[i] = has_int8[i] ? workspace_.as<activation_block>(int8_at[i]) : nullptr;
+    integers_[i] = bytes_of[i] ? workspace_.as<std::byte>(integers_at[i]) : nullptr;
   }
   angles_ = workspace_.as<float>(angles_at);
   scratch_ = workspace_.as<float>(scratch_at);
@@ -154,9 +156,8 @@ void threaded_backend::run_rows(const step& what, work_counter& work, std::uint3
 void threaded_backend::run_row_operation(const row_operation& what, std::uint32_t row) {
   const auto& op = what.op;
   const std::size_t width = program_.width_of(op.output);
-  if (what.quantise)
-    return kernels_.quantise(row_of(op.input, row), program_.width_of(op.input), tile_of(op.input, row),
-                             row % tile_rows);
+  if (what.quantise_bytes)
+    return quantise(op.input, row, 0, program_.width_of(op.input), what.quantise_bytes);
   switch (op.kind) {
   case op_kind::embed:
     make_angles(row);
@@ -206,7 +207,6 @@ void threaded_backend::run_product(const product& what, std::uint32_t first_pane
   const auto& matrix = weights_.matrix(op.weight);
   const std::size_t width = program_.width_of(op.output), columns = program_.width_of(op.input);
   const float* bias = op.bias.empty() ? nullptr : weights_.vector(op.bias);
-  const bool int8 = is_quantised(matrix.kind());
   // Activations of a tile stay in the first cache while the weights of these panels pass, which lie in the second.
   for (std::uint32_t row = 0; row < rows; row += tile_rows)
     for (std::uint32_t p = first_panel; p < end_panel; ++p) {
@@ -217,8 +217,10 @@ void threaded_backend::run_product(const product& what, std::uint32_t first_pane
                                   .bias = bias ? bias + n : nullptr,
                                   .accumulate = what.accumulate};
       const std::uint32_t count = std::min(rows - row, tile_rows);
-      if (int8)
-        kernels_.matmul_quantised(matrix.view(p), tile_of(op.input, row), count, target);
+      if (what.activation_bytes == 1)
+        kernels_.matmul_one_byte(matrix.view(p), tile_of<1>(op.input, row), count, target);
+      else if (what.activation_bytes == 2)
+        kernels_.matmul_two_bytes(matrix.view(p), tile_of<2>(op.input, row), count, target);
       else
         kernels_.matmul_float(matrix.view(p), row_of(op.input, row), columns, count, target);
     }
@@ -252,12 +254,20 @@ void threaded_backend::attend(const step& what, const attention_rows& rows, std:
                         .blocks = rows.span->blocks.data(),
                         .scratch = scratch_ + thread * attention_scratch(shape_)});
   }
-  if (!what.quantise_output)
+  if (!what.quantise_bytes)
     return;
-  const std::size_t width = std::size_t{group} * program_.head_size, column = kv_head * width;
+  const std::size_t width = std::size_t{group} * program_.head_size;
   for (std::uint32_t r = row; r < row + rows.rows; ++r)
-    kernels_.quantise(row_of(what.op.output, r) + column, width, tile_of(what.op.output, r) + column / block_columns,
-                      r % tile_rows);
+    quantise(what.op.output, r, kv_head * width, width, what.quantise_bytes);
+}
+
+void threaded_backend::quantise(buffer which, std::uint32_t row, std::size_t column, std::size_t width,
+                                unsigned bytes) {
+  const float* x = row_of(which, row) + column;
+  if (bytes == 1)
+    kernels_.quantise_one_byte(x, width, tile_of<1>(which, row) + column / block_columns, row % tile_rows);
+  else
+    kernels_.quantise_two_bytes(x, width, tile_of<2>(which, row) + column / block_columns, row % tile_rows);
 }
 
 void threaded_backend::take_rows(const operation& op) {

@@ -63,6 +63,8 @@ private:
   void run_product(const product& what, std::uint32_t first_panel, std::uint32_t end_panel, std::uint32_t rows);
   void run_attention(const step& what, work_counter& work, unsigned thread);
   void attend(const step& what, const attention_rows& rows, std::uint32_t kv_head, unsigned thread);
+  /// Makes the integers of columns [column, column + width) of a row, both whole blocks.
+  void quantise(buffer which, std::uint32_t row, std::size_t column, std::size_t width, unsigned bytes);
   void take_rows(const operation& op);
   void make_angles(std::uint32_t row);
   void embed(const operation& op, std::uint32_t row);
@@ -73,8 +75,10 @@ private:
     return buffers_[static_cast<std::size_t>(which)] + row * program_.width_of(which);
   }
   /// The tile of 16 rows that `row` is in.
-  activation_block* tile_of(buffer which, std::size_t row) const {
-    return int8_[static_cast<std::size_t>(which)] + row / tile_rows * (program_.width_of(which) / block_columns);
+  template <unsigned Bytes>
+  activation_block<Bytes>* tile_of(buffer which, std::size_t row) const {
+    return static_cast<activation_block<Bytes>*>(integers_[static_cast<std::size_t>(which)]) +
+           row / tile_rows * (program_.width_of(which) / block_columns);
   }
   std::uint16_t* kv_of(std::uint32_t layer, std::uint32_t kv_head) const {
     return kv_.as<std::uint16_t>() + (std::size_t{layer} * program_.kv_heads + kv_head) * shape_.total();
@@ -96,9 +100,9 @@ private:
   std::uint32_t attention_rows_ = 1, heads_at_once_ = 1;
   page_memory kv_, workspace_;
   float* buffers_[buffer_count] = {};
-  activation_block* int8_[buffer_count] = {};
-  float* angles_ = nullptr;  ///< [max_rows][cos, sin][rope size / 2]
-  float* scratch_ = nullptr; ///< Of attention, for each thread.
+  void* integers_[buffer_count] = {}; ///< Activation blocks, of as many bytes as who wrote them last says.
+  float* angles_ = nullptr;           ///< [max_rows][cos, sin][rope size / 2]
+  float* scratch_ = nullptr;          ///< Of attention, for each thread.
 
   // Of the pass that is running.
   const forward_batch* batch_ = nullptr;

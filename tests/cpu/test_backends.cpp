@@ -94,7 +94,8 @@ BOOST_AUTO_TEST_CASE(the_cpu_backend_is_near_the_reference_backend_for_every_wei
           difference += std::pow(wanted[s][r][i] - got[s][r][i], 2);
           size += std::pow(wanted[s][r][i], 2);
         }
-    BOOST_TEST(std::sqrt(difference / size) < 0.01, gguf::to_string(model.type)
+    // Rounding activations to 8 bits costs up to 1.5 % in such small layers, where little averages out.
+    BOOST_TEST(std::sqrt(difference / size) < 0.02, gguf::to_string(model.type)
                                                       << ": " << std::sqrt(difference / size));
     BOOST_TEST(size > 0);
   }

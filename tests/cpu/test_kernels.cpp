@@ -1,9 +1,9 @@
 // Every instruction set that this machine has computes the same bits as the portable kernels.
 #include <cmath>
 #include <cstdlib>
-#include <limits>
 #include <cstring>
 #include <functional>
+#include <limits>
 #include <memory>
 #include <random>
 #include <vector>
@@ -96,14 +96,25 @@ made_panel make_panel(panel_kind kind, bool half_scales, unsigned columns, rando
   return out;
 }
 
+/// The same rows as integers of one and of two bytes.
 struct tile_memory {
   explicit tile_memory(unsigned columns)
-      : blocks(std::make_unique<activation_block[]>(columns / block_columns)), count(columns / block_columns) {
-    std::memset(static_cast<void*>(blocks.get()), 0, sizeof(activation_block) * count);
-  }
-  std::unique_ptr<activation_block[]> blocks;
+      : count(columns / block_columns), one(std::make_unique<activation_block<1>[]>(count)),
+        two(std::make_unique<activation_block<2>[]>(count)) {}
   unsigned count;
+  std::unique_ptr<activation_block<1>[]> one;
+  std::unique_ptr<activation_block<2>[]> two;
 };
+
+/// What row 0 of a tile says that its number `column` is.
+template <unsigned Bytes>
+double value_of(const activation_block<Bytes>* tile, unsigned column) {
+  const auto& block = tile[column / block_columns];
+  double integer = 0;
+  for (const auto& digit : block.digits)
+    integer = integer * 16 + digit[0][column % block_columns];
+  return integer * double{block.scale[0]};
+}
 
 /// Equal in every bit, so that 0 and -0 differ.
 bool same_bits(const std::vector<float>& a, const std::vector<float>& b) {
@@ -112,15 +123,19 @@ bool same_bits(const std::vector<float>& a, const std::vector<float>& b) {
 
 constexpr unsigned stride = 20; // Wider than a panel: what lies between must stay.
 
-std::vector<float> multiply(const kernel_table& kernels, const panel& weights, const activation_block* tile,
+/// [2][16][stride]: the products with activations of one byte and of two.
+std::vector<float> multiply(const kernel_table& kernels, const panel& weights, const tile_memory& tile,
                             const float* x, unsigned rows, unsigned outputs, const float* bias, bool accumulate) {
-  std::vector<float> out(16 * stride, 0.25f);
-  const product_target target{
+  std::vector<float> out(2 * 16 * stride, 0.25f);
+  product_target target{
     .out = out.data(), .stride = stride, .outputs = outputs, .bias = bias, .accumulate = accumulate};
-  if (is_quantised(weights.kind))
-    kernels.matmul_quantised(weights, tile, rows, target);
-  else
+  if (!is_quantised(weights.kind)) {
     kernels.matmul_float(weights, x, weights.columns, rows, target);
+    return out;
+  }
+  kernels.matmul_one_byte(weights, tile.one.get(), rows, target);
+  target.out += 16 * stride;
+  kernels.matmul_two_bytes(weights, tile.two.get(), rows, target);
   return out;
 }
 
@@ -142,8 +157,10 @@ void for_panels(const std::function<void(const panel&, const std::vector<float>&
 
 tile_memory quantised(const kernel_table& kernels, const std::vector<float>& x, unsigned columns, unsigned rows) {
   tile_memory tile(columns);
-  for (unsigned r = 0; r < rows; ++r)
-    kernels.quantise(x.data() + r * columns, columns, tile.blocks.get(), r);
+  for (unsigned r = 0; r < rows; ++r) {
+    kernels.quantise_one_byte(x.data() + r * columns, columns, tile.one.get(), r);
+    kernels.quantise_two_bytes(x.data() + r * columns, columns, tile.two.get(), r);
+  }
   return tile;
 }
 
@@ -159,11 +176,10 @@ BOOST_AUTO_TEST_CASE(products_have_the_same_bits_on_every_instruction_set) {
       for (unsigned outputs : {16u, 5u}) {
         const bool accumulate = rows % 2 == 0;
         const float* added = outputs == 5 ? bias.data() : nullptr;
-        const auto wanted =
-          multiply(portable_kernels, weights, tile.blocks.get(), x.data(), rows, outputs, added, accumulate);
+        const auto wanted = multiply(portable_kernels, weights, tile, x.data(), rows, outputs, added, accumulate);
         for (auto which : available())
-          BOOST_TEST(same_bits(wanted, multiply(kernels_for(which), weights, tile.blocks.get(), x.data(), rows,
-                                                outputs, added, accumulate)),
+          BOOST_TEST(same_bits(wanted, multiply(kernels_for(which), weights, tile, x.data(), rows, outputs, added,
+                                                accumulate)),
                      to_string(which) << ", kind " << static_cast<int>(weights.kind) << ", " << rows << " rows of "
                                       << weights.columns);
       }
@@ -178,12 +194,15 @@ BOOST_AUTO_TEST_CASE(what_is_no_number_stays_none_and_only_in_its_own_row) {
     for (auto which : available()) {
       const auto& kernels = kernels_for(which);
       const auto tile = quantised(kernels, x, weights.columns, 4);
-      const auto out = multiply(kernels, weights, tile.blocks.get(), x.data(), 4, 16, nullptr, false);
+      const auto out = multiply(kernels, weights, tile, x.data(), 4, 16, nullptr, false);
       for (unsigned row = 0; row < 4; ++row)
         for (unsigned i = 0; i < 16; ++i) {
           // A float times infinity is infinity, or none where the float is 0.
           const bool finite = std::isfinite(out[row * stride + i]);
-          BOOST_TEST(finite == (row == 0 || row == 3), to_string(which) << ", kind " << static_cast<int>(weights.kind));
+          BOOST_TEST(finite == (row == 0 || row == 3), to_string(which)
+                                                         << ", kind " << static_cast<int>(weights.kind));
+          BOOST_TEST(std::isfinite(out[(16 + row) * stride + i]) ==
+                     (row == 0 || row == 3 || !is_quantised(weights.kind)));
         }
     }
   });
@@ -194,13 +213,16 @@ BOOST_AUTO_TEST_CASE(a_row_of_a_product_does_not_depend_on_the_rows_beside_it) {
     for (auto which : available()) {
       const auto& kernels = kernels_for(which);
       const auto together_tile = quantised(kernels, x, weights.columns, 16);
-      const auto together = multiply(kernels, weights, together_tile.blocks.get(), x.data(), 16, 16, nullptr, false);
+      const auto together = multiply(kernels, weights, together_tile, x.data(), 16, 16, nullptr, false);
       for (unsigned r : {0u, 7u, 15u}) {
         const std::vector<float> own(x.begin() + r * weights.columns, x.begin() + (r + 1) * weights.columns);
         const auto tile = quantised(kernels, own, weights.columns, 1);
-        const auto alone = multiply(kernels, weights, tile.blocks.get(), own.data(), 1, 16, nullptr, false);
-        BOOST_TEST(std::memcmp(alone.data(), together.data() + r * stride, 16 * sizeof(float)) == 0,
-                   to_string(which));
+        const auto alone = multiply(kernels, weights, tile, own.data(), 1, 16, nullptr, false);
+        for (unsigned bytes : {0u, 1u})
+          if (bytes == 0 || is_quantised(weights.kind))
+            BOOST_TEST(std::memcmp(alone.data() + bytes * 16 * stride, together.data() + (bytes * 16 + r) * stride,
+                                   16 * sizeof(float)) == 0,
+                       to_string(which));
       }
     }
   });
@@ -211,11 +233,11 @@ BOOST_AUTO_TEST_CASE(a_product_is_what_its_definition_says) {
     if (!is_quantised(weights.kind) || weights.half_scales)
       return;
     const auto tile = quantised(portable_kernels, x, weights.columns, 1);
-    const auto out = multiply(portable_kernels, weights, tile.blocks.get(), x.data(), 1, 16, nullptr, false);
+    const auto out = multiply(portable_kernels, weights, tile, x.data(), 1, 16, nullptr, false);
     const auto* scales = reinterpret_cast<const float*>(weights.scales);
     const unsigned vectors = scale_vectors(weights.kind);
     for (unsigned c = 0; c < 16; ++c) {
-      double sum = 0, size = 0;
+      double sum[2] = {}, size = 0;
       for (unsigned k = 0; k < weights.columns; ++k) {
         const unsigned b = k / 32, i = k % 32;
         const auto* quants = weights.quants + b * quant_bytes(weights.kind);
@@ -227,12 +249,13 @@ BOOST_AUTO_TEST_CASE(a_product_is_what_its_definition_says) {
           w = (quants[i / 4 * 64 + c * 4 + i % 4] - 128) *
                 double{scale[weights.kind == panel_kind::q8_halves && i >= 16 ? 16 : 0]} +
               (weights.kind == panel_kind::q8_min ? scale[16] : 0);
-        const auto& block = tile.blocks[b];
-        const double v = (block.high[0][i] * 16 + block.low[0][i]) * double{block.scale[0]};
-        sum += w * v;
-        size += std::abs(w * v);
+        sum[0] += w * value_of(tile.one.get(), k);
+        sum[1] += w * value_of(tile.two.get(), k);
+        size += std::abs(w * x[k]);
       }
-      BOOST_TEST(std::abs(out[c] - sum) <= 1e-5 * size, "kind " << static_cast<int>(weights.kind));
+      for (unsigned bytes : {0u, 1u})
+        BOOST_TEST(std::abs(out[bytes * 16 * stride + c] - sum[bytes]) <= 1e-5 * size,
+                   "kind " << static_cast<int>(weights.kind) << ", bytes " << bytes + 1);
     }
   });
 }
@@ -247,12 +270,13 @@ BOOST_AUTO_TEST_CASE(activations_are_quantised_to_the_same_bytes_within_half_a_s
     x[i] *= 1e30f;
   for (auto which : available()) {
     const auto wanted = quantised(portable_kernels, x, 640, 1), got = quantised(kernels_for(which), x, 640, 1);
-    BOOST_TEST(std::memcmp(wanted.blocks.get(), got.blocks.get(), sizeof(activation_block) * got.count) == 0,
+    BOOST_TEST(std::memcmp(wanted.one.get(), got.one.get(), sizeof(activation_block<1>) * got.count) == 0,
+               to_string(which));
+    BOOST_TEST(std::memcmp(wanted.two.get(), got.two.get(), sizeof(activation_block<2>) * got.count) == 0,
                to_string(which));
     for (unsigned k = 0; k < 640; ++k) {
-      const auto& block = got.blocks[k / 32];
-      const double value = (16.0 * block.high[0][k % 32] + block.low[0][k % 32]) * block.scale[0];
-      BOOST_TEST(std::abs(value - x[k]) <= 0.5001 * block.scale[0] + 1e-30);
+      BOOST_TEST(std::abs(value_of(got.one.get(), k) - x[k]) <= 0.5001 * got.one[k / 32].scale[0] + 1e-30);
+      BOOST_TEST(std::abs(value_of(got.two.get(), k) - x[k]) <= 0.5001 * got.two[k / 32].scale[0] + 1e-30);
     }
   }
 }

@@ -102,12 +102,12 @@ BOOST_AUTO_TEST_CASE(packed_matrices_multiply_like_the_weights_in_the_file) {
     gguf::dequantise(type, stored, weights);
     for (auto& v : x)
       v = static_cast<float>(static_cast<std::int32_t>(random() % 2001) - 1000) * 1e-3f;
-    std::vector<activation_block> tile(columns / block_columns);
-    kernels.quantise(x.data(), columns, tile.data(), 0);
+    std::vector<activation_block<2>> tile(columns / block_columns);
+    kernels.quantise_two_bytes(x.data(), columns, tile.data(), 0);
     for (std::uint32_t p = 0; p < matrix->panels(); ++p) {
       const product_target target{.out = out.data() + p * 16, .stride = 0, .outputs = std::min(16u, rows - p * 16)};
       if (is_quantised(matrix->kind()))
-        kernels.matmul_quantised(matrix->view(p), tile.data(), 1, target);
+        kernels.matmul_two_bytes(matrix->view(p), tile.data(), 1, target);
       else
         kernels.matmul_float(matrix->view(p), x.data(), columns, 1, target);
     }
@@ -151,7 +151,33 @@ BOOST_AUTO_TEST_CASE(a_layer_of_llama_is_planned_as_nine_steps_with_its_sums_ins
   BOOST_TEST((got == wanted));
   for (const auto& step : steps)
     for (const auto& operation : step.row_operations)
-      BOOST_TEST((operation.quantise || operation.op.kind != op_kind::add));
+      BOOST_TEST((operation.quantise_bytes || operation.op.kind != op_kind::add));
+}
+
+BOOST_AUTO_TEST_CASE(every_product_finds_its_input_as_integers_of_the_bytes_that_it_takes) {
+  const auto file = gguf::parse(test::tiny_model({.layers = 2}));
+  BOOST_REQUIRE(file);
+  const auto program = make_program(**file);
+  BOOST_REQUIRE(program);
+  std::map<buffer, unsigned> bytes;
+  unsigned products[3] = {};
+  for (const auto& step : plan_steps(*program, [](const std::string&) { return true; })) {
+    for (const auto& operation : step.row_operations)
+      bytes[operation.quantise_bytes ? operation.op.input : operation.op.output] = operation.quantise_bytes;
+    for (const auto& product : step.products) {
+      BOOST_TEST(bytes[product.op.input] == product.activation_bytes, product.op.weight);
+      ++products[product.activation_bytes];
+    }
+    for (const auto& product : step.products)
+      bytes[product.op.output] = 0;
+    if (step.kind == step_kind::attention)
+      bytes[step.op.output] = step.quantise_bytes;
+    if (step.kind == step_kind::take_rows)
+      bytes.clear();
+  }
+  BOOST_TEST(products[0] == 0u);
+  BOOST_TEST(products[1] == 4u);             // Of the first layer: attention's output, gate, up and down.
+  BOOST_TEST(products[2] == 2 * 3u + 4 + 1); // Queries, keys and values of both; the last layer's others; logits.
 }
 
 BOOST_AUTO_TEST_CASE(without_quantised_weights_nothing_is_quantised) {
@@ -160,9 +186,9 @@ BOOST_AUTO_TEST_CASE(without_quantised_weights_nothing_is_quantised) {
   const auto program = make_program(**file);
   BOOST_REQUIRE(program);
   for (const auto& step : plan_steps(*program, [](const std::string&) { return false; })) {
-    BOOST_TEST(!step.quantise_output);
+    BOOST_TEST(!step.quantise_bytes);
     for (const auto& operation : step.row_operations)
-      BOOST_TEST(!operation.quantise);
+      BOOST_TEST(!operation.quantise_bytes);
   }
 }
 
