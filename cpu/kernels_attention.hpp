@@ -8,27 +8,30 @@
 namespace {
 
 /// For P matrices at once: c[p][r] += sum over k of a[r][k] * b[p][k], where b[p][k] are 16 bfloat16 numbers; k
-/// ascends. Each c[p][r] is one chain of FMAs; P only keeps the CPU busy where R is small.
+/// ascends. Each c[p][r] is one chain of FMAs; P only keeps the CPU busy where R is small. a[r][k] lies at
+/// [k / 16][r][k % 16] with room for 16 rows, so that rows are a constant apart and need no register each.
 template <unsigned R, unsigned P>
-void add_products(const float* a, std::size_t a_stride, const std::uint16_t* const* b, std::size_t b_stride,
-                  unsigned count, float* c, std::size_t c_stride, std::size_t c_next) {
+void add_products(const float* a, const std::uint16_t* const* b, std::size_t b_stride, unsigned count, float* c,
+                  std::size_t c_stride, std::size_t c_next) {
   lanes acc[P][R];
   for (unsigned p = 0; p < P; ++p)
     for (unsigned r = 0; r < R; ++r)
       acc[p][r] = lanes::load(c + p * c_next + r * c_stride);
-  for (unsigned k = 0; k < count; ++k)
+  for (unsigned k = 0; k < count; ++k) {
     for (unsigned p = 0; p < P; ++p) {
       const lanes row = lanes::load_bfloat(b[p] + k * b_stride);
       for (unsigned r = 0; r < R; ++r)
-        acc[p][r] = fma(lanes::all(a[r * a_stride + k]), row, acc[p][r]);
+        acc[p][r] = fma(lanes::all(a[r * 16]), row, acc[p][r]);
     }
+    a += k % 16 == 15 ? 256 - 15 : 1;
+  }
   for (unsigned p = 0; p < P; ++p)
     for (unsigned r = 0; r < R; ++r)
       acc[p][r].store(c + p * c_next + r * c_stride);
 }
 
-using product_function = void (*)(const float*, std::size_t, const std::uint16_t* const*, std::size_t, unsigned,
-                                  float*, std::size_t, std::size_t);
+using product_function = void (*)(const float*, const std::uint16_t* const*, std::size_t, unsigned, float*,
+                                  std::size_t, std::size_t);
 
 constexpr unsigned few_queries = 4, panels_at_once = 4;
 
@@ -63,17 +66,17 @@ inline void add_values(unsigned first, unsigned rows, const float* weights, cons
   std::size_t i = 0;
   for (; rows <= few_queries && i + panels_at_once * 16 <= padded; i += panels_at_once * 16) {
     const std::uint16_t* panels[] = {values + i, values + i + 16, values + i + 32, values + i + 48};
-    four_panels[rows](weights, 16, panels, padded, count, outputs + i, padded, 16);
+    four_panels[rows](weights, panels, padded, count, outputs + i, padded, 16);
   }
   for (; i < padded; i += 16) {
     const std::uint16_t* panel = values + i;
-    one_panel[rows](weights, 16, &panel, padded, count, outputs + i, padded, 0);
+    one_panel[rows](weights, &panel, padded, count, outputs + i, padded, 0);
   }
 }
 
 /// The tile's working memory. Queries are numbered row by row, the heads of a row after one another.
 struct attention_state {
-  float* queries; // [16][padded], times the scale
+  float* queries; // [padded / 16][16][16], times the scale
   float* outputs; // [16][padded]
   float* scores;  // [panels_at_once][16][16]
   float* totals;  // [16][16]: a sum for each lane, added up at the end
@@ -90,7 +93,7 @@ inline attention_state begin(const attention_tile& tile) {
       const unsigned q = r * tile.group + g;
       const float* from = tile.queries + r * tile.row_stride + g * head;
       for_lanes(
-        head, [&](std::size_t i, unsigned n) { (load_some(from + i, n) * scale).store(s.queries + q * padded + i); });
+        head, [&](std::size_t i, unsigned n) { (load_some(from + i, n) * scale).store(s.queries + i * 16 + q * 16); });
       for (std::size_t i = 0; i < padded; i += 16)
         lanes::zero().store(s.outputs + q * padded + i);
       lanes::zero().store(s.totals + q * 16);
@@ -150,12 +153,12 @@ inline void score(const attention_tile& tile, const attention_state& s, std::uin
     for (unsigned q = from; q < queries; ++q)
       lanes::zero().store(s.scores + p * 256 + q * 16);
   }
-  const float* a = s.queries + from * tile.shape.padded;
+  const float* a = s.queries + from * 16;
   if (count == panels_at_once)
-    return four_panels[queries - from](a, tile.shape.padded, keys, 16, tile.shape.head_size, s.scores + from * 16, 16,
+    return four_panels[queries - from](a, keys, 16, tile.shape.head_size, s.scores + from * 16, 16,
                                        256);
   for (unsigned p = 0; p < count; ++p)
-    one_panel[queries - from](a, tile.shape.padded, keys + p, 16, tile.shape.head_size,
+    one_panel[queries - from](a, keys + p, 16, tile.shape.head_size,
                               s.scores + p * 256 + from * 16, 16, 0);
 }
 
