@@ -1,16 +1,15 @@
 // Speed of a backend by itself, without actors: the same work as bench/peers/run gives to the peers.
 //   backend MODEL [--backend cpu|reference] [--threads N] [--repeat N] [--only prefill512|decode1|batch8|batch32]
-#include <algorithm>
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <fstream>
-#include <random>
 #include <string>
 #include <vector>
 
 #include "cpu/backends.hpp"
+#include "tools/troupe/bench/sequence_batch.hpp"
 
 namespace {
 
@@ -54,51 +53,6 @@ arguments parse(int argc, char** argv) {
   return out;
 }
 
-/// Sequences that all have the same length, each with its own blocks.
-class sequences {
-public:
-  sequences(backend& to, const model_program& program, std::uint32_t count, std::uint32_t capacity,
-            std::uint32_t seed)
-      : to_(to), vocabulary_(program.vocabulary), random_(seed) {
-    const std::uint32_t each = (capacity + tokens_per_block - 1) / tokens_per_block;
-    for (std::uint32_t s = 0; s < count; ++s) {
-      blocks_.emplace_back();
-      for (std::uint32_t b = 0; b < each; ++b)
-        blocks_.back().push_back(s * each + b);
-    }
-    logits_.resize(std::size_t{count} * vocabulary_);
-  }
-
-  /// `rows` more tokens of each sequence, in batches of at most `max_rows` rows.
-  void step(std::uint32_t rows, std::uint32_t max_rows = 512) {
-    const std::uint32_t at_once = std::max(1u, max_rows / rows);
-    for (std::uint32_t first = 0; first < blocks_.size(); first += at_once)
-      forward(first, std::min<std::uint32_t>(at_once, static_cast<std::uint32_t>(blocks_.size()) - first), rows);
-    length_ += rows;
-  }
-
-private:
-  void forward(std::uint32_t first, std::uint32_t count, std::uint32_t rows) {
-    std::vector<token_id> tokens(std::size_t{count} * rows);
-    for (auto& token : tokens)
-      token = static_cast<token_id>(random_() % vocabulary_);
-    std::vector<batch_span> spans;
-    std::vector<std::uint32_t> logit_rows;
-    for (std::uint32_t s = 0; s < count; ++s) {
-      spans.push_back({s * rows, rows, length_, blocks_[first + s]});
-      logit_rows.push_back((s + 1) * rows - 1);
-    }
-    to_.forward({tokens, spans, logit_rows}, std::span(logits_).first(std::size_t{count} * vocabulary_));
-  }
-
-  backend& to_;
-  const std::uint32_t vocabulary_;
-  std::mt19937 random_;
-  std::vector<std::vector<block_id>> blocks_;
-  std::vector<float> logits_;
-  std::uint32_t length_ = 0;
-};
-
 void print_resident(const char* when) {
   std::ifstream status("/proc/self/status");
   for (std::string line; std::getline(status, line);)
@@ -107,7 +61,7 @@ void print_resident(const char* when) {
 }
 
 void measure_one(backend& on, const model_program& program, const arguments& options, std::uint32_t round) {
-  sequences one(on, program, 1, 600, round);
+  cli::sequence_batch one(on, program, 1, 600, round);
   auto from = clock_type::now();
   one.step(512);
   std::printf("troupe prefill512_tok_s %.1f\n", 512 / seconds_since(from));
@@ -143,7 +97,7 @@ int main(int argc, char** argv) {
     for (std::uint32_t count : {8u, 32u}) {
       if (!options.wants("batch" + std::to_string(count)))
         continue;
-      sequences many(**made, *program, count, 128, round);
+      cli::sequence_batch many(**made, *program, count, 128, round);
       const auto from = clock_type::now();
       many.step(64);
       const double prefill = seconds_since(from);

@@ -132,6 +132,15 @@ struct kernel_table {
   void (*store_kv)(const float* key, const float* value, const kv_shape& shape, unsigned position,
                    std::uint16_t* block);
   void (*attention)(const attention_tile& tile);
+
+  // What the machine could do at most, measured by cpu/peaks.hpp; nothing else calls these.
+
+  /// Products of two bytes added to a sum, as fast as they go, out of registers. Returns how many they were.
+  std::uint64_t (*multiply_bytes)(std::uint64_t rounds);
+  /// The same for fused multiply-adds of float32.
+  std::uint64_t (*multiply_floats)(std::uint64_t rounds);
+  /// Reads `count` floats, a multiple of 128, and returns something made of all of them.
+  float (*read)(const float* from, std::size_t count);
 };
 
 /// `which` is one that this CPU has.

@@ -119,6 +119,22 @@ inline __attribute__((always_inline)) void block_sums_q8(const std::uint8_t* qua
   }
 }
 
+std::uint64_t multiply_bytes(std::uint64_t rounds) {
+  __m256i acc[8];
+  __m256i a = _mm256_set1_epi8(3), b = _mm256_set1_epi8(5);
+  for (auto& sum : acc)
+    sum = _mm256_setzero_si256();
+  for (std::uint64_t i = 0; i < rounds; ++i) {
+#pragma GCC unroll 8
+    for (auto& sum : acc)
+      sum = _mm256_add_epi16(sum, _mm256_maddubs_epi16(a, b));
+    __asm__ volatile("" : "+x"(a), "+x"(b));
+  }
+  for (auto& sum : acc)
+    __asm__ volatile("" : "+x"(sum));
+  return rounds * 8 * 32;
+}
+
 } // namespace
 
 #include "cpu/kernels_matmul.hpp"
@@ -137,6 +153,9 @@ constinit const kernel_table avx2_kernels{matmul_quantised<1>,
                                           add,
                                           rope,
                                           store_kv,
-                                          attention};
+                                          attention,
+                                          multiply_bytes,
+                                          multiply_floats,
+                                          read};
 
 } // namespace troupe::cpu

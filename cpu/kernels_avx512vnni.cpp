@@ -123,6 +123,22 @@ inline __attribute__((always_inline)) void block_sums_q8(const std::uint8_t* qua
   }
 }
 
+std::uint64_t multiply_bytes(std::uint64_t rounds) {
+  __m512i acc[16];
+  __m512i a = _mm512_set1_epi8(3), b = _mm512_set1_epi8(5);
+  for (auto& sum : acc)
+    sum = _mm512_setzero_si512();
+  for (std::uint64_t i = 0; i < rounds; ++i) {
+#pragma GCC unroll 16
+    for (auto& sum : acc)
+      sum = _mm512_dpbusd_epi32(sum, a, b);
+    __asm__ volatile("" : "+v"(a), "+v"(b));
+  }
+  for (auto& sum : acc)
+    __asm__ volatile("" : "+v"(sum));
+  return rounds * 16 * 64;
+}
+
 } // namespace
 
 #include "cpu/kernels_matmul.hpp"
@@ -141,6 +157,9 @@ constinit const kernel_table avx512vnni_kernels{matmul_quantised<1>,
                                                 add,
                                                 rope,
                                                 store_kv,
-                                                attention};
+                                                attention,
+                                                multiply_bytes,
+                                                multiply_floats,
+                                                read};
 
 } // namespace troupe::cpu

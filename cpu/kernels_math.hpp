@@ -115,6 +115,36 @@ void quantise(const float* x, std::size_t columns, activation_block<Bytes>* tile
   }
 }
 
+/// Sixteen chains, so that a result is never waited for.
+std::uint64_t multiply_floats(std::uint64_t rounds) {
+  lanes acc[16], factor = lanes::all(0.5f);
+  for (auto& a : acc)
+    a = lanes::all(1.0f);
+  for (std::uint64_t i = 0; i < rounds; ++i) {
+#pragma GCC unroll 16
+    for (auto& a : acc)
+      a = fma(a, factor, factor);
+    keep(factor);
+  }
+  for (auto& a : acc)
+    keep(a);
+  return rounds * 16 * 16;
+}
+
+float read(const float* from, std::size_t count) {
+  lanes acc[8];
+  for (auto& a : acc)
+    a = lanes::zero();
+  for (std::size_t i = 0; i < count; i += 128)
+#pragma GCC unroll 8
+    for (unsigned j = 0; j < 8; ++j)
+      acc[j] = acc[j] + lanes::load(from + i + j * 16);
+  float sum = 0;
+  for (const auto& a : acc)
+    sum += sum_of(a);
+  return sum;
+}
+
 void rope(float* x, unsigned heads, unsigned head_size, const rope_angles& angles) {
   const unsigned pairs = angles.size / 2;
   const unsigned step = angles.interleaved ? 2 : 1, partner = angles.interleaved ? 1 : pairs;

@@ -50,6 +50,20 @@ inline void block_sums_q8(const std::uint8_t* quants, const activation_block<Byt
     }
 }
 
+std::uint64_t multiply_bytes(std::uint64_t rounds) {
+  std::uint8_t a[64];
+  std::int8_t b[64];
+  std::int32_t sums[16] = {};
+  __builtin_memset(a, 3, sizeof a);
+  __builtin_memset(b, 5, sizeof b);
+  for (std::uint64_t i = 0; i < rounds; ++i) {
+    for (unsigned j = 0; j < 64; ++j)
+      sums[j / 4] += a[j] * b[j];
+    __asm__ volatile("" : "+m"(a), "+m"(b), "+m"(sums));
+  }
+  return rounds * 64;
+}
+
 } // namespace
 
 #include "cpu/kernels_matmul.hpp"
@@ -68,6 +82,9 @@ constinit const kernel_table portable_kernels{matmul_quantised<1>,
                                               add,
                                               rope,
                                               store_kv,
-                                              attention};
+                                              attention,
+                                              multiply_bytes,
+                                              multiply_floats,
+                                              read};
 
 } // namespace troupe::cpu

@@ -89,6 +89,11 @@ inline bool all_equal(lanes x, lanes y) {
            _mm256_and_ps(_mm256_cmp_ps(x.a, y.a, _CMP_EQ_OQ), _mm256_cmp_ps(x.b, y.b, _CMP_EQ_OQ))) == 0xff;
 }
 
+/// Makes the compiler believe that the value is used, and changed.
+inline void keep(lanes& x) {
+  __asm__ volatile("" : "+x"(x.a), "+x"(x.b));
+}
+
 struct half_lanes {
   __m256 v;
 };

@@ -63,6 +63,11 @@ inline bool all_equal(lanes a, lanes b) {
   return _mm512_cmp_ps_mask(a.v, b.v, _CMP_EQ_OQ) == 0xffff;
 }
 
+/// Makes the compiler believe that the value is used, and changed.
+inline void keep(lanes& a) {
+  __asm__ volatile("" : "+v"(a.v));
+}
+
 struct half_lanes {
   __m256 v;
 };

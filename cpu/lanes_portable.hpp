@@ -119,4 +119,9 @@ inline float largest_of(lanes a) {
   return a.v[0];
 }
 
+/// Makes the compiler believe that the value is used, and changed.
+inline void keep(lanes& a) {
+  __asm__ volatile("" : "+m"(a.v));
+}
+
 } // namespace

@@ -74,6 +74,7 @@ int main(int argc, char** argv) {
   status_flags status_with;
   tokenize_flags tokenize_with;
   inspect_flags inspect_with;
+  roofline_flags roofline_with;
 
   auto* run_command = app.add_subcommand("run", "Answer one prompt: the argument, or all of stdin without one");
   std::string text;
@@ -127,6 +128,21 @@ int main(int argc, char** argv) {
   inspect_command->add_option("MODEL", inspect_with.model, "A model by name or path")->required();
   inspect_command->add_flag("--json", inspect_with.json, "Print one JSON object");
 
+  auto* bench_command = app.add_subcommand("bench", "Measure this machine");
+  bench_command->require_subcommand(1);
+  auto* roofline_command = bench_command->add_subcommand(
+    "roofline", "How fast each phase of a model is, and how far from what this machine can do at most");
+  roofline_command->add_option("--model", roofline_with.model, "A model by name or path")->capture_default_str();
+  roofline_command
+    ->add_option("--threads", roofline_with.threads, "Threads that compute; 0: all that this process may use")
+    ->capture_default_str()
+    ->check(CLI::Range(0u, 1024u));
+  roofline_command->add_option("--repeat", roofline_with.repeat, "Measurements of a phase; the median counts")
+    ->capture_default_str()
+    ->check(CLI::Range(1u, 1000u));
+  roofline_command->add_option("--svg", roofline_with.svg, "Draw a picture into this file");
+  roofline_command->add_flag("--json", roofline_with.json, "Print one JSON object");
+
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& problem) {
@@ -152,5 +168,7 @@ int main(int argc, char** argv) {
     return status(status_with);
   if (*tokenize_command)
     return tokenize(tokenize_with);
+  if (*roofline_command)
+    return bench_roofline(roofline_with);
   return inspect(inspect_with);
 }
