@@ -19,14 +19,21 @@ enum class step_kind : std::uint8_t {
   take_rows,
 };
 
+class packed_matrix;
+
+// The pointers below are the backend's to set, once it has the weights.
+
 struct row_operation {
   operation op;
+  const float* weight = nullptr; ///< Of a norm.
   unsigned quantise_bytes =
     0; ///< Not 0: not `op.kind`, but make the integers of the buffer `op.input`, with so many bytes.
 };
 
 struct product {
-  operation op;                  ///< A matmul.
+  operation op; ///< A matmul.
+  const packed_matrix* matrix = nullptr;
+  const float* bias = nullptr;   ///< Null where it has none.
   bool accumulate = false;       ///< Adds to its output: the `add` that followed it.
   unsigned activation_bytes = 0; ///< Of its input's integers; 0 where the weights are not quantised.
 };

@@ -52,6 +52,20 @@ unsigned affinity_cpus() {
   return static_cast<unsigned>(std::max(1, CPU_COUNT(&set)));
 }
 
+/// Keeps the calling thread on one of the CPUs that it may use; as a wish, since without it there is only less speed.
+void stay_on_cpu(unsigned index) {
+  cpu_set_t all, one;
+  CPU_ZERO(&all);
+  CPU_ZERO(&one);
+  if (sched_getaffinity(0, sizeof all, &all) != 0)
+    return;
+  for (int cpu = 0; cpu < CPU_SETSIZE; ++cpu)
+    if (CPU_ISSET(cpu, &all) && index-- == 0)
+      CPU_SET(cpu, &one);
+  if (CPU_COUNT(&one) == 1)
+    sched_setaffinity(0, sizeof one, &one);
+}
+
 /// "QUOTA PERIOD" of one cgroup (version 2), as whole CPUs; `none` where it sets no limit.
 unsigned quota_cpus(const std::string& folder, unsigned none) {
   std::ifstream file(folder + "/cpu.max");
@@ -111,6 +125,8 @@ void thread_pool::stop() {
 
 void thread_pool::work(unsigned index) {
   const plain_arithmetic arithmetic;
+  if (threads_ == affinity_cpus())
+    stay_on_cpu(index);
   std::uint32_t seen = 0;
   for (;;) {
     round_.wait(seen, std::memory_order_acquire);

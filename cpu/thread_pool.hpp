@@ -3,7 +3,8 @@
 // Every thread runs the same function and they meet at barriers, so that a pass of some hundred small operations
 // wakes them once and not a hundred times. Owner: one backend; `run` is called by one thread at a time, which takes
 // part as index 0. Between two runs the others sleep; inside a run a barrier spins for a bounded time, then sleeps
-// too.
+// too. Where there is a thread for each CPU that the process may use, each but the caller's stays on one: else the
+// system at times lets two share one CPU for as long as a pass takes, with another idle.
 #pragma once
 
 #include <atomic>

@@ -21,6 +21,7 @@ std::optional<error> threaded_backend::load(std::shared_ptr<const gguf::file> fi
     return loaded.error();
   weights_ = std::move(*loaded);
   steps_ = plan_steps(program_, [this](const std::string& weight) { return quantised(weight); });
+  bind_weights();
   counters_.resize(steps_.size());
   shape_ = {.head_size = program_.head_size, .padded = (program_.head_size + 15) / 16 * 16};
   block_stride_ = std::size_t{program_.layers} * program_.kv_heads * shape_.total();
@@ -35,6 +36,18 @@ std::optional<error> threaded_backend::load(std::shared_ptr<const gguf::file> fi
   blocks_.reserve(options_.max_rows);
   attention_.reserve(options_.max_rows);
   return lay_out_workspace();
+}
+
+void threaded_backend::bind_weights() {
+  for (auto& step : steps_) {
+    for (auto& operation : step.row_operations)
+      if (operation.op.kind == op_kind::rms_norm)
+        operation.weight = weights_.vector(operation.op.weight);
+    for (auto& product : step.products) {
+      product.matrix = &weights_.matrix(product.op.weight);
+      product.bias = product.op.bias.empty() ? nullptr : weights_.vector(product.op.bias);
+    }
+  }
 }
 
 std::optional<error> threaded_backend::lay_out_workspace() {
@@ -124,7 +137,7 @@ void threaded_backend::run_steps(unsigned thread) {
       run_rows(step, counters_[i], rows);
       break;
     case step_kind::product:
-      run_products(step, counters_[i], rows);
+      run_products(step, products_[i % 2], rows, thread);
       break;
     case step_kind::attention:
       run_attention(step, counters_[i], thread);
@@ -138,6 +151,7 @@ void threaded_backend::run_steps(unsigned thread) {
       break;
     }
     pool_.barrier();
+    products_[i % 2].reset(thread);
   }
 }
 
@@ -163,8 +177,7 @@ void threaded_backend::run_row_operation(const row_operation& what, std::uint32_
     make_angles(row);
     return embed(op, row);
   case op_kind::rms_norm:
-    return kernels_.rms_norm(row_of(op.input, row), weights_.vector(op.weight), width, program_.rms_epsilon,
-                             row_of(op.output, row));
+    return kernels_.rms_norm(row_of(op.input, row), what.weight, width, program_.rms_epsilon, row_of(op.output, row));
   case op_kind::rope:
     return rope(op, row);
   case op_kind::store_kv:
@@ -181,22 +194,25 @@ void threaded_backend::run_row_operation(const row_operation& what, std::uint32_
   assert(false);
 }
 
-void threaded_backend::run_products(const step& what, work_counter& work, std::uint32_t rows) {
+void threaded_backend::run_products(const step& what, work_shares& work, std::uint32_t rows, unsigned thread) {
   std::uint32_t panels = 0;
   for (const auto& product : what.products)
-    panels += weights_.matrix(product.op.weight).panels();
+    panels += product.matrix->panels();
   const std::uint32_t grain = std::max(1u, panels / (pool_.size() * 8));
-  for (;;) {
-    std::uint32_t first = work.next.fetch_add(grain, std::memory_order_relaxed);
-    if (first >= panels)
-      return;
-    std::uint32_t end = std::min(panels, first + grain);
+  const auto size_of = [&](unsigned owner) {
+    std::uint32_t size = 0;
+    for (const auto& product : what.products)
+      size += share_of(product.matrix->panels(), owner, pool_.size()).size();
+    return size;
+  };
+  while (const auto piece = work.take(thread, grain, size_of)) {
+    auto [owner, first, end] = *piece;
     for (const auto& product : what.products) {
-      const std::uint32_t own = weights_.matrix(product.op.weight).panels();
-      if (first < own && first < end)
-        run_product(product, first, std::min(own, end), rows);
-      first = first > own ? first - own : 0;
-      end = end > own ? end - own : 0;
+      const share own = share_of(product.matrix->panels(), owner, pool_.size());
+      if (first < own.size() && first < end)
+        run_product(product, own.begin + first, std::min(own.end, own.begin + end), rows);
+      first -= std::min(first, own.size());
+      end -= std::min(end, own.size());
     }
   }
 }
@@ -204,9 +220,8 @@ void threaded_backend::run_products(const step& what, work_counter& work, std::u
 void threaded_backend::run_product(const product& what, std::uint32_t first_panel, std::uint32_t end_panel,
                                    std::uint32_t rows) {
   const auto& op = what.op;
-  const auto& matrix = weights_.matrix(op.weight);
+  const auto& matrix = *what.matrix;
   const std::size_t width = program_.width_of(op.output), columns = program_.width_of(op.input);
-  const float* bias = op.bias.empty() ? nullptr : weights_.vector(op.bias);
   // Activations of a tile stay in the first cache while the weights of these panels pass, which lie in the second.
   for (std::uint32_t row = 0; row < rows; row += tile_rows)
     for (std::uint32_t p = first_panel; p < end_panel; ++p) {
@@ -214,7 +229,7 @@ void threaded_backend::run_product(const product& what, std::uint32_t first_pane
       const product_target target{.out = row_of(op.output, row) + n,
                                   .stride = width,
                                   .outputs = std::min<std::uint32_t>(panel_columns, matrix.rows() - n),
-                                  .bias = bias ? bias + n : nullptr,
+                                  .bias = what.bias ? what.bias + n : nullptr,
                                   .accumulate = what.accumulate};
       const std::uint32_t count = std::min(rows - row, tile_rows);
       if (what.activation_bytes == 1)

@@ -16,6 +16,7 @@
 #include "cpu/plan.hpp"
 #include "cpu/thread_pool.hpp"
 #include "cpu/weights.hpp"
+#include "cpu/work_shares.hpp"
 #include "model/backend.hpp"
 
 namespace troupe::cpu {
@@ -38,7 +39,8 @@ public:
   threaded_backend(const model_program& program, const backend_options& options, instruction_set instructions)
       : program_(program), options_(options), kernels_(kernels_for(instructions)),
         name_("cpu-" + std::string(to_string(instructions))),
-        pool_(options.threads ? options.threads : usable_cpus()) {}
+        pool_(options.threads ? options.threads : usable_cpus()), products_{work_shares(pool_.size()),
+                                                                            work_shares(pool_.size())} {}
 
   std::optional<error> load(std::shared_ptr<const gguf::file> file);
 
@@ -54,12 +56,13 @@ public:
   void copy_block(kv_group group, block_id from, block_id to) override;
 
 private:
+  void bind_weights();
   std::optional<error> lay_out_workspace();
   void prepare(const forward_batch& batch, std::span<float> logits);
   void run_steps(unsigned thread);
   void run_rows(const step& what, work_counter& work, std::uint32_t rows);
   void run_row_operation(const row_operation& what, std::uint32_t row);
-  void run_products(const step& what, work_counter& work, std::uint32_t rows);
+  void run_products(const step& what, work_shares& work, std::uint32_t rows, unsigned thread);
   void run_product(const product& what, std::uint32_t first_panel, std::uint32_t end_panel, std::uint32_t rows);
   void run_attention(const step& what, work_counter& work, unsigned thread);
   void attend(const step& what, const attention_rows& rows, std::uint32_t kv_head, unsigned thread);
@@ -93,7 +96,9 @@ private:
   thread_pool pool_;
   weights weights_;
   std::vector<step> steps_;
-  std::deque<work_counter> counters_; ///< One a step.
+  std::deque<work_counter> counters_; ///< One a step, for those that are not products.
+  work_shares products_
+    [2]; ///< Of products: the step's, and the next step's, so that each owner resets its own after a barrier.
   rope_frequencies frequencies_;
   kv_shape shape_;
   std::size_t block_stride_ = 0; ///< 16-bit numbers of KV memory that a block takes: [layer][kv head][kv_shape].

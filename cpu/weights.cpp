@@ -1,7 +1,6 @@
 #include "cpu/weights.hpp"
 
-#include <algorithm>
-#include <atomic>
+#include "cpu/work_shares.hpp"
 
 namespace troupe::cpu {
 
@@ -50,21 +49,13 @@ expected<weights> weights::load(std::shared_ptr<const gguf::file> file, const mo
 }
 
 void weights::pack(thread_pool& pool) {
-  struct job {
-    packed_matrix* matrix;
-    const gguf::tensor* from;
-    std::uint32_t first, end;
-  };
-  constexpr std::uint32_t panels_at_once = 32;
-  std::vector<job> jobs;
-  for (auto& [name, matrix] : matrices_)
-    for (std::uint32_t first = 0; first < matrix.panels(); first += panels_at_once)
-      jobs.push_back({&matrix, stored(name), first, std::min(matrix.panels(), first + panels_at_once)});
-  std::atomic<std::size_t> next{0};
-  pool.run([&](unsigned) {
-    for (std::size_t i = next++; i < jobs.size(); i = next++)
-      for (std::uint32_t p = jobs[i].first; p < jobs[i].end; ++p)
-        jobs[i].matrix->pack(*jobs[i].from, p);
+  pool.run([&](unsigned thread) {
+    for (auto& [name, matrix] : matrices_) {
+      const auto& from = *stored(name);
+      const share own = share_of(matrix.panels(), thread, pool.size());
+      for (std::uint32_t p = own.begin; p < own.end; ++p)
+        matrix.pack(from, p);
+    }
   });
 }
 

@@ -17,7 +17,7 @@ namespace troupe::cpu {
 
 class weights {
 public:
-  /// Packs with all threads, then gives the file's pages back. Errors: out_of_memory, unsupported.
+  /// Packs with all threads, each the shares of cpu/work_shares.hpp that it will read, then gives the file's pages back. Errors: out_of_memory, unsupported.
   static expected<weights> load(std::shared_ptr<const gguf::file> file, const model_program& program,
                                 thread_pool& pool);
 

@@ -1,8 +1,15 @@
 // The parts of the threaded backend that decide or prepare: unpacking, packing, planning, threads, sines.
 #include <atomic>
+#include <chrono>
 #include <cmath>
 #include <cstring>
+#include <map>
+#include <memory>
 #include <random>
+#include <thread>
+#include <vector>
+
+#include <sched.h>
 
 #include <boost/test/unit_test.hpp>
 
@@ -10,6 +17,7 @@
 #include "cpu/plan.hpp"
 #include "cpu/sine.hpp"
 #include "cpu/thread_pool.hpp"
+#include "cpu/work_shares.hpp"
 #include "model/gguf/half.hpp"
 #include "tests/support/tiny_model.hpp"
 
@@ -189,6 +197,46 @@ BOOST_AUTO_TEST_CASE(without_quantised_weights_nothing_is_quantised) {
     BOOST_TEST(!step.quantise_bytes);
     for (const auto& operation : step.row_operations)
       BOOST_TEST(!operation.quantise_bytes);
+  }
+}
+
+BOOST_AUTO_TEST_CASE(threads_take_every_unit_of_all_shares_once) {
+  for (unsigned threads : {1u, 2u, 5u}) {
+    thread_pool pool(threads);
+    work_shares work(threads);
+    for (std::uint32_t count : {0u, 1u, 3u, 1000u}) {
+      std::vector<std::atomic<int>> taken(count);
+      pool.run([&](unsigned thread) {
+        if (thread == threads - 1 && count > 3) // Late: the others do its share.
+          std::this_thread::sleep_for(std::chrono::milliseconds(20));
+        const auto size_of = [&](unsigned owner) { return share_of(count, owner, threads).size(); };
+        while (const auto piece = work.take(thread, 3, size_of))
+          for (std::uint32_t i = piece->first; i < piece->end; ++i)
+            ++taken.at(share_of(count, piece->owner, threads).begin + i);
+        pool.barrier();
+        work.reset(thread);
+      });
+      for (const auto& times : taken)
+        BOOST_TEST(times == 1);
+    }
+  }
+}
+
+BOOST_AUTO_TEST_CASE(a_pool_with_a_thread_for_each_cpu_keeps_each_but_the_callers_on_one) {
+  const auto cpus = [] {
+    cpu_set_t set;
+    CPU_ZERO(&set);
+    sched_getaffinity(0, sizeof set, &set);
+    return CPU_COUNT(&set);
+  };
+  const int all = cpus();
+  for (unsigned threads : {static_cast<unsigned>(all), static_cast<unsigned>(all) + 1}) {
+    thread_pool pool(threads);
+    std::vector<int> seen(threads);
+    pool.run([&](unsigned thread) { seen[thread] = cpus(); });
+    BOOST_TEST(seen[0] == all);
+    for (unsigned thread = 1; thread < threads; ++thread)
+      BOOST_TEST(seen[thread] == (threads == static_cast<unsigned>(all) ? 1 : all));
   }
 }
 
