@@ -7,7 +7,8 @@
 // int32, then
 //   acc = fma(float(sum), weight_scale * activation_scale, acc);  acc = fma(weight_min, activation_sum, acc)
 // for the blocks in ascending order. Unquantised weights meet float32 activations: one FMA for each column,
-// ascending. Attention goes over blocks of 16 positions with an online softmax. Each row of each operation is a
+// ascending. Attention goes over blocks of 16 positions with an online softmax that begins anew at each multiple of
+// 256 positions; these segments are then joined in ascending order, whoever computed them. Each row of each operation is a
 // function of its own inputs alone. Every float operation is a correctly rounded one that all instruction sets have,
 // in one fixed order, so neither the instruction set nor the rows beside a row can change it.
 //
@@ -84,6 +85,9 @@ struct kv_shape {
   [[gnu::always_inline]] std::size_t total() const { return keys() + values(); } ///< In 16-bit numbers.
 };
 
+/// Positions whose attention is computed by itself, and then joined with that of the segments before them.
+inline constexpr std::uint32_t segment_positions = 256;
+
 /// Up to 16 queries of consecutive positions against one KV head.
 struct attention_tile {
   kv_shape shape;
@@ -97,9 +101,19 @@ struct attention_tile {
   std::size_t block_stride = 0;          ///< 16-bit numbers between blocks.
   const std::uint32_t* blocks = nullptr; ///< Block ids from position 0 on.
   float* scratch = nullptr;              ///< attention_scratch(shape) floats, aligned to 64 bytes.
+
+  /// Segments that some of the rows see.
+  [[gnu::always_inline]] std::uint32_t segments() const {
+    return (first_position + rows - 1) / segment_positions + 1;
+  }
 };
+/// Floats of what 16 queries have found in some segments: the maximum of each, [16] sums for each, [padded] outputs for each.
+[[gnu::always_inline]] constexpr std::size_t attention_partial(const kv_shape& shape) {
+  return std::size_t{16} * (1 + 16 + shape.padded);
+}
+/// Queries, scores, and two partial results.
 constexpr std::size_t attention_scratch(const kv_shape& shape) {
-  return std::size_t{16} * (2 * shape.padded + 5 * 16);
+  return std::size_t{16} * (shape.padded + 4 * 16) + 2 * attention_partial(shape);
 }
 
 /// cos and sin of one row: [size / 2] each, times the magnitude.
@@ -132,6 +146,10 @@ struct kernel_table {
   void (*store_kv)(const float* key, const float* value, const kv_shape& shape, unsigned position,
                    std::uint16_t* block);
   void (*attention)(const attention_tile& tile);
+  /// The same in parts: what the tile finds in one segment, [attention_partial] floats; and the outputs, from those of
+  /// all its segments, the first of which is overwritten.
+  void (*attention_segment)(const attention_tile& tile, std::uint32_t segment, float* partial);
+  void (*join_segments)(const attention_tile& tile, float* partials);
 
   // What the machine could do at most, measured by cpu/peaks.hpp; nothing else calls these.
 

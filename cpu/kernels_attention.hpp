@@ -2,7 +2,9 @@
 //
 // For each query: blocks of 16 positions in ascending order, from position 0 to its own. In each block the scores are
 // one chain of FMAs over the head, then the running maximum, the weights exp(score - maximum), and one chain of FMAs
-// over the positions. Positions after the query's own are never read into a result, whatever a block holds there.
+// over the positions. Positions after the query's own are never read into a result, whatever a block holds there. Each
+// segment of 256 positions is computed by itself, so that several threads can share one query's context, and joined
+// with those before it.
 // Source: https://arxiv.org/abs/1805.02867 (online softmax).
 
 namespace {
@@ -74,31 +76,42 @@ inline void add_values(unsigned first, unsigned rows, const float* weights, cons
   }
 }
 
-/// The tile's working memory. Queries are numbered row by row, the heads of a row after one another.
+/// What some queries have found so far, in `attention_partial` floats. Queries are numbered row by row, the heads of a
+/// row after one another.
+struct partial_result {
+  float* maximum; // [16]
+  float* totals;  // [16][16]: a sum for each lane, added up at the end
+  float* outputs; // [16][padded]
+};
+
+inline partial_result partial_at(float* memory) {
+  return {memory, memory + 16, memory + 16 + 256};
+}
+
+/// The tile's working memory.
 struct attention_state {
   float* queries; // [padded / 16][16][16], times the scale
-  float* outputs; // [16][padded]
   float* scores;  // [panels_at_once][16][16]
-  float* totals;  // [16][16]: a sum for each lane, added up at the end
+  float* totals;  // of a partial_result
+  float* outputs; // of a partial_result
   lanes maximum;  // a lane for each query
 };
 
-inline attention_state begin(const attention_tile& tile) {
-  const std::size_t padded = tile.shape.padded, head = tile.shape.head_size;
-  attention_state s{tile.scratch, tile.scratch + 16 * padded, tile.scratch + 32 * padded,
-                    tile.scratch + 32 * padded + panels_at_once * 256, lanes::all(-1e30f)};
+inline void load_queries(const attention_tile& tile, float* queries) {
+  const std::size_t head = tile.shape.head_size;
   const lanes scale = lanes::all(tile.scale);
   for (unsigned r = 0; r < tile.rows; ++r)
     for (unsigned g = 0; g < tile.group; ++g) {
       const unsigned q = r * tile.group + g;
       const float* from = tile.queries + r * tile.row_stride + g * head;
       for_lanes(
-        head, [&](std::size_t i, unsigned n) { (load_some(from + i, n) * scale).store(s.queries + i * 16 + q * 16); });
-      for (std::size_t i = 0; i < padded; i += 16)
-        lanes::zero().store(s.outputs + q * padded + i);
-      lanes::zero().store(s.totals + q * 16);
+        head, [&](std::size_t i, unsigned n) { (load_some(from + i, n) * scale).store(queries + i * 16 + q * 16); });
     }
-  return s;
+}
+
+/// Queries that do not see position `start`.
+inline unsigned blind_queries(const attention_tile& tile, std::uint32_t start) {
+  return start > tile.first_position ? (start - tile.first_position) * tile.group : 0;
 }
 
 /// Turns the scores of queries [from, count) into weights, and rescales what they have so far to their new maximum.
@@ -131,15 +144,35 @@ inline void softmax(attention_state& s, float* scores, std::size_t padded, unsig
   }
 }
 
-inline void end(const attention_tile& tile, const attention_state& s) {
+/// Adds what a later segment has found to what those before it have.
+inline void join(const attention_tile& tile, const partial_result& all, const partial_result& next,
+                 std::uint32_t segment) {
+  const std::size_t padded = tile.shape.padded;
+  const lanes old = lanes::load(all.maximum), other = lanes::load(next.maximum), now = larger(old, other);
+  alignas(64) float old_factor[16], other_factor[16];
+  exp_of(old - now).store(old_factor);
+  exp_of(other - now).store(other_factor);
+  now.store(all.maximum);
+  // Who does not see the segment keeps all its bits.
+  for (unsigned q = blind_queries(tile, segment * segment_positions); q < tile.rows * tile.group; ++q) {
+    const auto add = [&](float* to, const float* from) {
+      fma(lanes::load(from), lanes::all(other_factor[q]), lanes::load(to) * lanes::all(old_factor[q])).store(to);
+    };
+    add(all.totals + q * 16, next.totals + q * 16);
+    for (std::size_t i = 0; i < padded; i += 16)
+      add(all.outputs + q * padded + i, next.outputs + q * padded + i);
+  }
+}
+
+inline void finish_attention(const attention_tile& tile, const partial_result& all) {
   const std::size_t padded = tile.shape.padded, head = tile.shape.head_size;
   for (unsigned r = 0; r < tile.rows; ++r)
     for (unsigned g = 0; g < tile.group; ++g) {
       const unsigned q = r * tile.group + g;
-      const lanes inverse = lanes::all(1.0f / sum_of(lanes::load(s.totals + q * 16)));
+      const lanes inverse = lanes::all(1.0f / sum_of(lanes::load(all.totals + q * 16)));
       float* to = tile.out + r * tile.row_stride + g * head;
       for_lanes(head, [&](std::size_t i, unsigned n) {
-        store_some(lanes::load(s.outputs + q * padded + i) * inverse, to + i, n);
+        store_some(lanes::load(all.outputs + q * padded + i) * inverse, to + i, n);
       });
     }
 }
@@ -155,11 +188,9 @@ inline void score(const attention_tile& tile, const attention_state& s, std::uin
   }
   const float* a = s.queries + from * 16;
   if (count == panels_at_once)
-    return four_panels[queries - from](a, keys, 16, tile.shape.head_size, s.scores + from * 16, 16,
-                                       256);
+    return four_panels[queries - from](a, keys, 16, tile.shape.head_size, s.scores + from * 16, 16, 256);
   for (unsigned p = 0; p < count; ++p)
-    one_panel[queries - from](a, keys + p, 16, tile.shape.head_size,
-                              s.scores + p * 256 + from * 16, 16, 0);
+    one_panel[queries - from](a, keys + p, 16, tile.shape.head_size, s.scores + p * 256 + from * 16, 16, 0);
 }
 
 /// One block, whose scores are there.
@@ -180,21 +211,57 @@ inline void take_block(const attention_tile& tile, attention_state& s, std::uint
     add_values(whole * tile.group, queries - whole * tile.group, scores, values, padded, 16, s.outputs);
 }
 
-void attention(const attention_tile& tile) {
-  attention_state s = begin(tile);
-  const unsigned queries = tile.rows * tile.group;
-  const std::uint32_t blocks = (tile.first_position + tile.rows - 1) / 16 + 1;
-  const unsigned at_once = queries <= few_queries ? panels_at_once : 1;
-  for (std::uint32_t b = 0; b < blocks; b += at_once) {
-    const unsigned count = smaller_of(blocks - b, at_once);
-    const std::uint32_t start = b * 16;
-    const unsigned from =
-      at_once == 1 && start > tile.first_position ? (start - tile.first_position) * tile.group : 0;
-    score(tile, s, b, count, from, queries);
-    for (unsigned p = 0; p < count; ++p)
-      take_block(tile, s, b + p, s.scores + p * 256, queries);
+/// One segment, with the queries loaded.
+inline void take_segment(const attention_tile& tile, std::uint32_t segment, float* queries, float* scores,
+                         const partial_result& to) {
+  constexpr std::uint32_t blocks_of_segment = segment_positions / 16;
+  const unsigned count = tile.rows * tile.group;
+  attention_state s{queries, scores, to.totals, to.outputs, lanes::all(-1e30f)};
+  for (unsigned q = 0; q < count; ++q) {
+    lanes::zero().store(s.totals + q * 16);
+    for (std::size_t i = 0; i < tile.shape.padded; i += 16)
+      lanes::zero().store(s.outputs + q * tile.shape.padded + i);
   }
-  end(tile, s);
+  const std::uint32_t all_blocks = (tile.first_position + tile.rows - 1) / 16 + 1;
+  const std::uint32_t begin = segment * blocks_of_segment,
+                      end = begin + smaller_of(all_blocks - begin, blocks_of_segment);
+  const unsigned at_once = count <= few_queries ? panels_at_once : 1;
+  for (std::uint32_t b = begin; b < end; b += at_once) {
+    const unsigned blocks = smaller_of(end - b, at_once);
+    score(tile, s, b, blocks, at_once == 1 ? blind_queries(tile, b * 16) : 0, count);
+    for (unsigned p = 0; p < blocks; ++p)
+      take_block(tile, s, b + p, s.scores + p * 256, count);
+  }
+  s.maximum.store(to.maximum);
+}
+
+inline float* scores_in(const attention_tile& tile) {
+  return tile.scratch + std::size_t{16} * tile.shape.padded;
+}
+
+void attention_segment(const attention_tile& tile, std::uint32_t segment, float* partial) {
+  load_queries(tile, tile.scratch);
+  take_segment(tile, segment, tile.scratch, scores_in(tile), partial_at(partial));
+}
+
+void join_segments(const attention_tile& tile, float* partials) {
+  const partial_result all = partial_at(partials);
+  for (std::uint32_t segment = 1; segment < tile.segments(); ++segment)
+    join(tile, all, partial_at(partials + segment * attention_partial(tile.shape)), segment);
+  finish_attention(tile, all);
+}
+
+void attention(const attention_tile& tile) {
+  float* scores = scores_in(tile);
+  const partial_result all = partial_at(scores + panels_at_once * 256);
+  const partial_result next = partial_at(scores + panels_at_once * 256 + attention_partial(tile.shape));
+  load_queries(tile, tile.scratch);
+  take_segment(tile, 0, tile.scratch, scores, all);
+  for (std::uint32_t segment = 1; segment < tile.segments(); ++segment) {
+    take_segment(tile, segment, tile.scratch, scores, next);
+    join(tile, all, next, segment);
+  }
+  finish_attention(tile, all);
 }
 
 } // namespace

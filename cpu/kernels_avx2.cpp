@@ -154,6 +154,8 @@ constinit const kernel_table avx2_kernels{matmul_quantised<1>,
                                           rope,
                                           store_kv,
                                           attention,
+                                          attention_segment,
+                                          join_segments,
                                           multiply_bytes,
                                           multiply_floats,
                                           read};

@@ -35,6 +35,8 @@ std::optional<error> threaded_backend::load(std::shared_ptr<const gguf::file> fi
   positions_.reserve(options_.max_rows);
   blocks_.reserve(options_.max_rows);
   attention_.reserve(options_.max_rows);
+  if (auto failure = lay_out_attention())
+    return failure;
   return lay_out_workspace();
 }
 
@@ -124,6 +126,7 @@ void threaded_backend::prepare(const forward_batch& batch, std::span<float> logi
   // The longest first, so that no thread is left alone with a long one at the end.
   std::ranges::stable_sort(attention_, std::greater{},
                            [](const attention_rows& a) { return a.span->first_position + a.offset; });
+  prepare_attention();
   for (auto& counter : counters_)
     counter.next.store(0, std::memory_order_relaxed);
 }
@@ -239,41 +242,6 @@ void threaded_backend::run_product(const product& what, std::uint32_t first_pane
       else
         kernels_.matmul_float(matrix.view(p), row_of(op.input, row), columns, count, target);
     }
-}
-
-void threaded_backend::run_attention(const step& what, work_counter& work, unsigned thread) {
-  const auto items = static_cast<std::uint32_t>(attention_.size()) * program_.kv_heads;
-  for (;;) {
-    const std::uint32_t item = work.next.fetch_add(1, std::memory_order_relaxed);
-    if (item >= items)
-      return;
-    attend(what, attention_[item / program_.kv_heads], item % program_.kv_heads, thread);
-  }
-}
-
-void threaded_backend::attend(const step& what, const attention_rows& rows, std::uint32_t kv_head, unsigned thread) {
-  const std::uint32_t group = program_.heads / program_.kv_heads;
-  const std::uint32_t row = rows.span->first_row + rows.offset;
-  for (std::uint32_t g = 0; g < group; g += heads_at_once_) {
-    const std::size_t column = std::size_t{kv_head * group + g} * program_.head_size;
-    kernels_.attention({.shape = shape_,
-                        .queries = row_of(what.op.input, row) + column,
-                        .out = row_of(what.op.output, row) + column,
-                        .row_stride = program_.width_of(what.op.input),
-                        .rows = rows.rows,
-                        .group = std::min(heads_at_once_, group - g),
-                        .first_position = rows.span->first_position + rows.offset,
-                        .scale = program_.attention_scale,
-                        .kv = kv_of(what.op.layer, kv_head),
-                        .block_stride = block_stride_,
-                        .blocks = rows.span->blocks.data(),
-                        .scratch = scratch_ + thread * attention_scratch(shape_)});
-  }
-  if (!what.quantise_bytes)
-    return;
-  const std::size_t width = std::size_t{group} * program_.head_size;
-  for (std::uint32_t r = row; r < row + rows.rows; ++r)
-    quantise(what.op.output, r, kv_head * width, width, what.quantise_bytes);
 }
 
 void threaded_backend::quantise(buffer which, std::uint32_t row, std::size_t column, std::size_t width,

@@ -34,6 +34,12 @@ struct attention_rows {
   std::uint32_t offset, rows; ///< Within the span.
 };
 
+/// One segment of what they attend to, where there are too few rows to keep all threads busy.
+struct attention_piece {
+  std::uint32_t rows; ///< Index of an `attention_rows`.
+  std::uint32_t segment;
+};
+
 class threaded_backend final : public backend {
 public:
   threaded_backend(const model_program& program, const backend_options& options, instruction_set instructions)
@@ -64,8 +70,17 @@ private:
   void run_row_operation(const row_operation& what, std::uint32_t row);
   void run_products(const step& what, work_shares& work, std::uint32_t rows, unsigned thread);
   void run_product(const product& what, std::uint32_t first_panel, std::uint32_t end_panel, std::uint32_t rows);
+
+  // cpu/threaded_attention.cpp
+  std::optional<error> lay_out_attention();
+  void prepare_attention();
   void run_attention(const step& what, work_counter& work, unsigned thread);
+  attention_tile tile_for(const step& what, const attention_rows& rows, std::uint32_t kv_head,
+                          std::uint32_t first_head, unsigned thread) const;
   void attend(const step& what, const attention_rows& rows, std::uint32_t kv_head, unsigned thread);
+  void attend_to_segment(const step& what, const attention_piece& piece, std::uint32_t kv_head, unsigned thread);
+  void quantise_attended(const step& what, const attention_rows& rows, std::uint32_t kv_head);
+
   /// Makes the integers of columns [column, column + width) of a row, both whole blocks.
   void quantise(buffer which, std::uint32_t row, std::size_t column, std::size_t width, unsigned bytes);
   void take_rows(const operation& op);
@@ -108,11 +123,17 @@ private:
   void* integers_[buffer_count] = {}; ///< Activation blocks, of as many bytes as who wrote them last says.
   float* angles_ = nullptr;           ///< [max_rows][cos, sin][rope size / 2]
   float* scratch_ = nullptr;          ///< Of attention, for each thread.
+  page_memory partials_;              ///< Of attention in segments: [kv heads][partials_each_][attention_partial]
+  std::size_t partials_each_ = 0;
+  std::size_t split_rows_ = 0; ///< Attention is split where there are fewer rows times KV heads.
+  std::unique_ptr<std::atomic<std::uint32_t>[]> segments_left_; ///< [kv heads][split_rows_]
 
   // Of the pass that is running.
   const forward_batch* batch_ = nullptr;
   std::vector<std::uint32_t> positions_, blocks_; ///< Of each row; the block that its KV goes to.
   std::vector<attention_rows> attention_;
+  std::vector<attention_piece> pieces_; ///< Of attention; empty where whole rows are enough work for all threads.
+  std::vector<std::uint32_t> first_partial_; ///< Of each of `attention_`, where there are pieces.
 };
 
 } // namespace troupe::cpu

@@ -129,6 +129,25 @@ BOOST_AUTO_TEST_CASE(the_number_of_threads_changes_no_bit) {
   }
 }
 
+BOOST_AUTO_TEST_CASE(threads_that_share_one_querys_context_change_no_bit) {
+  std::vector<rows_of_logits> all;
+  for (std::uint32_t threads : {1u, 2u, 3u, 7u}) {
+    auto on = load(tiny_file({.seed = 7, .context = 1024, .type = tensor_type::q8_0}), make_cpu_backend,
+                   {.kv_blocks = 96, .max_rows = 256, .max_logit_rows = 4, .threads = threads});
+    auto two = random_sequences(on.program, std::vector{790u, 300u}, 3);
+    for (std::uint32_t rows :
+         {200u, 50u, 256u, 250u}) // One of the pieces begins in one segment and ends in the next.
+      forward(on, std::vector<piece>{{&two[0], rows, 0}});
+    forward(on, std::vector<piece>{{&two[1], 250, 0}});
+    auto& logits = all.emplace_back();
+    for (int step = 0; step < 20; ++step)
+      for (auto& row : forward(on, std::vector<piece>{{&two[0], 1, 1}, {&two[1], 1, 1}}))
+        logits.push_back(std::move(row));
+  }
+  for (const auto& other : all)
+    BOOST_TEST(same_bits(all[0], other));
+}
+
 BOOST_AUTO_TEST_CASE(the_instruction_set_changes_no_bit) {
   for (auto type : types) {
     std::vector<std::vector<rows_of_logits>> all;

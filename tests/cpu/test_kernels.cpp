@@ -10,49 +10,12 @@
 
 #include <boost/test/unit_test.hpp>
 
-#include "cpu/kernels.hpp"
+#include "tests/cpu/kernel_support.hpp"
 
 using namespace troupe::cpu;
+using namespace troupe::test;
 
 namespace {
-
-std::vector<instruction_set> available() {
-  std::vector<instruction_set> out;
-  for (auto which : {instruction_set::portable, instruction_set::avx2, instruction_set::avx512vnni})
-    if (which <= best_instruction_set())
-      out.push_back(which);
-  return out;
-}
-
-class random_numbers {
-public:
-  explicit random_numbers(std::uint64_t seed) : engine_(seed) {}
-
-  /// Of several magnitudes, both signs, and some zeros.
-  float number() {
-    const auto bits = engine_();
-    if (bits % 16 == 0)
-      return 0;
-    const float x = static_cast<float>(static_cast<std::int64_t>(engine_()) >> 40) * 0x1p-23f;
-    return x * (bits % 7 == 0 ? 40.0f : bits % 5 == 0 ? 1e-3f : 1.0f);
-  }
-  std::vector<float> numbers(std::size_t count) {
-    std::vector<float> out(count);
-    for (auto& x : out)
-      x = number();
-    return out;
-  }
-  unsigned below(unsigned limit) { return static_cast<unsigned>(engine_() % limit); }
-
-private:
-  std::mt19937_64 engine_;
-};
-
-std::uint16_t bfloat_bits(float x) {
-  std::uint32_t bits;
-  std::memcpy(&bits, &x, 4);
-  return static_cast<std::uint16_t>(bits >> 16);
-}
 
 /// A panel with random contents, and the memory that it views.
 struct made_panel {
@@ -114,11 +77,6 @@ double value_of(const activation_block<Bytes>* tile, unsigned column) {
   for (const auto& digit : block.digits)
     integer = integer * 16 + digit[0][column % block_columns];
   return integer * double{block.scale[0]};
-}
-
-/// Equal in every bit, so that 0 and -0 differ.
-bool same_bits(const std::vector<float>& a, const std::vector<float>& b) {
-  return a.size() == b.size() && std::memcmp(a.data(), b.data(), a.size() * sizeof(float)) == 0;
 }
 
 constexpr unsigned stride = 20; // Wider than a panel: what lies between must stay.
@@ -328,112 +286,6 @@ BOOST_AUTO_TEST_CASE(rope_and_stored_keys_have_the_same_bits_on_every_instructio
         kernels_for(which).store_kv(x.data(), x.data() + 40, shape, 5, d.data());
         BOOST_TEST(c == d, to_string(which));
       }
-}
-
-namespace {
-
-/// Numbers that bfloat16 holds exactly.
-std::vector<float> bfloats(std::vector<float> x) {
-  for (float& v : x) {
-    const auto bits = static_cast<std::uint32_t>(bfloat_bits(v)) << 16;
-    std::memcpy(&v, &bits, 4);
-  }
-  return x;
-}
-
-/// Keys and values of 100 positions for one head, in blocks out of order.
-struct cache {
-  cache(const kv_shape& shape, random_numbers& random, std::uint16_t garbage) : kv(shape.total() * 8, garbage) {
-    for (unsigned p = 0; p < 100; ++p) {
-      const auto key = bfloats(random.numbers(shape.head_size)), value = bfloats(random.numbers(shape.head_size));
-      keys.push_back(key);
-      values.push_back(value);
-      portable_kernels.store_kv(key.data(), value.data(), shape, p % 16, kv.data() + blocks[p / 16] * shape.total());
-    }
-  }
-  std::vector<std::uint32_t> blocks{3, 0, 6, 1, 5, 2, 4};
-  std::vector<std::uint16_t> kv;
-  std::vector<std::vector<float>> keys, values;
-};
-
-std::vector<float> attend(const kernel_table& kernels, const kv_shape& shape, const cache& from,
-                          const std::vector<float>& queries, unsigned rows, unsigned group, unsigned first_position) {
-  std::vector<float> out(queries.size());
-  struct free_it {
-    void operator()(float* p) const { std::free(p); }
-  };
-  const std::unique_ptr<float, free_it> scratch(
-    static_cast<float*>(std::aligned_alloc(64, attention_scratch(shape) * sizeof(float))));
-  kernels.attention({.shape = shape,
-                     .queries = queries.data(),
-                     .out = out.data(),
-                     .row_stride = group * shape.head_size,
-                     .rows = rows,
-                     .group = group,
-                     .first_position = first_position,
-                     .scale = 0.3f,
-                     .kv = from.kv.data(),
-                     .block_stride = shape.total(),
-                     .blocks = from.blocks.data(),
-                     .scratch = scratch.get()});
-  return out;
-}
-
-constexpr std::uint16_t not_a_number = 0x7fc0;
-
-} // namespace
-
-BOOST_AUTO_TEST_CASE(attention_has_the_same_bits_on_every_instruction_set_and_for_each_row_alone) {
-  random_numbers random(13);
-  for (unsigned head : {8u, 16u, 64u, 80u}) {
-    const kv_shape shape{head, (head + 15) / 16 * 16};
-    const cache full(shape, random, not_a_number);
-    for (unsigned group : {1u, 3u, 16u})
-      for (unsigned first : {0u, 9u, 15u, 16u, 60u}) {
-        const unsigned rows = 16 / group;
-        const auto queries = random.numbers(std::size_t{rows} * group * head);
-        const auto wanted = attend(portable_kernels, shape, full, queries, rows, group, first);
-        for (auto which : available()) {
-          const auto& kernels = kernels_for(which);
-          BOOST_TEST(same_bits(wanted, attend(kernels, shape, full, queries, rows, group, first)), to_string(which));
-          for (unsigned r = 0; r < rows; ++r) {
-            const std::size_t width = std::size_t{group} * head;
-            const std::vector<float> own(queries.begin() + static_cast<std::ptrdiff_t>(r * width),
-                                         queries.begin() + static_cast<std::ptrdiff_t>((r + 1) * width));
-            const auto alone = attend(kernels, shape, full, own, 1, group, first + r);
-            BOOST_TEST(std::memcmp(alone.data(), wanted.data() + r * width, width * sizeof(float)) == 0,
-                       to_string(which));
-          }
-        }
-      }
-  }
-}
-
-BOOST_AUTO_TEST_CASE(attention_is_within_rounding_of_its_definition) {
-  random_numbers random(17);
-  const kv_shape shape{64, 64};
-  const cache full(shape, random, not_a_number);
-  auto queries = random.numbers(64);
-  for (float& q : queries)
-    q *= 0.02f; // So that no single position takes all the weight.
-  const auto got = attend(kernels_for(best_instruction_set()), shape, full, queries, 1, 1, 70);
-  std::vector<double> weights(71), out(64);
-  double largest = -1e300, total = 0;
-  for (unsigned p = 0; p <= 70; ++p) {
-    for (unsigned i = 0; i < 64; ++i)
-      weights[p] += 0.3 * queries[i] * full.keys[p][i];
-    largest = std::max(largest, weights[p]);
-  }
-  for (unsigned p = 0; p <= 70; ++p)
-    total += weights[p] = std::exp(weights[p] - largest);
-  for (unsigned i = 0; i < 64; ++i) {
-    double wanted = 0, size = 0;
-    for (unsigned p = 0; p <= 70; ++p) {
-      wanted += weights[p] / total * full.values[p][i];
-      size = std::max(size, std::abs(double{full.values[p][i]}));
-    }
-    BOOST_TEST(std::abs(got[i] - wanted) < 1e-5 * size);
-  }
 }
 
 BOOST_AUTO_TEST_SUITE_END()
