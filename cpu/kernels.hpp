@@ -7,7 +7,7 @@
 // int32, then
 //   acc = fma(float(sum), weight_scale * activation_scale, acc);  acc = fma(weight_min, activation_sum, acc)
 // for the blocks in ascending order. Unquantised weights meet float32 activations: one FMA for each column,
-// ascending. Attention goes over blocks of 16 positions with an online softmax that begins anew at each multiple of
+// ascending. Attention goes over 64 positions at a time with an online softmax that begins anew at each multiple of
 // 256 positions; these segments are then joined in ascending order, whoever computed them. Each row of each operation is a
 // function of its own inputs alone. Every float operation is a correctly rounded one that all instruction sets have,
 // in one fixed order, so neither the instruction set nor the rows beside a row can change it.

