@@ -188,7 +188,7 @@ void store_kv(benchmark::State& state) {
   state.SetItemsProcessed(state.iterations() * 16 * 128);
 }
 
-const std::vector<std::vector<std::int64_t>> shapes{{1, 2, 4, 8, 12, 16}, {576, 1536}};
+const std::vector<std::vector<std::int64_t>> shapes{{1, 2, 3, 4, 5, 8, 12, 13, 16}, {576, 1536}};
 BENCHMARK(products<panel_kind::q4, 1>)->ArgsProduct(shapes)->ArgNames({"rows", "columns"});
 BENCHMARK(products<panel_kind::q4, 2>)->ArgsProduct(shapes)->ArgNames({"rows", "columns"});
 BENCHMARK(products<panel_kind::q8, 1>)->ArgsProduct(shapes)->ArgNames({"rows", "columns"});

@@ -59,20 +59,20 @@ std::optional<error> threaded_backend::lay_out_workspace() {
     bytes += (count * size + 63) / 64 * 64;
     return at;
   };
-  unsigned bytes_of[buffer_count] = {};
+  bool takes[2][buffer_count] = {}; // Activations of one byte, of two.
   for (const auto& step : steps_)
-    for (const auto& product : step.products) {
-      unsigned& most = bytes_of[static_cast<std::size_t>(product.op.input)];
-      most = std::max(most, product.activation_bytes);
-    }
-  std::size_t float_at[buffer_count], integers_at[buffer_count];
+    for (const auto& product : step.products)
+      if (product.activation_bytes)
+        takes[product.activation_bytes - 1][static_cast<std::size_t>(product.op.input)] = true;
+  std::size_t float_at[buffer_count], integers_at[2][buffer_count];
   const std::size_t rows = options_.max_rows, tiles = (rows + tile_rows - 1) / tile_rows;
   for (std::size_t i = 0; i < buffer_count; ++i) {
     const std::size_t width =
       i == static_cast<std::size_t>(buffer::logits) ? 0 : program_.width_of(static_cast<buffer>(i));
     float_at[i] = place(rows * width, sizeof(float));
-    const std::size_t block = bytes_of[i] == 1 ? sizeof(activation_block<1>) : sizeof(activation_block<2>);
-    integers_at[i] = bytes_of[i] ? place(tiles * (width / block_columns), block) : 0;
+    const std::size_t blocks = tiles * (width / block_columns);
+    integers_at[0][i] = takes[0][i] ? place(blocks, sizeof(activation_block<1>)) : 0;
+    integers_at[1][i] = takes[1][i] ? place(blocks, sizeof(activation_block<2>)) : 0;
   }
   const std::size_t angles_at = place(rows * program_.rope.size, sizeof(float));
   const std::size_t scratch_at = place(pool_.size() * attention_scratch(shape_), sizeof(float));
@@ -82,7 +82,8 @@ std::optional<error> threaded_backend::lay_out_workspace() {
   workspace_ = std::move(*memory);
   for (std::size_t i = 0; i < buffer_count; ++i) {
     buffers_[i] = workspace_.as<float>(float_at[i]);
-    integers_[i] = bytes_of[i] ? workspace_.as<std::byte>(integers_at[i]) : nullptr;
+    one_byte_[i] = takes[0][i] ? workspace_.as<activation_block<1>>(integers_at[0][i]) : nullptr;
+    two_bytes_[i] = takes[1][i] ? workspace_.as<activation_block<2>>(integers_at[1][i]) : nullptr;
   }
   angles_ = workspace_.as<float>(angles_at);
   scratch_ = workspace_.as<float>(scratch_at);

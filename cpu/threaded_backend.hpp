@@ -95,8 +95,11 @@ private:
   /// The tile of 16 rows that `row` is in.
   template <unsigned Bytes>
   activation_block<Bytes>* tile_of(buffer which, std::size_t row) const {
-    return static_cast<activation_block<Bytes>*>(integers_[static_cast<std::size_t>(which)]) +
-           row / tile_rows * (program_.width_of(which) / block_columns);
+    const std::size_t offset = row / tile_rows * (program_.width_of(which) / block_columns);
+    if constexpr (Bytes == 1)
+      return one_byte_[static_cast<std::size_t>(which)] + offset;
+    else
+      return two_bytes_[static_cast<std::size_t>(which)] + offset;
   }
   std::uint16_t* kv_of(std::uint32_t layer, std::uint32_t kv_head) const {
     return kv_.as<std::uint16_t>() + (std::size_t{layer} * program_.kv_heads + kv_head) * shape_.total();
@@ -120,10 +123,13 @@ private:
   std::uint32_t attention_rows_ = 1, heads_at_once_ = 1;
   page_memory kv_, workspace_;
   float* buffers_[buffer_count] = {};
-  void* integers_[buffer_count] = {}; ///< Activation blocks, of as many bytes as who wrote them last says.
-  float* angles_ = nullptr;           ///< [max_rows][cos, sin][rope size / 2]
-  float* scratch_ = nullptr;          ///< Of attention, for each thread.
-  page_memory partials_;              ///< Of attention in segments: [kv heads][partials_each_][attention_partial]
+  // Memory of their own for each: kernels also compute with rows that nobody asked for, and where those are bytes of
+  // something else, numbers too small to be normal make that slow.
+  activation_block<1>* one_byte_[buffer_count] = {};
+  activation_block<2>* two_bytes_[buffer_count] = {};
+  float* angles_ = nullptr;  ///< [max_rows][cos, sin][rope size / 2]
+  float* scratch_ = nullptr; ///< Of attention, for each thread.
+  page_memory partials_;     ///< Of attention in segments: [kv heads][partials_each_][attention_partial]
   std::size_t partials_each_ = 0;
   std::size_t split_rows_ = 0; ///< Attention is split where there are fewer rows times KV heads.
   std::unique_ptr<std::atomic<std::uint32_t>[]> segments_left_; ///< [kv heads][split_rows_]
