@@ -160,7 +160,8 @@ void threaded_backend::run_steps(unsigned thread) {
 }
 
 void threaded_backend::run_rows(const step& what, work_counter& work, std::uint32_t rows) {
-  const std::uint32_t grain = std::clamp(rows / (pool_.size() * 4), 1u, tile_rows);
+  // A tile's rows share cache lines: a thread that takes them together waits less for others.
+  const std::uint32_t grain = std::clamp((rows + pool_.size() - 1) / pool_.size(), 1u, tile_rows);
   for (;;) {
     const std::uint32_t first = work.next.fetch_add(grain, std::memory_order_relaxed);
     if (first >= rows)
