@@ -20,7 +20,7 @@ namespace {
 using namespace troupe;
 
 constexpr std::uint32_t contexts[] = {16, 64, 128, 256, 512, 1024, 1536, 2048, 3072, 4096, 5120, 6144, 7168, 8000};
-constexpr std::uint32_t batches[] = {1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256};
+constexpr std::uint32_t batches[] = {1, 2, 3, 4, 5, 6, 8, 9, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256};
 constexpr std::uint32_t prompts[] = {1, 4, 16, 17, 32, 64, 128, 256, 384, 512, 1024, 2048, 4096, 8000};
 constexpr std::uint32_t longest = 8192, most_sequences = 256, batch_context = 64, decodes = 8;
 
@@ -84,7 +84,7 @@ int main(int argc, char** argv) {
   for (auto context : contexts) {
     cli::sequence_batch one(**made, *program, 1, longest, context);
     one.step(context);
-    for (std::uint32_t i = 0; i < decodes * options.repeat; ++i)
+    for (std::uint32_t i = 0; i < std::min(decodes * options.repeat, longest - context); ++i)
       times.push_back(milliseconds_of(one, 1));
     print("decode_context", context, times);
   }

@@ -203,7 +203,9 @@ void compare(const char* who, const logits_table& exact, const logits_table& oth
 logits_table reference(const std::shared_ptr<const gguf::file>& file, const model_program& program,
                        std::span<const token_id> tokens, std::size_t positions) {
   logits_table out(positions, program.vocabulary);
+  const std::string model = file->path().string() + std::to_string(file->size());
   const std::size_t hash =
+    std::hash<std::string>{}(model) ^
     std::hash<std::string_view>{}({reinterpret_cast<const char*>(tokens.data()), tokens.size_bytes()});
   const auto kept = std::filesystem::temp_directory_path() / ("troupe-reference-" + std::to_string(hash) + ".logits");
   auto bytes = out.bytes();

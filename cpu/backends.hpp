@@ -22,7 +22,7 @@ expected<std::unique_ptr<backend>> make_reference_backend(std::shared_ptr<const 
 
 /// The arithmetic of `make_cpu_backend`, the same bits on every instruction set. Whoever changes a bit of it changes this
 /// name: stored KV blocks are found by it.
-inline constexpr std::string_view cpu_arithmetic = "cpu-8and12bit";
+inline constexpr std::string_view cpu_arithmetic = "cpu-8and12bit-segments";
 
 /// The threaded backend: packed weights, activations in 8 or 12 bits (cpu/plan.hpp) with a scale for each 32 columns, KV in bfloat16,
 /// kernels for the instruction set that the CPU has. TROUPE_CPU_ISA (portable, avx2, avx512vnni) forces a lower one:

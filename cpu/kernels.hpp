@@ -153,7 +153,7 @@ struct kernel_table {
 
   // What the machine could do at most, measured by cpu/peaks.hpp; nothing else calls these.
 
-  /// Products of two bytes added to a sum, as fast as they go, out of registers. Returns how many they were.
+  /// Products of two bytes added to a sum, as fast as they go where they are not read from memory. Returns how many they were.
   std::uint64_t (*multiply_bytes)(std::uint64_t rounds);
   /// The same for fused multiply-adds of float32.
   std::uint64_t (*multiply_floats)(std::uint64_t rounds);

@@ -115,9 +115,9 @@ void quantise(const float* x, std::size_t columns, activation_block<Bytes>* tile
   }
 }
 
-/// Sixteen chains, so that a result is never waited for.
+/// As many chains as there are registers for, so that a result is never waited for.
 std::uint64_t multiply_floats(std::uint64_t rounds) {
-  lanes acc[16], factor = lanes::all(0.5f);
+  lanes acc[float_chains], factor = lanes::all(0.5f);
   for (auto& a : acc)
     a = lanes::all(1.0f);
   for (std::uint64_t i = 0; i < rounds; ++i) {
@@ -128,7 +128,7 @@ std::uint64_t multiply_floats(std::uint64_t rounds) {
   }
   for (auto& a : acc)
     keep(a);
-  return rounds * 16 * 16;
+  return rounds * float_chains * 16;
 }
 
 float read(const float* from, std::size_t count) {

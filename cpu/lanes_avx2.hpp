@@ -1,4 +1,4 @@
-// Sixteen floats in two AVX registers; see kernels_impl.hpp for what each operation means.
+// Sixteen floats in two AVX registers; see kernels_math.hpp for what each operation means.
 #include <immintrin.h>
 
 namespace {
@@ -88,6 +88,8 @@ inline bool all_equal(lanes x, lanes y) {
   return _mm256_movemask_ps(
            _mm256_and_ps(_mm256_cmp_ps(x.a, y.a, _CMP_EQ_OQ), _mm256_cmp_ps(x.b, y.b, _CMP_EQ_OQ))) == 0xff;
 }
+
+constexpr unsigned float_chains = 6; ///< Of `lanes` in registers at once.
 
 /// Makes the compiler believe that the value is used, and changed.
 inline void keep(lanes& x) {

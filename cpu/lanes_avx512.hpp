@@ -1,4 +1,4 @@
-// Sixteen floats in one AVX-512 register; see kernels_impl.hpp for what each operation means.
+// Sixteen floats in one AVX-512 register; see kernels_math.hpp for what each operation means.
 #include <immintrin.h>
 
 namespace {
@@ -62,6 +62,8 @@ inline lanes add_exponent(lanes a, lanes exponent) {
 inline bool all_equal(lanes a, lanes b) {
   return _mm512_cmp_ps_mask(a.v, b.v, _CMP_EQ_OQ) == 0xffff;
 }
+
+constexpr unsigned float_chains = 16; ///< Of `lanes` in registers at once.
 
 /// Makes the compiler believe that the value is used, and changed.
 inline void keep(lanes& a) {

@@ -1,4 +1,4 @@
-// Sixteen floats in an array, in plain C++; see kernels_impl.hpp for what each operation means.
+// Sixteen floats in an array, in plain C++; see kernels_math.hpp for what each operation means.
 
 namespace {
 
@@ -118,6 +118,8 @@ inline float largest_of(lanes a) {
       a.v[i] = larger(a.v[i], a.v[i + half]);
   return a.v[0];
 }
+
+constexpr unsigned float_chains = 2; ///< Of `lanes` at once.
 
 /// Makes the compiler believe that the value is used, and changed.
 inline void keep(lanes& a) {

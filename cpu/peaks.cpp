@@ -39,7 +39,7 @@ machine_peaks measure_peaks(instruction_set instructions, unsigned threads, std:
   machine_peaks out;
   out.byte_products = best_rate(pool, [&](unsigned) { return kernels.multiply_bytes(product_rounds); });
   out.float_products = best_rate(pool, [&](unsigned) { return kernels.multiply_floats(product_rounds); });
-  const std::size_t each = bytes / sizeof(float) / pool.size() / read_step * read_step;
+  const std::size_t each = std::max(std::size_t{1}, bytes / sizeof(float) / pool.size() / read_step) * read_step;
   const std::vector<float> memory(each * pool.size(), 1.0f);
   std::atomic<float> seen{0};
   out.read_bytes = best_rate(pool, [&](unsigned thread) {

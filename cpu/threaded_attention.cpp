@@ -13,15 +13,20 @@ constexpr unsigned items_of_a_thread = 4;
 } // namespace
 
 std::optional<error> threaded_backend::lay_out_attention() {
-  // Enough for all blocks at once, with a segment of its own for the end of each sequence.
-  split_rows_ =
-    pool_.size() > 1 && heads_at_once_ * program_.kv_heads == program_.heads ? pool_.size() * items_of_a_thread : 0;
-  partials_each_ = split_rows_ == 0 ? 0 : std::size_t{options_.kv_blocks} * tokens_per_block / segment_positions + split_rows_;
+  const bool whole_groups = heads_at_once_ * program_.kv_heads == program_.heads;
+  split_rows_ = pool_.size() > 1 && whole_groups
+                  ? (pool_.size() * items_of_a_thread + program_.kv_heads - 1) / program_.kv_heads
+                  : 0;
+  // Enough for one row of each of so many sequences that share no block, with a segment of its own for the end of each.
+  partials_each_ =
+    split_rows_ == 0 ? 0 : std::size_t{options_.kv_blocks} * tokens_per_block / segment_positions + split_rows_;
   auto partials = page_memory::allocate(partials_each_ * program_.kv_heads, attention_partial(shape_) * sizeof(float),
                                         "what attention finds in segments", false);
   if (!partials)
     return partials.error();
   partials_ = std::move(*partials);
+  pieces_.reserve(partials_each_);
+  first_partial_.reserve(split_rows_);
   segments_left_ = std::make_unique<std::atomic<std::uint32_t>[]>(std::size_t{split_rows_} * program_.kv_heads);
   return {};
 }
@@ -29,7 +34,7 @@ std::optional<error> threaded_backend::lay_out_attention() {
 void threaded_backend::prepare_attention() {
   pieces_.clear();
   first_partial_.clear();
-  if (attention_.size() * program_.kv_heads >= split_rows_)
+  if (attention_.size() >= split_rows_)
     return;
   std::uint32_t partials = 0;
   for (std::uint32_t i = 0; i < attention_.size(); ++i) {
@@ -37,12 +42,14 @@ void threaded_backend::prepare_attention() {
     const std::uint32_t segments = (rows.span->first_position + rows.offset + rows.rows - 1) / segment_positions + 1;
     first_partial_.push_back(partials);
     partials += segments;
+    if (partials > partials_each_) // Several tiles of one sequence may want more.
+      return pieces_.clear();
     for (std::uint32_t segment = 0; segment < segments; ++segment)
       pieces_.push_back({i, segment});
     for (std::uint32_t head = 0; head < program_.kv_heads; ++head)
       segments_left_[head * split_rows_ + i].store(segments, std::memory_order_relaxed);
   }
-  if (partials == attention_.size() || partials > partials_each_) // Sequences that share blocks may want more.
+  if (partials == attention_.size())
     pieces_.clear();
 }
 

@@ -1,7 +1,7 @@
 // The class behind make_cpu_backend; see backends.hpp.
 //
-// All threads walk through the steps of cpu/plan.hpp together, take pieces of each step's work from a shared counter,
-// and meet at a barrier after it. Which thread takes which piece changes no result.
+// All threads walk through the steps of cpu/plan.hpp together, take pieces of each step's work (a product's from shares of
+// their own first, everything else's from one counter), and meet at a barrier after it. Which thread takes which piece changes no result.
 #pragma once
 
 #include <atomic>
@@ -54,7 +54,9 @@ public:
   void forward(const forward_batch& batch, std::span<float> logits) override;
   unsigned threads() const override { return pool_.size(); }
   void for_each(std::uint32_t count, const std::function<void(std::uint32_t, unsigned)>& body) override;
-  memory_account memory() const override { return {weights_.bytes(), kv_.size(), workspace_.size()}; }
+  memory_account memory() const override {
+    return {weights_.bytes(), kv_.size(), workspace_.size() + partials_.size()};
+  }
   std::string_view kv_type() const override { return "bf16"; }
   std::size_t block_bytes(kv_group) const override { return block_stride_ * sizeof(std::uint16_t); }
   void read_block(kv_group, block_id block, std::span<std::byte> to) const override;
@@ -131,7 +133,7 @@ private:
   float* scratch_ = nullptr; ///< Of attention, for each thread.
   page_memory partials_;     ///< Of attention in segments: [kv heads][partials_each_][attention_partial]
   std::size_t partials_each_ = 0;
-  std::size_t split_rows_ = 0; ///< Attention is split where there are fewer rows times KV heads.
+  std::size_t split_rows_ = 0; ///< Attention is split where there are fewer of `attention_` than this.
   std::unique_ptr<std::atomic<std::uint32_t>[]> segments_left_; ///< [kv heads][split_rows_]
 
   // Of the pass that is running.

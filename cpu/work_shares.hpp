@@ -1,9 +1,9 @@
 // How threads divide the units of a step among them: each has a share of its own, which it begins with, and then helps
 // some neighbours with theirs.
 //
-// A thread that comes back to the same share in each pass reads on where the hardware's prefetcher expects it, and finds
-// the memory that it touched first (weights are packed in the same shares) in its own NUMA node. Helping keeps a step
-// from waiting for a thread whose CPU does something else. Who takes a unit changes no result.
+// A thread that comes back to the same share in each pass reads on where the hardware's prefetcher expects it. Weights are
+// packed in the same shares, so that a large matrix lies near the thread that touched it first. Helping keeps a step from waiting
+// for a thread whose CPU does something else. Who takes a unit changes no result.
 #pragma once
 
 #include <algorithm>

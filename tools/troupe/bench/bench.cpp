@@ -1,6 +1,7 @@
 // `troupe bench`: what this machine makes of a model.
 #include <fstream>
 #include <new>
+#include <system_error>
 
 #include <fmt/format.h>
 
@@ -54,6 +55,9 @@ int bench_roofline(const roofline_flags& flags) {
     peaks = cpu::measure_peaks(*instructions, threads, (*made)->memory().weight_bytes);
   } catch (const std::bad_alloc&) {
     return report({errc::out_of_memory, "There is no memory to measure how fast it is read."});
+  } catch (const std::system_error& failure) {
+    return report(
+      {errc::unavailable, fmt::format("The system gives no threads to measure with: {}.", failure.what())});
   }
   const auto phases = measure_phases(**made, *program, **file, flags.repeat);
   if (!flags.svg.empty())

@@ -31,9 +31,11 @@ std::string label(double x, double y, const std::string& what, const char* style
 }
 
 std::string power(int exponent) {
+  if (exponent < 0)
+    return fmt::format("{:g}", std::pow(10, exponent));
   static constexpr const char* names[] = {"1",     "10",  "100",  "1 k",   "10 k", "100 k", "1 M",  "10 M",
                                           "100 M", "1 G", "10 G", "100 G", "1 T",  "10 T",  "100 T"};
-  return exponent >= 0 && exponent < 15 ? names[exponent] : fmt::format("1e{}", exponent);
+  return exponent < 15 ? names[exponent] : fmt::format("1e{}", exponent);
 }
 
 std::string grid(const axis& x, const axis& y) {
@@ -53,10 +55,12 @@ std::string grid(const axis& x, const axis& y) {
 
 std::string roofline_svg(const std::string& machine, const cpu::machine_peaks& peaks,
                          const std::vector<phase>& phases) {
-  double largest = peaks.byte_products, smallest = largest;
+  double largest = peaks.byte_products, smallest = largest, least_intensity = 1;
   for (const auto& p : phases)
-    smallest = std::min(smallest, p.work.products() / p.seconds);
-  const axis x{0, 4, 90, 760}, y{std::floor(std::log10(smallest)), std::ceil(std::log10(largest)), 420, 60};
+    smallest = std::min(smallest, p.work.products() / p.seconds),
+    least_intensity = std::min(least_intensity, p.work.products() / p.work.bytes);
+  const double leftmost = std::floor(std::log10(least_intensity));
+  const axis x{leftmost, 4, 90, 760}, y{std::floor(std::log10(smallest)), std::ceil(std::log10(largest)), 420, 60};
   std::string out = "<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 800 480' font-family='sans-serif' "
                     "font-size='13'>\n<style>.grid{stroke:#ddd}.roof{stroke:#b33;stroke-width:2}"
                     ".point{fill:#26c}.gap{stroke:#26c;stroke-dasharray:3 3}</style>\n"
@@ -64,7 +68,8 @@ std::string roofline_svg(const std::string& machine, const cpu::machine_peaks& p
   out += label(90, 40, machine);
   out += grid(x, y);
   const double ridge = peaks.byte_products / peaks.read_bytes;
-  const double left = std::max(1.0, std::pow(10, y.low) / peaks.read_bytes), middle = std::sqrt(left * ridge);
+  const double left = std::max(std::pow(10, x.low), std::pow(10, y.low) / peaks.read_bytes),
+               middle = std::sqrt(left * ridge);
   out += line(x.at(left), y.at(left * peaks.read_bytes), x.at(ridge), y.at(peaks.byte_products), "class='roof'");
   out += label(x.at(middle) - 10, y.at(middle * peaks.read_bytes) - 4,
                fmt::format("reading {:.1f} GB/s", peaks.read_bytes / 1e9), "text-anchor='end'");
