@@ -50,10 +50,16 @@ phase measure(backend& on, const model_program& program, const shape& what, unsi
 
 } // namespace
 
+double phase::computing_seconds(const cpu::machine_peaks& peaks) const {
+  return share(work.byte_products, peaks.byte_products) + share(work.float_products, peaks.float_products);
+}
+
+double phase::reading_seconds(const cpu::machine_peaks& peaks) const {
+  return share(work.bytes, peaks.read_bytes);
+}
+
 double phase::least_seconds(const cpu::machine_peaks& peaks) const {
-  const double computing =
-    share(work.byte_products, peaks.byte_products) + share(work.float_products, peaks.float_products);
-  return std::max(computing, share(work.bytes, peaks.read_bytes));
+  return std::max(computing_seconds(peaks), reading_seconds(peaks));
 }
 
 phase_work work_of(const model_program& program, const gguf::file& file, std::uint64_t weight_bytes,
@@ -100,13 +106,10 @@ std::string roofline_text(const std::string& machine, const cpu::machine_peaks& 
                          machine, peaks.byte_products / 1e9, peaks.float_products / 1e9, peaks.read_bytes / 1e9,
                          "phase", "tokens/s", "products/s", "of peak", "bytes/s", "of peak", "of limit");
   for (const auto& p : phases) {
-    const double computing =
-      share(p.work.byte_products, peaks.byte_products) + share(p.work.float_products, peaks.float_products);
-    const double reading = share(p.work.bytes, peaks.read_bytes);
     out += fmt::format("{:<14}{:>12.1f}{:>12.1f} G{:>8.0f} %{:>10.1f} G{:>9.0f} %{:>10.0f} %\n", p.name,
-                       p.work.tokens / p.seconds, p.work.products() / p.seconds / 1e9, 100 * computing / p.seconds,
-                       p.work.bytes / p.seconds / 1e9, 100 * reading / p.seconds,
-                       100 * p.least_seconds(peaks) / p.seconds);
+                       p.work.tokens / p.seconds, p.work.products() / p.seconds / 1e9,
+                       100 * p.computing_seconds(peaks) / p.seconds, p.work.bytes / p.seconds / 1e9,
+                       100 * p.reading_seconds(peaks) / p.seconds, 100 * p.least_seconds(peaks) / p.seconds);
   }
   return out;
 }

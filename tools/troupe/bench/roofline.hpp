@@ -25,8 +25,10 @@ struct phase {
   phase_work work;
   double seconds = 0; ///< Of one pass: the median of several.
 
-  /// The least time that the machine's limits allow: the longer of computing and reading.
-  double least_seconds(const cpu::machine_peaks& peaks) const;
+  // The least time that the machine's limits allow for a pass.
+  double computing_seconds(const cpu::machine_peaks& peaks) const;
+  double reading_seconds(const cpu::machine_peaks& peaks) const;
+  double least_seconds(const cpu::machine_peaks& peaks) const; ///< The longer of the two.
 };
 
 /// The work of one pass of `sequences` times `rows` rows after `context` tokens.
