@@ -137,27 +137,10 @@ std::uint64_t multiply_bytes(std::uint64_t rounds) {
 
 } // namespace
 
-#include "cpu/kernels_matmul.hpp"
-
-#include "cpu/kernels_attention.hpp"
+#include "cpu/kernels_table.hpp"
 
 namespace troupe::cpu {
 
-constinit const kernel_table avx2_kernels{matmul_quantised<1>,
-                                          matmul_quantised<2>,
-                                          matmul_float,
-                                          quantise<1>,
-                                          quantise<2>,
-                                          rms_norm,
-                                          swiglu,
-                                          add,
-                                          rope,
-                                          store_kv,
-                                          attention,
-                                          attention_segment,
-                                          join_segments,
-                                          multiply_bytes,
-                                          multiply_floats,
-                                          read};
+constinit const kernel_table avx2_kernels = table;
 
 } // namespace troupe::cpu
