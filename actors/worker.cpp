@@ -23,6 +23,13 @@ std::span<const float> logits_of(const worker_state& state, std::uint32_t index,
   return std::span<const float>(state.logits).subspan(std::size_t{index} * vocabulary, vocabulary);
 }
 
+/// Empty where the device has not looked.
+std::span<const float> largest_of(const worker_state& state, std::uint32_t index, std::uint32_t vocabulary) {
+  const auto blocks = sampling::blocks_of(vocabulary);
+  const auto all = state.device->largest_logits();
+  return all.empty() ? all : all.subspan(index * blocks, blocks);
+}
+
 /// Samples after a row, and after each draft that was right. What makes it impossible is the sequence's own: parameters
 /// that leave no token, or logits that are no numbers. Rows are of different sequences, so threads share nothing here.
 void sample_row(worker_state& state, const batch_state::rows::sample& s, std::uint32_t vocabulary,
@@ -34,7 +41,8 @@ void sample_row(worker_state& state, const batch_state::rows::sample& s, std::ui
   out.failed.reset();
   for (std::uint32_t accepted = 0;; ++accepted) {
     const auto logits = logits_of(state, s.first_logit + accepted, vocabulary);
-    auto token = sampler.sample(logits, s.position + accepted, room);
+    auto token = sampler.sample(logits, s.position + accepted, room, {},
+                                largest_of(state, s.first_logit + accepted, vocabulary));
     if (!token) {
       out.failed = std::move(token.error());
     } else if (top >= 0) {
@@ -44,7 +52,8 @@ void sample_row(worker_state& state, const batch_state::rows::sample& s, std::ui
         out.failed = std::move(logprob.error());
     }
     out.tokens.push_back(out.failed ? no_token : *token);
-    const auto goes_on_from = out.failed ? token_id{0} : *token; // In a step in flight, whose rows for it nobody sees.
+    const auto goes_on_from =
+      out.failed ? token_id{0} : *token; // In a step in flight, whose rows for it nobody sees.
     sampler.accept(goes_on_from);
     state.batch.sampled(s.slot, goes_on_from);
     if (out.failed || accepted == s.drafts.size() || s.drafts[accepted] != *token)

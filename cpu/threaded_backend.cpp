@@ -14,6 +14,15 @@
 
 namespace troupe::cpu {
 
+namespace {
+
+/// Panels that one thread takes whole: of logits those of a block that sampling looks at, which it does at once.
+constexpr std::uint32_t panels_together(const product& what) {
+  return what.op.output == buffer::logits ? sampling::block_tokens / panel_columns : 1;
+}
+
+} // namespace
+
 std::optional<error> threaded_backend::load(std::shared_ptr<const gguf::file> file) {
   frequencies_ = frequencies_of(program_, *file);
   auto loaded = weights::load(std::move(file), program_, pool_);
@@ -35,6 +44,7 @@ std::optional<error> threaded_backend::load(std::shared_ptr<const gguf::file> fi
   positions_.reserve(options_.max_rows);
   blocks_.reserve(options_.max_rows);
   attention_.reserve(options_.max_rows);
+  largest_logits_.resize(options_.max_logit_rows * sampling::blocks_of(program_.vocabulary));
   if (auto failure = lay_out_attention())
     return failure;
   return lay_out_workspace();
@@ -95,6 +105,10 @@ void threaded_backend::forward(const forward_batch& batch, std::span<float> logi
   pool_.run([this](unsigned thread) { run_steps(thread); });
 }
 
+std::span<const float> threaded_backend::largest_logits() const {
+  return std::span(largest_logits_).first(logit_rows_ * sampling::blocks_of(program_.vocabulary));
+}
+
 void threaded_backend::for_each(std::uint32_t count, const std::function<void(std::uint32_t, unsigned)>& body) {
   if (count < 2)
     return backend::for_each(count, body);
@@ -109,6 +123,7 @@ void threaded_backend::prepare(const forward_batch& batch, std::span<float> logi
   assert(batch.tokens.size() <= options_.max_rows && batch.logit_rows.size() <= options_.max_logit_rows);
   assert(logits.size() == batch.logit_rows.size() * program_.vocabulary);
   batch_ = &batch;
+  logit_rows_ = batch.logit_rows.size();
   buffers_[static_cast<std::size_t>(buffer::logits)] = logits.data();
   positions_.clear();
   blocks_.clear();
@@ -199,21 +214,28 @@ void threaded_backend::run_row_operation(const row_operation& what, std::uint32_
   assert(false);
 }
 
+share threaded_backend::panels_of(const product& what, unsigned thread) const {
+  const std::uint32_t panels = what.matrix->panels(), unit = panels_together(what);
+  const share units = share_of((panels + unit - 1) / unit, thread, pool_.size());
+  return {units.begin * unit, std::min(units.end * unit, panels)};
+}
+
 void threaded_backend::run_products(const step& what, work_shares& work, std::uint32_t rows, unsigned thread) {
   std::uint32_t panels = 0;
   for (const auto& product : what.products)
     panels += product.matrix->panels();
-  const std::uint32_t grain = std::max(1u, panels / (pool_.size() * 8));
+  const std::uint32_t unit = panels_together(what.products.front());
+  const std::uint32_t grain = (std::max(1u, panels / (pool_.size() * 8)) + unit - 1) / unit * unit;
   const auto size_of = [&](unsigned owner) {
     std::uint32_t size = 0;
     for (const auto& product : what.products)
-      size += share_of(product.matrix->panels(), owner, pool_.size()).size();
+      size += panels_of(product, owner).size();
     return size;
   };
   while (const auto piece = work.take(thread, grain, size_of)) {
     auto [owner, first, end] = *piece;
     for (const auto& product : what.products) {
-      const share own = share_of(product.matrix->panels(), owner, pool_.size());
+      const share own = panels_of(product, owner);
       if (first < own.size() && first < end)
         run_product(product, own.begin + first, std::min(own.end, own.begin + end), rows);
       first -= std::min(first, own.size());
@@ -228,7 +250,8 @@ void threaded_backend::run_product(const product& what, std::uint32_t first_pane
   const auto& matrix = *what.matrix;
   const std::size_t width = program_.width_of(op.output), columns = program_.width_of(op.input);
   // Activations of a tile stay in the first cache while the weights of these panels pass, which lie in the second.
-  for (std::uint32_t row = 0; row < rows; row += tile_rows)
+  for (std::uint32_t row = 0; row < rows; row += tile_rows) {
+    const std::uint32_t count = std::min(rows - row, tile_rows);
     for (std::uint32_t p = first_panel; p < end_panel; ++p) {
       const std::uint32_t n = p * panel_columns;
       const product_target target{.out = row_of(op.output, row) + n,
@@ -236,7 +259,6 @@ void threaded_backend::run_product(const product& what, std::uint32_t first_pane
                                   .outputs = std::min<std::uint32_t>(panel_columns, matrix.rows() - n),
                                   .bias = what.bias ? what.bias + n : nullptr,
                                   .accumulate = what.accumulate};
-      const std::uint32_t count = std::min(rows - row, tile_rows);
       if (what.activation_bytes == 1)
         kernels_.matmul_one_byte(matrix.view(p), tile_of<1>(op.input, row), count, target);
       else if (what.activation_bytes == 2)
@@ -244,6 +266,18 @@ void threaded_backend::run_product(const product& what, std::uint32_t first_pane
       else
         kernels_.matmul_float(matrix.view(p), row_of(op.input, row), columns, count, target);
     }
+    if (op.output == buffer::logits)
+      scan_logits(row, count, first_panel, end_panel);
+  }
+}
+
+void threaded_backend::scan_logits(std::uint32_t first_row, std::uint32_t rows, std::uint32_t first_panel,
+                                   std::uint32_t end_panel) {
+  const std::size_t from = first_panel * panel_columns,
+                    end = std::min<std::size_t>(end_panel * panel_columns, program_.vocabulary);
+  const std::size_t blocks = sampling::blocks_of(program_.vocabulary), block = from / sampling::block_tokens;
+  for (std::uint32_t row = first_row; row < first_row + rows; ++row)
+    sampling_.scan(row_of(buffer::logits, row) + from, end - from, &largest_logits_[row * blocks + block]);
 }
 
 void threaded_backend::quantise(buffer which, std::uint32_t row, std::size_t column, std::size_t width,

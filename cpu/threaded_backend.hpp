@@ -18,6 +18,7 @@
 #include "cpu/weights.hpp"
 #include "cpu/work_shares.hpp"
 #include "model/backend.hpp"
+#include "model/sampling/kernels.hpp"
 
 namespace troupe::cpu {
 
@@ -52,6 +53,7 @@ public:
 
   std::string_view name() const override { return name_; }
   void forward(const forward_batch& batch, std::span<float> logits) override;
+  std::span<const float> largest_logits() const override;
   unsigned threads() const override { return pool_.size(); }
   void for_each(std::uint32_t count, const std::function<void(std::uint32_t, unsigned)>& body) override;
   memory_account memory() const override {
@@ -72,6 +74,8 @@ private:
   void run_row_operation(const row_operation& what, std::uint32_t row);
   void run_products(const step& what, work_shares& work, std::uint32_t rows, unsigned thread);
   void run_product(const product& what, std::uint32_t first_panel, std::uint32_t end_panel, std::uint32_t rows);
+  share panels_of(const product& what, unsigned thread) const;
+  void scan_logits(std::uint32_t first_row, std::uint32_t rows, std::uint32_t first_panel, std::uint32_t end_panel);
 
   // cpu/threaded_attention.cpp
   std::optional<error> lay_out_attention();
@@ -124,6 +128,9 @@ private:
   std::size_t block_stride_ = 0; ///< 16-bit numbers of KV memory that a block takes: [layer][kv head][kv_shape].
   std::uint32_t attention_rows_ = 1, heads_at_once_ = 1;
   page_memory kv_, workspace_;
+  const sampling::kernel_table& sampling_ = sampling::kernels_for(sampling::best_vectors());
+  std::vector<float> largest_logits_; ///< [max_logit_rows][blocks of the vocabulary]
+  std::size_t logit_rows_ = 0;        ///< Of the last pass.
   float* buffers_[buffer_count] = {};
   // Memory of their own for each: kernels also compute with rows that nobody asked for, and where those are bytes of
   // something else, numbers too small to be normal make that slow.

@@ -48,6 +48,10 @@ public:
   /// The caller has checked tokens, positions and blocks; wrong ones are a bug (assert).
   virtual void forward(const forward_batch& batch, std::span<float> logits) = 0;
 
+  /// What sampling's `scan` finds in the logits of the last `forward`, for those who can look while they are near:
+  /// [logit_rows, blocks]. Empty: nobody has looked.
+  virtual std::span<const float> largest_logits() const { return {}; }
+
   /// Threads that `for_each` has, at least 1.
   virtual unsigned threads() const { return 1; }
 

@@ -1,83 +1,73 @@
 #include "model/sampling/draw.hpp"
 
-#include <bit>
+#include <algorithm>
 #include <cmath>
 
 #include "model/sampling/noise.hpp"
 
 namespace troupe::sampling {
 
-namespace {
+static_assert(block_tokens == noise_block_tokens);
 
-/// Tokens by index, which ascends with the id.
-struct contest {
-  std::span<const float> values;
-  const std::uint64_t* mixed;
-  float largest, temperature;
-  std::uint64_t key;
-};
+namespace {
 
 /// The best so far, and how far others may be under it. Scores are float64.
 class leader {
 public:
-  leader(const contest& among, std::size_t first)
-      : among_(among), inverse_(1.0 / among.temperature), top_(among.largest * inverse_), index_(first),
-        score_(score_of(first)) {
-    // What float32 weights and the rounding of scores may be wrong by.
-    slack_ = 1e-4 + std::fabs(top_) * 0x1p-49;
-    raise();
+  leader(float largest, float temperature, std::uint64_t key)
+      : key_(key), inverse_(1.0 / temperature), top_(largest * inverse_),
+        // What float32 weights and the rounding of scores may be wrong by.
+        slack_(1e-4 + std::fabs(top_) * 0x1p-49) {}
+
+  void begin(float value, token_id token) {
+    token_ = token;
+    raise(value * inverse_ + noise_in(token / static_cast<token_id>(block_tokens)).of(token));
   }
 
-  void challenge(std::size_t index) {
-    const auto score = score_of(index);
-    if (score < score_ || (score == score_ && index > index_))
+  block_noise noise_in(token_id block) const { return {key_, mix_block(static_cast<std::uint64_t>(block))}; }
+
+  /// Whether a noise could lift this value over the best.
+  bool may_lift(float value, double noise) const { return value * inverse_ + noise + slack_ >= score_; }
+
+  void challenge(float value, token_id token, const block_noise& noise) {
+    const auto score = value * inverse_ + noise.of(token);
+    if (score < score_ || (score == score_ && token > token_))
       return;
-    index_ = index;
-    score_ = score;
-    raise();
+    token_ = token;
+    raise(score);
   }
 
-  std::size_t index() const { return index_; }
+  token_id token() const { return token_; }
   /// The weight of a token times this is exp(its score without noise - the best score), or more.
   double lift() const { return lift_; }
 
 private:
-  double score_of(std::size_t index) const {
-    return static_cast<double>(among_.values[index]) * inverse_ + noise_of(among_.key, among_.mixed[index]);
+  void raise(double score) {
+    score_ = score;
+    lift_ = std::exp(top_ - score_ + slack_);
   }
-  void raise() { lift_ = std::exp(top_ - score_ + slack_); }
 
-  const contest& among_;
-  double inverse_, top_;
-  std::size_t index_;
-  double score_, slack_ = 0, lift_ = 0;
+  std::uint64_t key_;
+  double inverse_, top_, slack_;
+  token_id token_ = 0;
+  double score_ = 0, lift_ = 0;
 };
-
-/// `first` takes part; another token only if keeps(index).
-template <class Keeps>
-std::size_t winner_of(const contest& among, std::size_t first, sampling_workspace& room, Keeps keeps) {
-  const auto count = among.values.size(), blocks = blocks_of(count);
-  room.kernels->float_weights(room.block_largest.data(), blocks, among.largest, exponent_scale(among.temperature),
-                              room.block_weights.data());
-  leader best(among, first);
-  const noise_search where{among.mixed, room.block_weights.data(), count, among.key};
-  std::uint32_t tokens = 0;
-  for (std::size_t block = 0; (block = room.kernels->search(where, block, best.lift(), tokens)) < blocks; ++block)
-    for (; tokens; tokens &= tokens - 1)
-      if (const auto index = block * block_tokens + static_cast<std::size_t>(std::countr_zero(tokens)); keeps(index))
-        best.challenge(index);
-  return best.index();
-}
 
 token_id draw_kept(float temperature, std::uint64_t key, sampling_workspace& room) {
   const auto& kept = room.kept;
-  const auto scanned = room.kernels->scan(kept.values.data(), kept.count, room.block_largest.data());
+  const auto values = std::span(kept.values).first(kept.count);
+  const auto largest = room.kernels->scan(values.data(), values.size(), room.block_largest.data());
+  room.kernels->float_weights(values.data(), values.size(), largest, exponent_scale(temperature),
+                              room.kept_weights.data());
   for (std::size_t i = 0; i < kept.count; ++i)
-    room.kept_mixed[i] = room.mixed[static_cast<std::size_t>(kept.ids[i])];
-  const contest among{std::span(kept.values).first(kept.count), room.kept_mixed.data(), scanned.largest, temperature,
-                      key};
-  const auto first = room.kernels->find(kept.values.data(), kept.count, scanned.largest);
-  return kept.ids[winner_of(among, first, room, [](std::size_t) { return true; })];
+    room.kept_mixed[i] = room.mixed_blocks[static_cast<std::size_t>(kept.ids[i]) / block_tokens];
+  leader best(largest, temperature, key);
+  const auto first = room.find_largest(values, largest);
+  best.begin(values[first], kept.ids[first]);
+  const noise_search where{room.kept_mixed.data(), room.kept_weights.data(), kept.count, key};
+  for (std::size_t i = 0; (i = room.kernels->search(where, i, best.lift())) < kept.count; ++i)
+    best.challenge(values[i], kept.ids[i], best.noise_in(kept.ids[i] / static_cast<token_id>(block_tokens)));
+  return best.token();
 }
 
 } // namespace
@@ -86,11 +76,23 @@ token_id draw(std::span<const float> row, float largest, const survivors& left, 
               sampling_workspace& room) {
   if (left.as == survivors::form::kept)
     return draw_kept(temperature, key, room);
-  const contest among{row, room.mixed.data(), largest, temperature, key};
-  const auto first = left.as == survivors::form::near_centre ? static_cast<std::size_t>(left.some)
-                                                             : room.kernels->find(row.data(), row.size(), largest);
-  const auto keeps = [&](std::size_t i) { return left.keeps(row[i], static_cast<token_id>(i)); };
-  return static_cast<token_id>(winner_of(among, first, room, keeps));
+  const auto blocks = blocks_of(row.size());
+  room.kernels->float_weights(room.block_largest.data(), blocks, largest, exponent_scale(temperature),
+                              room.block_weights.data());
+  leader best(largest, temperature, key);
+  const auto first =
+    left.as == survivors::form::near_centre ? left.some : static_cast<token_id>(room.find_largest(row, largest));
+  best.begin(row[static_cast<std::size_t>(first)], first);
+  const noise_search where{room.mixed_blocks.data(), room.block_weights.data(), blocks, key};
+  for (std::size_t block = 0; (block = room.kernels->search(where, block, best.lift())) < blocks; ++block) {
+    const auto noise = best.noise_in(static_cast<token_id>(block));
+    const auto most = noise.largest();
+    const auto end = std::min(row.size(), (block + 1) * block_tokens);
+    for (auto i = block * block_tokens; i < end; ++i)
+      if (const auto token = static_cast<token_id>(i); best.may_lift(row[i], most) && left.keeps(row[i], token))
+        best.challenge(row[i], token, noise);
+  }
+  return best.token();
 }
 
 } // namespace troupe::sampling

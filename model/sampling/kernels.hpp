@@ -31,11 +31,6 @@ constexpr std::size_t blocks_of(std::size_t tokens) {
   return (tokens + block_tokens - 1) / block_tokens;
 }
 
-struct scan_result {
-  float largest = 0;    ///< -infinity where all are.
-  bool invalid = false; ///< Something is NaN or +infinity; then `largest` means nothing.
-};
-
 struct weighing {
   const float* values = nullptr;
   std::size_t count = 0;
@@ -50,18 +45,21 @@ struct weight_sums {
   std::uint64_t spread = 0; ///< Of weight * -t, each a float32 product rounded to a multiple of 2^-40.
 };
 
-/// Looks for tokens whose noise could lift them over the best so far; see draw.cpp for the noise.
+/// Looks for what the noise of its block could lift over the best so far; see noise.hpp.
 struct noise_search {
-  const std::uint64_t* mixed = nullptr; ///< For each token, mix(token); readable up to the last block's end.
-  const float* block_weights = nullptr; ///< 2^t of each block's largest.
+  const std::uint64_t* mixed =
+    nullptr;                      ///< mix_block() of the block of each thing; `search_padding` more are readable.
+  const float* weights = nullptr; ///< Of each, likewise: 2^t, of blocks that of their largest.
   std::size_t count = 0;
   std::uint64_t key = 0;
 };
+inline constexpr std::size_t search_padding = 32;
 
 struct kernel_table {
   const char* name;
-  /// Writes blocks_of(count) maxima. -0 counts as 0, and is written as 0.
-  scan_result (*scan)(const float* values, std::size_t count, float* block_largest);
+  /// Writes blocks_of(count) maxima, and returns the largest; +infinity where something is that or NaN, -infinity
+  /// where all are. -0 counts as 0, and is written as 0.
+  float (*scan)(const float* values, std::size_t count, float* block_largest);
   /// The first index that holds `value` (0 finds -0 too); `count` if there is none.
   std::size_t (*find)(const float* values, std::size_t count, float value);
   std::size_t (*count_over)(const float* values, std::size_t count, float value);
@@ -81,9 +79,9 @@ struct kernel_table {
   /// `nearer`.
   std::size_t (*collect_intervals)(const weighing& what, float centre, std::size_t first, std::size_t last,
                                    std::uint64_t& nearer, float* values, std::int32_t* indices);
-  /// From block `block` on, the first in which some token may have a noise over -log(its block's weight * lift): its
-  /// index, and in `tokens` a bit for each such token. Never misses one; blocks_of(count) if there are none.
-  std::size_t (*search)(const noise_search& where, std::size_t block, double lift, std::uint32_t& tokens);
+  /// From index `from` on, the first whose block's largest noise may be over -log(weight * lift). Never misses one;
+  /// `count` if there are none.
+  std::size_t (*search)(const noise_search& where, std::size_t from, double lift);
 };
 
 /// In ascending order.

@@ -9,11 +9,17 @@ namespace troupe::sampling {
 
 namespace {
 
+/// How far ahead of its use a logit is asked for: rows lie in the third cache, and passes that skip blocks hide from the
+/// hardware what they will want.
+constexpr std::size_t prefetch_floats = 1024;
+
 /// The block from `from` on, or a copy that is padded with -infinity.
 struct block_view {
   const float* values;
   alignas(64) float padded[block_tokens];
   block_view(const float* all_values, std::size_t from, std::size_t count) : values(all_values + from) {
+    __builtin_prefetch(values + prefetch_floats);
+    __builtin_prefetch(values + prefetch_floats + 16);
     if (from + block_tokens <= count)
       return;
     for (std::size_t i = 0; i < block_tokens; ++i)
@@ -23,22 +29,58 @@ struct block_view {
   block_view(const block_view&) = delete;
 };
 
-scan_result scan(const float* values, std::size_t count, float* block_largest) {
-  floats overall = all(-infinity);
-  ints invalid{};
-  for (std::size_t from = 0; from < count; from += block_tokens) {
-    const block_view block(values, from, count);
-    floats largest = load(block.values);
-    invalid |= ~(largest < infinity);
-    for (std::size_t i = 1; i < vectors_a_block; ++i) {
-      const floats v = load(block.values + i * lanes);
-      invalid |= ~(v < infinity);
-      largest = larger(v, largest);
-    }
-    overall = larger(largest, overall);
-    block_largest[from / block_tokens] = largest_of(largest) + 0.0f;
+/// In each lane the largest of a block, and infinity where something is not less.
+inline floats block_maxima(const float* block) {
+  floats largest = load(block);
+  ints invalid = ~(largest < infinity);
+  for (std::size_t i = 1; i < vectors_a_block; ++i) {
+    const floats v = load(block + i * lanes);
+    invalid |= ~(v < infinity);
+    largest = larger(v, largest);
   }
-  return {largest_of(overall) + 0.0f, bits_of(invalid) != 0};
+  return invalid ? all(infinity) : largest;
+}
+
+/// Lane i: the largest of the lanes of v[i].
+template <std::size_t Count = lanes>
+inline floats largest_of_each(const floats* v) {
+  if constexpr (Count == 1) {
+    return *v;
+  } else {
+    // Two vectors that have Count / 2 lanes for each of theirs become one that has half as many.
+    const floats a = largest_of_each<Count / 2>(v), b = largest_of_each<Count / 2>(v + Count / 2);
+    constexpr std::size_t each = lanes * 2 / Count; // Lanes that one of them has.
+    ints low, high;
+    for (std::size_t i = 0; i < lanes; ++i) {
+      low[i] = static_cast<std::int32_t>(i / (each / 2) * each + i % (each / 2));
+      high[i] = low[i] + static_cast<std::int32_t>(each / 2);
+    }
+    return larger(__builtin_shuffle(a, b, low), __builtin_shuffle(a, b, high));
+  }
+}
+
+float scan(const float* values, std::size_t count, float* block_largest) {
+  constexpr std::size_t together = lanes * block_tokens;
+  floats overall = all(-infinity), maxima[lanes];
+  std::size_t from = 0;
+  for (; from + together <= count; from += together) {
+#pragma GCC unroll 16
+    for (std::size_t i = 0; i < lanes; ++i)
+      maxima[i] = block_maxima(values + from + i * block_tokens);
+    const floats found = largest_of_each(maxima) + 0.0f;
+    overall = larger(found, overall);
+    store(found, block_largest + from / block_tokens);
+  }
+  if (from < count) {
+    const std::size_t blocks = blocks_of(count - from);
+    for (std::size_t i = 0; i < lanes; ++i)
+      maxima[i] =
+        i < blocks ? block_maxima(block_view(values, from + i * block_tokens, count).values) : all(-infinity);
+    const floats found = largest_of_each(maxima) + 0.0f;
+    overall = larger(found, overall);
+    __builtin_memcpy(block_largest + from / block_tokens, &found, blocks * sizeof(float));
+  }
+  return largest_of(overall);
 }
 
 std::size_t find(const float* values, std::size_t count, float value) {
@@ -246,45 +288,30 @@ std::size_t collect_intervals(const weighing& what, float centre, std::size_t fi
   return found;
 }
 
-/// SplitMix64's finaliser (noise.hpp), but for its last step, which leaves the highest 31 bits as they are.
-inline words almost_mixed(words x) {
+/// SplitMix64's finaliser (noise.hpp).
+inline words mixed(words x) {
   x += 0x9e3779b97f4a7c15u;
   x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9u;
-  return (x ^ (x >> 27)) * 0x94d049bb133111ebu;
+  x = (x ^ (x >> 27)) * 0x94d049bb133111ebu;
+  return x ^ (x >> 31);
 }
 
-/// The tokens of a block whose mixed bits are at least `least`.
-inline std::uint32_t tokens_from(const std::uint64_t* mixed, std::uint64_t key, std::uint64_t least) {
-  std::uint32_t bits = 0;
-  for (std::size_t i = 0; i < block_tokens; i += half) {
+// The uniform draw u of a block is (the highest 52 bits + 1/2) / 2^52, and its largest noise -log(-log(u) / 32) is over
+// g only if u > exp(-32 exp(-g)) >= 1 - 32 exp(-g). The comparison allows for what rounding may do to it.
+std::size_t search(const noise_search& where, std::size_t from, double lift) {
+  for (std::size_t i = from / half * half; i < where.count; i += half) {
     words x;
-    __builtin_memcpy(&x, mixed + i, sizeof x);
-    bits |= bits_from(almost_mixed(x ^ key), least) << i;
-  }
-  return bits;
-}
-
-// The uniform draw u of a token is (the highest 52 bits + 1/2) / 2^52, and its noise -log(-log(u)) is over g only if
-// u > exp(-exp(-g)) >= 1 - exp(-g). That is compared in the highest 31 bits, rounded down.
-std::size_t search(const noise_search& where, std::size_t block, double lift, std::uint32_t& tokens) {
-  const auto blocks = blocks_of(where.count);
-  for (; block < blocks; ++block) {
-    const double allowed = where.block_weights[block] * lift;
-    if (allowed < 0x1p-53)
-      continue;
-    std::uint32_t bits = 0xffffffffu;
-    if (allowed < 0.5) {
-      const auto top = static_cast<std::int64_t>((1.0 - allowed) * 0x1p31) - 1;
-      bits = tokens_from(where.mixed + block * block_tokens, where.key, static_cast<std::uint64_t>(top) << 33);
-    }
-    if (const auto left = where.count - block * block_tokens; left < block_tokens)
-      bits &= (1u << left) - 1;
+    __builtin_memcpy(&x, where.mixed + i, sizeof x);
+    const auto draws = reinterpret_cast<doubles>((mixed(x ^ where.key) >> 12) | 0x3ff0000000000000u); // 1 + u
+    std::uint32_t bits = bits_from(draws + low_half(load(where.weights + i)) * (block_tokens * lift), 2 - 0x1p-50);
+    if (i < from)
+      bits &= ~0u << (from - i);
     if (bits) {
-      tokens = bits;
-      return block;
+      const auto index = i + static_cast<std::size_t>(__builtin_ctz(bits));
+      return index < where.count ? index : where.count;
     }
   }
-  return blocks;
+  return where.count;
 }
 
 constexpr kernel_table table(const char* name) {

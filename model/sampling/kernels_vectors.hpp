@@ -67,13 +67,13 @@ inline std::uint32_t bits_of(ints mask) {
 }
 
 /// A bit for each lane of `v` that is at least `least`.
-inline std::uint32_t bits_from(words v, std::uint64_t least) {
+inline std::uint32_t bits_from(doubles v, double least) {
 #if TROUPE_LANES == 16
-  return _mm512_cmpge_epu64_mask(reinterpret_cast<__m512i>(v), _mm512_set1_epi64(static_cast<std::int64_t>(least)));
+  return _mm512_cmp_pd_mask(v, _mm512_set1_pd(least), _CMP_GE_OQ);
 #elif TROUPE_LANES == 8
-  return static_cast<std::uint32_t>(_mm256_movemask_pd(reinterpret_cast<__m256d>(v >= least)));
+  return static_cast<std::uint32_t>(_mm256_movemask_pd(_mm256_cmp_pd(v, _mm256_set1_pd(least), _CMP_GE_OQ)));
 #elif defined(__SSE2__)
-  return static_cast<std::uint32_t>(_mm_movemask_pd(reinterpret_cast<__m128d>(v >= least)));
+  return static_cast<std::uint32_t>(_mm_movemask_pd(_mm_cmpge_pd(v, _mm_set1_pd(least))));
 #else
   std::uint32_t bits = 0;
   for (std::size_t i = 0; i < half; ++i)

@@ -50,18 +50,18 @@ expected<token_logprob> logprob_of(std::span<const float> logits, token_id token
   if (logits.size() != room.row.size() || token < 0 || static_cast<std::size_t>(token) >= logits.size())
     return fail(errc::internal, "The logprob of token " + std::to_string(token) + " was asked for in a row of " +
                                   std::to_string(logits.size()) + " logits.");
-  const auto scanned = room.kernels->scan(logits.data(), logits.size(), room.block_largest.data());
-  if (scanned.invalid || !std::isfinite(scanned.largest))
+  const auto largest = room.kernels->scan(logits.data(), logits.size(), room.block_largest.data());
+  if (!std::isfinite(largest))
     return fail(errc::internal, "The model has computed something that is not a number: its file may be damaged.");
   const sampling::weighing row{logits.data(),
                                logits.size(),
                                room.block_largest.data(),
-                               scanned.largest,
+                               largest,
                                sampling::exponent_scale(1.0f),
                                std::numeric_limits<float>::lowest()};
   const auto total = room.kernels->weigh(row);
   const log_softmax probabilities{
-    scanned.largest, sampling::logarithm(static_cast<double>(total) / static_cast<double>(sampling::one))};
+    largest, sampling::logarithm(static_cast<double>(total) / static_cast<double>(sampling::one))};
   const auto logit = logits[static_cast<std::size_t>(token)];
   token_logprob out;
   out.token = token;

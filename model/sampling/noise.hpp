@@ -3,6 +3,10 @@
 // The token with the largest logit / temperature + noise is a sample of the softmax. So a sequence's tokens depend on
 // its request and the model alone: not on the batch, nor on how often a step was repeated, nor on whether the
 // position was a guess of speculative decoding.
+//
+// exp(-noise) has a standard exponential distribution, and it is drawn from above for 32 tokens together: the least of
+// 32 is 1/32 of an exponential, whose it is is uniform, and each other is the least and one more exponential. So one
+// draw tells how large the noise of 32 tokens is at most, which refuses nearly all of them.
 // Source: Gumbel (1954); Maddison et al., "A* Sampling" (2014); Steele, Lea, Flood, "Fast Splittable Pseudorandom
 // Number Generators" (2014).
 #pragma once
@@ -27,13 +31,33 @@ constexpr std::uint64_t noise_key(const sequence_sampling& sampling, std::uint32
   return mix(mix(sampling.seed) ^ mix((std::uint64_t{sampling.choice} << 32) | position));
 }
 
-/// The noise of a token, given mix(token).
-double noise_of(std::uint64_t key, std::uint64_t mixed_token);
+inline constexpr std::uint32_t noise_block_tokens = 32;
+
+/// mix() of what stands for a block of tokens and for no token.
+constexpr std::uint64_t mix_block(std::uint64_t block) {
+  return mix(block | std::uint64_t{1} << 63);
+}
+
+/// What the noise of a block's tokens has in common.
+class block_noise {
+public:
+  /// mixed: mix_block(block).
+  block_noise(std::uint64_t key, std::uint64_t mixed);
+  /// That of the token that has the largest.
+  double largest() const;
+  /// That of a token of this block.
+  double of(token_id token) const;
+
+private:
+  std::uint64_t key_;
+  double least_;        ///< exp(-noise)
+  std::uint32_t whose_; ///< Index in the block.
+};
 
 double gumbel_noise(const sequence_sampling& sampling, std::uint32_t position, token_id token);
 
 /// No noise is larger: the uniform draw has 52 bits.
-inline constexpr double max_gumbel_noise = 37.5;
+inline constexpr double max_gumbel_noise = 40.5;
 
 /// The index of the largest logit; the lowest of equals.
 token_id argmax(std::span<const float> logits);

@@ -1,7 +1,8 @@
 #include "model/sampling/sampler.hpp"
 
 #include <algorithm>
-#include <cmath>
+#include <cassert>
+#include <limits>
 #include <string>
 
 #include "model/sampling/draw.hpp"
@@ -20,9 +21,14 @@ expected<void> check_field(std::span<const token_id> tokens, const char* field, 
   return {};
 }
 
-/// For logits that masks hide from the scan of what is left of them.
-bool all_numbers(std::span<const float> logits, sampling_workspace& room) {
-  return !room.kernels->scan(logits.data(), logits.size(), room.block_weights.data()).invalid;
+constexpr float infinity = std::numeric_limits<float>::infinity();
+
+/// Fills `room.block_largest`, and returns the largest of all; +infinity where something is no number.
+float look_at(std::span<const float> row, std::span<const float> block_largest, sampling_workspace& room) {
+  if (block_largest.empty())
+    return room.kernels->scan(row.data(), row.size(), room.block_largest.data());
+  std::ranges::copy(block_largest, room.block_largest.begin());
+  return room.kernels->scan(block_largest.data(), block_largest.size(), room.block_weights.data());
 }
 
 } // namespace
@@ -47,26 +53,29 @@ sequence_sampler::sequence_sampler(std::shared_ptr<const sequence_sampling> samp
 }
 
 expected<token_id> sequence_sampler::sample(std::span<const float> logits, std::uint32_t position,
-                                            sampling_workspace& room, sampling::token_mask mask) const {
+                                            sampling_workspace& room, sampling::token_mask mask,
+                                            std::span<const float> block_largest) const {
   const auto& s = *sampling_;
   if (logits.size() != room.row.size())
     return fail(errc::internal, "A row has " + std::to_string(logits.size()) + " logits, but the vocabulary " +
                                   std::to_string(room.row.size()) + " tokens.");
+  assert(block_largest.empty() || block_largest.size() == room.block_largest.size());
   if (s.needs_history() && history_.size() != position)
     return fail(errc::internal, "A token was asked for position " + std::to_string(position) +
                                   " of a sequence with " + std::to_string(history_.size()) + " tokens.");
   const auto row = process(logits, position, mask, room.row);
-  const auto scanned = room.kernels->scan(row.data(), row.size(), room.block_largest.data());
-  const bool hidden = !mask.empty() || !s.allowed_tokens.empty();
-  if (scanned.invalid || (hidden && !all_numbers(logits, room)))
+  const bool hides = !mask.empty() || !s.allowed_tokens.empty(), changed = row.data() != logits.data();
+  const bool damaged = hides && look_at(logits, block_largest, room) == infinity;
+  const auto largest = look_at(row, changed ? std::span<const float>() : block_largest, room);
+  if (damaged || largest == infinity)
     return fail(errc::internal, "The model has computed something that is not a number: its file may be damaged.");
-  if (!std::isfinite(scanned.largest))
+  if (largest == -infinity)
     return fail(errc::invalid_argument, "No token is left to sample: allowed_tokens, bad_words, min_tokens and the "
                                         "grammar exclude all that the model could go on with.");
   if (s.temperature <= 0.0f)
-    return static_cast<token_id>(room.kernels->find(row.data(), row.size(), scanned.largest));
-  const auto left = sampling::survivors_of(s, row, scanned.largest, room);
-  return sampling::draw(row, scanned.largest, left, s.temperature, noise_key(s, position), room);
+    return static_cast<token_id>(room.find_largest(row, largest));
+  const auto left = sampling::survivors_of(s, row, largest, room);
+  return sampling::draw(row, largest, left, s.temperature, noise_key(s, position), room);
 }
 
 void sequence_sampler::accept(token_id token) {

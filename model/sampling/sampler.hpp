@@ -63,10 +63,11 @@ public:
   /// The token at `position` of the sequence (counted with its prompt), which is not accepted by this.
   /// logits: one for each token of the workspace's vocabulary; -infinity where a model never wants a token.
   /// mask: a grammar's; empty: all tokens.
+  /// block_largest: what sampling's `scan` finds in `logits`, where somebody has looked already; or empty.
   /// Errors: internal where a logit is NaN or +infinity, or the history is not that of `position`; invalid_argument
   /// where the parameters and the mask leave no token.
   expected<token_id> sample(std::span<const float> logits, std::uint32_t position, sampling_workspace& room,
-                            sampling::token_mask mask = {}) const;
+                            sampling::token_mask mask = {}, std::span<const float> block_largest = {}) const;
 
   /// The next token of the sequence, sampled or given. To check drafts: sample a row, accept the token, and go on to
   /// the next row while the token is the draft.

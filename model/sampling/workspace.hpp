@@ -5,6 +5,7 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 #include <vector>
 
 #include "model/sampling/kernels.hpp"
@@ -37,13 +38,17 @@ struct sampling_workspace {
   /// `vocabulary` is 1 to max_sampled_vocabulary. `vectors` only for tests and benchmarks: all give the same bits.
   explicit sampling_workspace(std::uint32_t vocabulary, sampling::vectors vectors = sampling::best_vectors());
 
+  /// The first index in `values` of the largest of them; `block_largest` is that of `values`.
+  std::size_t find_largest(std::span<const float> values, float largest) const;
+
   const sampling::kernel_table* kernels;
   std::vector<float> row;           ///< The logits, processed.
   std::vector<float> block_largest; ///< By blocks of the row or of the candidates.
   std::vector<float> block_weights;
-  std::vector<std::uint64_t> mixed; ///< mix(token), of the vocabulary.
+  std::vector<std::uint64_t> mixed_blocks; ///< mix_block(block), of the vocabulary.
   sampling::candidates kept;
-  std::vector<std::uint64_t> kept_mixed;
+  std::vector<float> kept_weights;
+  std::vector<std::uint64_t> kept_mixed; ///< mix_block() of each candidate's block.
   std::vector<sampling::ranked> ranking;
 };
 

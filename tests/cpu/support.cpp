@@ -16,6 +16,24 @@ loaded load(std::shared_ptr<const gguf::file> file, maker make, const backend_op
   return {std::move(*program), std::move(*made)};
 }
 
+namespace {
+
+/// What a backend says that it found in its logits, if it looked.
+void check_largest(const backend& on, std::span<const float> logits, std::size_t vocabulary) {
+  const auto found = on.largest_logits();
+  if (found.empty())
+    return;
+  std::vector<float> wanted;
+  for (std::size_t row = 0; row < logits.size(); row += vocabulary)
+    for (std::size_t i = 0; i < vocabulary; i += sampling::block_tokens) {
+      const auto block = logits.subspan(row + i, std::min(sampling::block_tokens, vocabulary - i));
+      wanted.push_back(*std::ranges::max_element(block));
+    }
+  BOOST_TEST(std::ranges::equal(found, wanted), "The largest logit of some block is another.");
+}
+
+} // namespace
+
 std::vector<std::vector<float>> forward(loaded& on, std::span<const piece> pieces) {
   std::vector<token_id> tokens;
   std::vector<batch_span> spans;
@@ -34,6 +52,7 @@ std::vector<std::vector<float>> forward(loaded& on, std::span<const piece> piece
   const std::size_t vocabulary = on.program.vocabulary;
   std::vector<float> logits(logit_rows.size() * vocabulary);
   on.backend->forward({tokens, spans, logit_rows}, logits);
+  check_largest(*on.backend, logits, vocabulary);
   std::vector<std::vector<float>> out;
   for (std::size_t i = 0; i < logit_rows.size(); ++i)
     out.emplace_back(logits.begin() + static_cast<std::ptrdiff_t>(i * vocabulary),

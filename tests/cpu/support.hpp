@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "cpu/backends.hpp"
+#include "model/sampling/kernels.hpp"
 
 namespace troupe::test {
 

@@ -115,6 +115,15 @@ BOOST_AUTO_TEST_CASE(a_sequences_logits_are_the_same_bits_alone_and_in_any_batch
     }
 }
 
+BOOST_AUTO_TEST_CASE(the_cpu_backend_knows_the_largest_logits) { // `forward` checks them, here and elsewhere.
+  auto on = load(tiny_file({.seed = 5}), make_cpu_backend, sizes);
+  for (std::uint32_t rows : {1u, 17u, 40u}) {
+    auto one = random_sequences(on.program, std::vector<std::uint32_t>{40}, 9).front();
+    forward(on, std::vector<piece>{{&one, rows, rows}});
+    BOOST_TEST(on.backend->largest_logits().size() == rows * sampling::blocks_of(on.program.vocabulary));
+  }
+}
+
 BOOST_AUTO_TEST_CASE(the_number_of_threads_changes_no_bit) {
   for (auto make : makers) {
     std::vector<std::vector<rows_of_logits>> all;

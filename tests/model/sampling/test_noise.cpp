@@ -80,9 +80,36 @@ BOOST_AUTO_TEST_CASE(tokens_come_as_often_as_the_softmax_says) {
   }
 }
 
+// Noise of a block is drawn from its largest down; that must not show: each token's is Gumbel, and no two go together.
+BOOST_AUTO_TEST_CASE(every_token_has_gumbel_noise_that_tells_nothing_of_another_tokens) {
+  constexpr token_id tokens[] = {0, 1, 31, 32, 63, 64, 1000};
+  constexpr int draws = 40000;
+  constexpr double mean = 0.5772156649, variance = 1.6449340668;
+  double sums[7] = {}, products[7][7] = {};
+  int under[7][9] = {}; // By ninths of probability.
+  for (std::uint32_t position = 0; position < draws; ++position) {
+    double noise[7];
+    for (std::size_t i = 0; i < 7; ++i) {
+      noise[i] = gumbel_noise(with(1.0f, 3), position, tokens[i]) - mean;
+      sums[i] += noise[i];
+      ++under[i][static_cast<std::size_t>(9 * std::exp(-std::exp(-noise[i] - mean)))];
+    }
+    for (std::size_t i = 0; i < 7; ++i)
+      for (std::size_t j = 0; j < 7; ++j)
+        products[i][j] += noise[i] * noise[j];
+  }
+  for (std::size_t i = 0; i < 7; ++i) {
+    BOOST_TEST(std::fabs(sums[i] / draws) < 0.026); // Four standard errors.
+    for (int count : under[i])
+      BOOST_TEST(std::fabs(count - draws / 9.0) < 4 * std::sqrt(draws / 9.0));
+    for (std::size_t j = 0; j < 7; ++j)
+      BOOST_TEST(std::fabs(products[i][j] / draws - (i == j ? variance : 0)) < (i == j ? 0.07 : 0.033));
+  }
+}
+
 BOOST_AUTO_TEST_CASE(no_noise_exceeds_the_bound_that_the_shortcut_relies_on) {
   // The largest uniform draw is (2^52 - 1/2) / 2^52.
-  BOOST_TEST(-std::log(-std::log((4503599627370495.0 + 0.5) * 0x1p-52)) <= max_gumbel_noise);
+  BOOST_TEST(-std::log(-std::log((4503599627370495.0 + 0.5) * 0x1p-52) / 32) <= max_gumbel_noise);
 }
 
 BOOST_AUTO_TEST_SUITE_END()

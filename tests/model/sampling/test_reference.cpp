@@ -15,8 +15,8 @@ using namespace troupe::tests;
 namespace {
 
 std::vector<bool> left_of(const sequence_sampling& s, std::span<const float> row, sampling_workspace& room) {
-  const auto scanned = room.kernels->scan(row.data(), row.size(), room.block_largest.data());
-  const auto left = sampling::survivors_of(s, row, scanned.largest, room);
+  const auto largest = room.kernels->scan(row.data(), row.size(), room.block_largest.data());
+  const auto left = sampling::survivors_of(s, row, largest, room);
   std::vector<bool> out(row.size());
   if (left.as == sampling::survivors::form::kept)
     for (std::size_t i = 0; i < room.kept.count; ++i)
@@ -56,6 +56,10 @@ void compare(random_rows& random, const std::vector<float>& row, const sequence_
     const auto token = sampler.sample(row, static_cast<std::uint32_t>(history.size()), room);
     BOOST_TEST_REQUIRE(token.has_value());
     BOOST_TEST(*token == wanted.token, room.kernels->name << ": another token: " << describe(s, vocabulary));
+    std::vector<float> largest(sampling::blocks_of(vocabulary));
+    room.kernels->scan(row.data(), row.size(), largest.data());
+    BOOST_TEST(
+      (sampler.sample(row, static_cast<std::uint32_t>(history.size()), room, {}, largest).value() == *token));
   }
 }
 
