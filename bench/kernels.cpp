@@ -172,7 +172,7 @@ void swiglu(benchmark::State& state) {
 
 void rope(benchmark::State& state) {
   auto x = numbers(576);
-  const std::vector<float> cos(32, 0.8f), sin(32, 0.6f);
+  const std::vector<float> cos(64, 0.8f), sin(64, 0.6f);
   for (auto _ : state)
     kernels().rope(x.data(), 9, 64, {.cos = cos.data(), .sin = sin.data(), .size = 64, .interleaved = true});
   state.SetItemsProcessed(state.iterations() * 576);

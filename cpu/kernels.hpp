@@ -116,12 +116,12 @@ constexpr std::size_t attention_scratch(const kv_shape& shape) {
   return std::size_t{16} * (shape.padded + 4 * 16) + 2 * attention_partial(shape);
 }
 
-/// cos and sin of one row: [size / 2] each, times the magnitude.
+/// How one row turns: element i of a head, whose partner is element p, becomes x[i] * cos[i] + x[p] * sin[i].
 struct rope_angles {
-  const float* cos = nullptr;
-  const float* sin = nullptr;
-  std::uint32_t size = 0;
-  bool interleaved = true;
+  const float* cos = nullptr; ///< [size], times the magnitude.
+  const float* sin = nullptr; ///< Likewise; of the first of two partners it is minus the sine.
+  std::uint32_t size = 0;     ///< Even; elements of a head after it stay.
+  bool interleaved = true;    ///< Partners are neighbours; else they lie size / 2 apart.
 };
 
 struct kernel_table {

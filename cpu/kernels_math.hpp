@@ -146,16 +146,22 @@ float read(const float* from, std::size_t count) {
 }
 
 void rope(float* x, unsigned heads, unsigned head_size, const rope_angles& angles) {
-  const unsigned pairs = angles.size / 2;
-  const unsigned step = angles.interleaved ? 2 : 1, partner = angles.interleaved ? 1 : pairs;
+  const unsigned half = angles.size / 2;
+  const auto turned = [&](lanes v, lanes partner, std::size_t i, unsigned n) {
+    return fma(partner, load_some(angles.sin + i, n), v * load_some(angles.cos + i, n));
+  };
   for (unsigned h = 0; h < heads; ++h, x += head_size)
-    for (unsigned i = 0; i < pairs; ++i) {
-      float& a = x[i * step];
-      float& b = x[i * step + partner];
-      const float c = angles.cos[i], s = angles.sin[i], old_a = a, old_b = b;
-      a = __builtin_fmaf(-old_b, s, old_a * c);
-      b = __builtin_fmaf(old_a, s, old_b * c);
-    }
+    if (angles.interleaved)
+      for_lanes(angles.size, [&](std::size_t i, unsigned n) {
+        const lanes v = load_some(x + i, n);
+        store_some(turned(v, swap_neighbours(v), i, n), x + i, n);
+      });
+    else
+      for_lanes(half, [&](std::size_t i, unsigned n) {
+        const lanes a = load_some(x + i, n), b = load_some(x + half + i, n);
+        store_some(turned(a, b, i, n), x + i, n);
+        store_some(turned(b, a, half + i, n), x + half + i, n);
+      });
 }
 
 /// Rounded to the nearest bfloat16, ties to even; not a number stays that.

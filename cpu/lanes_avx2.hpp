@@ -72,6 +72,9 @@ inline lanes magnitude(lanes x) {
   const auto sign = _mm256_set1_ps(-0.0f);
   return {_mm256_andnot_ps(sign, x.a), _mm256_andnot_ps(sign, x.b)};
 }
+inline lanes swap_neighbours(lanes x) {
+  return {_mm256_permute_ps(x.a, 0xb1), _mm256_permute_ps(x.b, 0xb1)};
+}
 inline lanes keep_first(unsigned n, lanes x, lanes otherwise) {
   return {_mm256_blendv_ps(otherwise.a, x.a, _mm256_castsi256_ps(lanes::first(n, 0))),
           _mm256_blendv_ps(otherwise.b, x.b, _mm256_castsi256_ps(lanes::first(n, 8)))};

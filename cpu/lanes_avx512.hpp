@@ -51,6 +51,9 @@ inline lanes smaller(lanes a, lanes b) {
 inline lanes magnitude(lanes a) {
   return {_mm512_abs_ps(a.v)};
 }
+inline lanes swap_neighbours(lanes a) {
+  return {_mm512_permute_ps(a.v, 0xb1)};
+}
 inline lanes keep_first(unsigned n, lanes a, lanes otherwise) {
   return {_mm512_mask_mov_ps(otherwise.v, lanes::first(n), a.v)};
 }

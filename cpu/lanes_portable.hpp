@@ -89,6 +89,9 @@ inline lanes smaller(lanes a, lanes b) {
 inline lanes magnitude(lanes a) {
   return each([&](unsigned i) { return __builtin_fabsf(a.v[i]); });
 }
+inline lanes swap_neighbours(lanes a) {
+  return each([&](unsigned i) { return a.v[i ^ 1]; });
+}
 inline lanes keep_first(unsigned n, lanes a, lanes otherwise) {
   return each([&](unsigned i) { return i < n ? a.v[i] : otherwise.v[i]; });
 }

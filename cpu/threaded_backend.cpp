@@ -84,7 +84,7 @@ std::optional<error> threaded_backend::lay_out_workspace() {
     integers_at[0][i] = takes[0][i] ? place(blocks, sizeof(activation_block<1>)) : 0;
     integers_at[1][i] = takes[1][i] ? place(blocks, sizeof(activation_block<2>)) : 0;
   }
-  const std::size_t angles_at = place(rows * program_.rope.size, sizeof(float));
+  const std::size_t angles_at = place(rows * 2 * program_.rope.size, sizeof(float));
   const std::size_t scratch_at = place(pool_.size() * attention_scratch(shape_), sizeof(float));
   auto memory = page_memory::allocate(bytes, 1, "the buffers of a step", false);
   if (!memory)
@@ -297,11 +297,15 @@ void threaded_backend::take_rows(const operation& op) {
 
 void threaded_backend::make_angles(std::uint32_t row) {
   const std::size_t pairs = frequencies_.frequencies.size();
-  float* to = angles_ + row * program_.rope.size;
+  const bool interleaved = program_.rope.layout == rope_layout::interleaved;
+  float* cos = angles_ + row * 2 * program_.rope.size;
+  float* sin = cos + program_.rope.size;
   for (std::size_t i = 0; i < pairs; ++i) {
     const auto angle = sine_and_cosine(positions_[row] * frequencies_.frequencies[i]);
-    to[i] = static_cast<float>(angle.cosine * frequencies_.magnitude);
-    to[pairs + i] = static_cast<float>(angle.sine * frequencies_.magnitude);
+    const std::size_t first = interleaved ? 2 * i : i, second = interleaved ? first + 1 : first + pairs;
+    cos[first] = cos[second] = static_cast<float>(angle.cosine * frequencies_.magnitude);
+    sin[second] = static_cast<float>(angle.sine * frequencies_.magnitude);
+    sin[first] = -sin[second];
   }
 }
 
@@ -314,10 +318,10 @@ void threaded_backend::embed(const operation& op, std::uint32_t row) {
 }
 
 void threaded_backend::rope(const operation& op, std::uint32_t row) {
-  const float* angles = angles_ + row * program_.rope.size;
+  const float* angles = angles_ + row * 2 * program_.rope.size;
   kernels_.rope(row_of(op.output, row), program_.width_of(op.output) / program_.head_size, program_.head_size,
                 {.cos = angles,
-                 .sin = angles + program_.rope.size / 2,
+                 .sin = angles + program_.rope.size,
                  .size = program_.rope.size,
                  .interleaved = program_.rope.layout == rope_layout::interleaved});
 }

@@ -136,7 +136,7 @@ private:
   // something else, numbers too small to be normal make that slow.
   activation_block<1>* one_byte_[buffer_count] = {};
   activation_block<2>* two_bytes_[buffer_count] = {};
-  float* angles_ = nullptr;  ///< [max_rows][cos, sin][rope size / 2]
+  float* angles_ = nullptr;  ///< [max_rows][cos, sin][rope size]
   float* scratch_ = nullptr; ///< Of attention, for each thread.
   page_memory partials_;     ///< Of attention in segments: [kv heads][partials_each_][attention_partial]
   std::size_t partials_each_ = 0;
