@@ -53,7 +53,8 @@ public:
   /// Returns when all ranks have called it.
   virtual expected<void> barrier(deadline until) = 0;
 
-  /// Makes all calls of all ranks fail, those that wait now and all that come.
+  /// Makes all calls of all ranks fail, those that wait now and all that come; but for a call for which everything has
+  /// come already.
   virtual void abort() = 0;
 };
 

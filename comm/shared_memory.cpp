@@ -12,6 +12,8 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "comm/shards.hpp"
+
 namespace troupe {
 
 namespace {
@@ -181,9 +183,9 @@ public:
         std::memcpy(mine + s * count, &partial[s * sum.size() + from], count * sizeof(float));
       if (auto met = meet(until); !met)
         return met;
-      if (auto added = count <= small_sum ? add_up(0, count, count, sum.data() + from)
-                                          : add_in_parts(sum.subspan(from, count), until);
-          !added)
+      if (count <= small_sum)
+        add_up(0, count, sum.subspan(from, count));
+      else if (auto added = add_in_parts(sum.subspan(from, count), until); !added)
         return added;
     }
     return {};
@@ -276,9 +278,6 @@ public:
   void abort() override { abort_all(segment_.data(), where_); }
 
 private:
-  /// Up to so many floats every rank adds up all: meeting again costs more.
-  static constexpr std::size_t small_sum = 4096;
-
   std::byte* slot_of(unsigned rank, std::uint32_t exchange) const {
     return segment_.data() + where_.slot_at(rank, exchange);
   }
@@ -323,32 +322,25 @@ private:
   }
 
   /// sum = what all shards have written for `count` floats, of which those from `first` on are wanted.
-  expected<void> add_up(std::size_t first, std::size_t wanted, std::size_t count, float* sum) {
-    bool begun = false;
+  void add_up(std::size_t first, std::size_t count, std::span<float> sum) {
+    parts_.clear();
     for (unsigned r = 0; r < size(); ++r)
-      for (unsigned s = 0; s < options_.shards[r]; ++s, begun = true) {
-        const float* part = floats_of(r, exchange_) + s * count + first;
-        if (!begun)
-          std::memcpy(sum, part, wanted * sizeof(float));
-        else
-          for (std::size_t i = 0; i < wanted; ++i)
-            sum[i] += part[i];
-      }
-    return {};
+      for (unsigned s = 0; s < options_.shards[r]; ++s)
+        parts_.push_back(floats_of(r, exchange_) + s * count + first);
+    add_in_order(parts_, sum);
   }
 
   /// Each rank adds up a part, and takes the others' from them. What others still read lies in the slots of this
   /// exchange; a part goes into that of the next.
   expected<void> add_in_parts(std::span<float> sum, deadline until) {
-    const auto begin_of = [&](unsigned rank) { return sum.size() * rank / size() / 16 * 16; };
-    const auto end_of = [&](unsigned rank) { return rank + 1 == size() ? sum.size() : begin_of(rank + 1); };
-    const auto begin = begin_of(rank_), end = end_of(rank_);
-    if (auto added = add_up(begin, end - begin, sum.size(), floats_of(rank_, exchange_ + 1)); !added)
-      return added;
+    const auto mine = sum_part_of(sum.size(), rank_, size());
+    add_up(mine.begin, sum.size(), {floats_of(rank_, exchange_ + 1), mine.size()});
     if (auto met = meet(until); !met)
       return met;
-    for (unsigned r = 0; r < size(); ++r)
-      std::memcpy(&sum[begin_of(r)], floats_of(r, exchange_), (end_of(r) - begin_of(r)) * sizeof(float));
+    for (unsigned r = 0; r < size(); ++r) {
+      const auto part = sum_part_of(sum.size(), r, size());
+      std::memcpy(&sum[part.begin], floats_of(r, exchange_), part.size() * sizeof(float));
+    }
     return {};
   }
 
@@ -365,6 +357,7 @@ private:
   const layout where_;
   const unsigned rank_, most_shards_;
   std::uint32_t exchange_ = first_count;
+  std::vector<const float*> parts_; ///< Of the sum in progress.
   std::optional<error> broken_;
 };
 

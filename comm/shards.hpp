@@ -1,0 +1,32 @@
+// What all groups do alike to add up logical shards.
+#pragma once
+
+#include <cstddef>
+#include <cstring>
+#include <span>
+
+namespace troupe {
+
+/// Up to so many floats every rank adds up all: meeting again costs more.
+inline constexpr std::size_t small_sum = 4096;
+
+/// sum = parts[0] + parts[1] + ..., added in this order. Only the first part may be `sum` itself.
+inline void add_in_order(std::span<const float* const> parts, std::span<float> sum) {
+  if (parts[0] != sum.data())
+    std::memcpy(sum.data(), parts[0], sum.size_bytes());
+  for (const float* part : parts.subspan(1))
+    for (std::size_t i = 0; i < sum.size(); ++i)
+      sum[i] += part[i];
+}
+
+/// The floats of a large sum that one rank adds up.
+struct sum_part {
+  std::size_t begin, end;
+  std::size_t size() const { return end - begin; }
+};
+constexpr sum_part sum_part_of(std::size_t count, unsigned rank, unsigned ranks) {
+  const auto begin_of = [&](unsigned r) { return r == ranks ? count : count * r / ranks / 16 * 16; };
+  return {begin_of(rank), begin_of(rank + 1)};
+}
+
+} // namespace troupe
