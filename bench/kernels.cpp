@@ -16,6 +16,7 @@
 namespace {
 
 using namespace troupe::cpu;
+using troupe::kv_cache_dtype;
 
 constexpr unsigned panels = 96; // 1,536 outputs, as a layer of the default model has at most.
 
@@ -122,18 +123,19 @@ void quantise(benchmark::State& state) {
 }
 
 /// `rows` rows with three heads each after `context` positions, heads of 64.
+template <kv_cache_dtype Dtype>
 void attention(benchmark::State& state) {
   constexpr unsigned group = 3;
   const auto rows = static_cast<unsigned>(state.range(0)), context = static_cast<unsigned>(state.range(1));
-  const kv_shape shape{.head_size = 64, .padded = 64};
+  const kv_shape shape{.head_size = 64, .padded = 64, .dtype = Dtype};
   const unsigned blocks = (context + rows + 15) / 16;
-  aligned<std::uint16_t> kv(shape.total() * blocks);
+  aligned<std::byte> kv(shape.bytes() * blocks);
   std::vector<std::uint32_t> ids(blocks);
   for (unsigned b = 0; b < blocks; ++b)
     ids[b] = b;
   const auto x = numbers(std::size_t{context + rows} * 64);
   for (unsigned p = 0; p < context + rows; ++p)
-    kernels().store_kv(x.data() + p * 64, x.data() + p * 64, shape, p % 16, kv.get() + p / 16 * shape.total());
+    kernels().store_kv(x.data() + p * 64, x.data() + p * 64, shape, p % 16, kv.get() + p / 16 * shape.bytes());
   const auto queries = numbers(rows * group * 64);
   std::vector<float> out(rows * group * 64);
   aligned<float> scratch(attention_scratch(shape));
@@ -147,11 +149,11 @@ void attention(benchmark::State& state) {
                          .first_position = context,
                          .scale = 0.125f,
                          .kv = kv.get(),
-                         .block_stride = shape.total(),
+                         .block_stride = shape.bytes(),
                          .blocks = ids.data(),
                          .scratch = scratch.get()});
   const double seen = double{1} * rows * context + rows * (rows + 1) / 2.0;
-  report(state, 0, 2 * seen * group * 64, static_cast<double>(shape.total()) * 2 * blocks);
+  report(state, 0, 2 * seen * group * 64, static_cast<double>(shape.bytes()) * blocks);
 }
 
 void rms_norm(benchmark::State& state) {
@@ -178,10 +180,11 @@ void rope(benchmark::State& state) {
   state.SetItemsProcessed(state.iterations() * 576);
 }
 
+template <kv_cache_dtype Dtype>
 void store_kv(benchmark::State& state) {
   const auto x = numbers(64);
-  const kv_shape shape{.head_size = 64, .padded = 64};
-  aligned<std::uint16_t> kv(shape.total());
+  const kv_shape shape{.head_size = 64, .padded = 64, .dtype = Dtype};
+  aligned<std::byte> kv(shape.bytes());
   for (auto _ : state)
     for (unsigned p = 0; p < 16; ++p)
       kernels().store_kv(x.data(), x.data(), shape, p, kv.get());
@@ -195,11 +198,14 @@ BENCHMARK(products<panel_kind::q8, 1>)->ArgsProduct(shapes)->ArgNames({"rows", "
 BENCHMARK(products<panel_kind::q8, 2>)->ArgsProduct(shapes)->ArgNames({"rows", "columns"});
 BENCHMARK(quantise<1>)->Arg(576)->Arg(1536);
 BENCHMARK(quantise<2>)->Arg(576)->Arg(1536);
-BENCHMARK(attention)->ArgsProduct({{1, 5}, {64, 512, 4096}})->ArgNames({"rows", "context"});
+const std::vector<std::vector<std::int64_t>> contexts{{1, 5}, {64, 512, 4096}};
+BENCHMARK(attention<kv_cache_dtype::bf16>)->ArgsProduct(contexts)->ArgNames({"rows", "context"});
+BENCHMARK(attention<kv_cache_dtype::int8>)->ArgsProduct(contexts)->ArgNames({"rows", "context"});
 BENCHMARK(rms_norm);
 BENCHMARK(swiglu);
 BENCHMARK(rope);
-BENCHMARK(store_kv);
+BENCHMARK(store_kv<kv_cache_dtype::bf16>);
+BENCHMARK(store_kv<kv_cache_dtype::int8>);
 
 } // namespace
 

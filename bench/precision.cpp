@@ -1,5 +1,5 @@
 // How far the CPU backend's next-token distributions are from those of the float32 reference, on real text:
-//   precision MODEL.gguf [TEXT] [--chunks 8] [--peer FILE]
+//   precision MODEL.gguf [TEXT] [--chunks 8] [--peer FILE] [--kv-cache-dtype bf16|int8]
 //
 // TEXT (by default the licences that Debian installs) is cut into chunks of 512 tokens, each computed by itself; as in
 // llama.cpp's llama-perplexity, the distributions of the second half of each chunk count: 255 positions, and 2,040 in 8
@@ -29,9 +29,19 @@ using namespace troupe;
 
 constexpr std::uint32_t chunk_tokens = 512, first_counted = 256, rows_at_once = 64;
 
+constexpr const char* usage =
+  "usage: precision MODEL.gguf [TEXT] [--chunks 8] [--peer FILE] [--kv-cache-dtype bf16|int8]";
+
 [[noreturn]] void give_up(const std::string& message) {
   std::fprintf(stderr, "%s\n", message.c_str());
   std::exit(1);
+}
+
+kv_cache_dtype dtype_of(const std::string& name) {
+  const auto dtype = parse_kv_cache_dtype(name);
+  if (!dtype)
+    give_up(usage);
+  return *dtype;
 }
 
 /// Whether the distribution after token `row` of a chunk counts.
@@ -42,6 +52,7 @@ bool counts(std::uint32_t row) {
 struct arguments {
   std::string model, text, peer;
   std::uint32_t chunks = 8;
+  kv_cache_dtype kv_dtype = kv_cache_dtype::bf16;
 };
 
 arguments parse(int argc, char** argv) {
@@ -52,15 +63,17 @@ arguments parse(int argc, char** argv) {
       out.chunks = static_cast<std::uint32_t>(std::max(1, std::atoi(argv[++i])));
     else if (name == "--peer" && i + 1 < argc)
       out.peer = argv[++i];
+    else if (name == "--kv-cache-dtype" && i + 1 < argc)
+      out.kv_dtype = dtype_of(argv[++i]);
     else if (!name.starts_with("--") && out.model.empty())
       out.model = name;
     else if (!name.starts_with("--") && out.text.empty())
       out.text = name;
     else
-      give_up("usage: precision MODEL.gguf [TEXT] [--chunks 8] [--peer FILE]");
+      give_up(usage);
   }
   if (out.model.empty())
-    give_up("usage: precision MODEL.gguf [TEXT] [--chunks 8] [--peer FILE]");
+    give_up(usage);
   return out;
 }
 
@@ -240,8 +253,9 @@ int main(int argc, char** argv) {
   tokens.resize(chunks * chunk_tokens);
   const auto next = next_tokens(tokens);
   const auto exact = reference(*file, *program, tokens, next.size());
-  auto made =
-    make_cpu_backend(*file, *program, {.kv_blocks = 64, .max_rows = rows_at_once, .max_logit_rows = rows_at_once});
+  auto made = make_cpu_backend(
+    *file, *program,
+    {.kv_blocks = 64, .max_rows = rows_at_once, .max_logit_rows = rows_at_once, .kv_dtype = options.kv_dtype});
   if (!made)
     give_up(made.error().message);
   logits_table own(next.size(), program->vocabulary);

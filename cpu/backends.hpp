@@ -15,7 +15,8 @@
 namespace troupe {
 
 /// The oracle: float32 throughout, plain loops, weights dequantised at load (four bytes for each). Slow and large on
-/// purpose of being obvious; what the other backends are tested against.
+/// purpose of being obvious; what the other backends are tested against. Keys and values are float32 too, so kv_dtype int8 is
+/// unsupported.
 expected<std::unique_ptr<backend>> make_reference_backend(std::shared_ptr<const gguf::file> file,
                                                           const model_program& program,
                                                           const backend_options& options);
@@ -24,10 +25,13 @@ expected<std::unique_ptr<backend>> make_reference_backend(std::shared_ptr<const 
 /// name: stored KV blocks are found by it.
 inline constexpr std::string_view cpu_arithmetic = "cpu-8and12bit-segments";
 
-/// The threaded backend: packed weights, activations in 8 or 12 bits (cpu/plan.hpp) with a scale for each 32 columns, KV in bfloat16,
-/// kernels for the instruction set that the CPU has. TROUPE_CPU_ISA (portable, avx2, avx512vnni) forces a lower one:
+/// The threaded backend: packed weights, activations in 8 or 12 bits (cpu/plan.hpp) with a scale for each 32 columns, KV in
+/// bfloat16 or int8, kernels for the instruction set that the CPU has. TROUPE_CPU_ISA (portable, avx2, avx512vnni) forces a lower one:
 /// the results are the same bits with each of them, with any number of threads, and for any composition of the batch.
 expected<std::unique_ptr<backend>> make_cpu_backend(std::shared_ptr<const gguf::file> file,
                                                     const model_program& program, const backend_options& options);
+
+/// Bytes of its KV memory that one block takes, for all layers.
+std::uint64_t cpu_kv_block_bytes(const model_program& program, kv_cache_dtype dtype);
 
 } // namespace troupe

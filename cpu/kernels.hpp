@@ -8,7 +8,8 @@
 //   acc = fma(float(sum), weight_scale * activation_scale, acc);  acc = fma(weight_min, activation_sum, acc)
 // for the blocks in ascending order. Unquantised weights meet float32 activations: one FMA for each column,
 // ascending. Attention goes over 64 positions at a time with an online softmax that begins anew at each multiple of
-// 256 positions; these segments are then joined in ascending order, whoever computed them. Each row of each operation is a
+// 256 positions; these segments are then joined in ascending order, whoever computed them. Keys and values that are integers are
+// multiplied as such: a key's scale is applied to its score, a value's to its weight. Each row of each operation is a
 // function of its own inputs alone. Every float operation is a correctly rounded one that all instruction sets have,
 // in one fixed order, so neither the instruction set nor the rows beside a row can change it.
 //
@@ -23,6 +24,7 @@
 #include <limits>
 
 #include "cpu/instruction_set.hpp"
+#include "model/kv_cache_dtype.hpp"
 
 namespace troupe::cpu {
 
@@ -76,13 +78,18 @@ struct product_target {
 };
 
 /// One KV head of one layer in one block: keys [head_size][16 positions], then values [16 positions][padded
-/// head_size], bfloat16.
+/// head_size]. They are bfloat16, or int8 with two more arrays of float32 after them: the scales of the keys [16 positions], and of the
+/// values. A scale is the largest magnitude of one position's key or value / 127, so that what is stored of a position
+/// depends on nothing else.
 struct kv_shape {
   std::uint32_t head_size = 0;
   std::uint32_t padded = 0; ///< head_size, rounded up to a multiple of 16.
+  kv_cache_dtype dtype = kv_cache_dtype::bf16;
   [[gnu::always_inline]] std::size_t keys() const { return std::size_t{head_size} * 16; }
-  [[gnu::always_inline]] std::size_t values() const { return std::size_t{padded} * 16; }
-  [[gnu::always_inline]] std::size_t total() const { return keys() + values(); } ///< In 16-bit numbers.
+  [[gnu::always_inline]] std::size_t numbers() const { return keys() + std::size_t{padded} * 16; }
+  [[gnu::always_inline]] std::size_t bytes() const {
+    return dtype == kv_cache_dtype::int8 ? numbers() + 32 * sizeof(float) : numbers() * sizeof(std::uint16_t);
+  }
 };
 
 /// Positions whose attention is computed by itself, and then joined with that of the segments before them.
@@ -97,8 +104,8 @@ struct attention_tile {
   unsigned rows = 0, group = 0; ///< rows * group <= 16
   std::uint32_t first_position = 0;
   float scale = 0;
-  const std::uint16_t* kv = nullptr;     ///< This layer's and head's part of block 0.
-  std::size_t block_stride = 0;          ///< 16-bit numbers between blocks.
+  const std::byte* kv = nullptr;         ///< This layer's and head's part of block 0.
+  std::size_t block_stride = 0;          ///< Bytes between blocks.
   const std::uint32_t* blocks = nullptr; ///< Block ids from position 0 on.
   float* scratch = nullptr;              ///< attention_scratch(shape) floats, aligned to 64 bytes.
 
@@ -143,8 +150,7 @@ struct kernel_table {
   /// Turns `heads` heads in place.
   void (*rope)(float* x, unsigned heads, unsigned head_size, const rope_angles& angles);
   /// Writes one head's key and value at `position` (0 to 15) of a block.
-  void (*store_kv)(const float* key, const float* value, const kv_shape& shape, unsigned position,
-                   std::uint16_t* block);
+  void (*store_kv)(const float* key, const float* value, const kv_shape& shape, unsigned position, std::byte* block);
   void (*attention)(const attention_tile& tile);
   /// The same in parts: what the tile finds in one segment, [attention_partial] floats; and the outputs, from those of
   /// all its segments, the first of which is overwritten.

@@ -6,15 +6,27 @@
 // segment of 256 positions is computed by itself, so that several threads can share one query's context, and joined
 // with those before it.
 // Source: https://arxiv.org/abs/1805.02867 (online softmax).
+//
+// `Number` is how a key or a value is stored: std::uint16_t is a bfloat16, std::int8_t an integer. Integers have a scale for each
+// position. A key's goes into its score and a value's into its weight, so that the products are the same chains of FMAs.
 
 namespace {
 
-/// For P matrices at once: c[p][r] += sum over k of a[r][k] * b[p][k], where b[p][k] are 16 bfloat16 numbers; k
+inline lanes load_number(const std::uint16_t* p) {
+  return lanes::load_bfloat(p);
+}
+inline lanes load_number(const std::int8_t* p) {
+  return lanes::load_int8(p);
+}
+template <class Number>
+constexpr bool has_scales = sizeof(Number) == 1;
+
+/// For P matrices at once: c[p][r] += sum over k of a[r][k] * b[p][k], where b[p][k] are 16 numbers; k
 /// ascends. Each c[p][r] is one chain of FMAs; P only keeps the CPU busy where R is small. a[r][k] lies at
 /// [k / 16][r][k % 16] with room for 16 rows, so that rows are a constant apart and need no register each. For b there
 /// is a pointer for each 16 of k: b[k / 16][p] + k % 16 * b_stride.
-template <unsigned R, unsigned P>
-void add_products(const float* a, const std::uint16_t* const* b, std::size_t b_stride, unsigned count, float* c,
+template <class Number, unsigned R, unsigned P>
+void add_products(const float* a, const Number* const* b, std::size_t b_stride, unsigned count, float* c,
                   std::size_t c_stride, std::size_t c_next) {
   lanes acc[P][R];
   for (unsigned p = 0; p < P; ++p)
@@ -24,7 +36,7 @@ void add_products(const float* a, const std::uint16_t* const* b, std::size_t b_s
     const unsigned now = smaller_of(left, 16);
     for (unsigned k = 0; k < now; ++k)
       for (unsigned p = 0; p < P; ++p) {
-        const lanes row = lanes::load_bfloat(b[p] + k * b_stride);
+        const lanes row = load_number(b[p] + k * b_stride);
         for (unsigned r = 0; r < R; ++r)
           acc[p][r] = fma(lanes::all(a[r * 16 + k]), row, acc[p][r]);
       }
@@ -35,40 +47,42 @@ void add_products(const float* a, const std::uint16_t* const* b, std::size_t b_s
       acc[p][r].store(c + p * c_next + r * c_stride);
 }
 
-using product_function = void (*)(const float*, const std::uint16_t* const*, std::size_t, unsigned, float*,
-                                  std::size_t, std::size_t);
+template <class Number>
+using product_function = void (*)(const float*, const Number* const*, std::size_t, unsigned, float*, std::size_t,
+                                  std::size_t);
 
 constexpr unsigned few_queries = 4, panels_at_once = 4;
 
 /// R from 1 to 16 and one matrix; R from 1 to few_queries and panels_at_once of them.
-constexpr product_function one_panel[] = {
+template <class Number>
+constexpr product_function<Number> one_panel[] = {
   nullptr,
-  add_products<1, 1>,
-  add_products<2, 1>,
-  add_products<3, 1>,
-  add_products<4, 1>,
-  add_products<5, 1>,
-  add_products<6, 1>,
-  add_products<7, 1>,
-  add_products<8, 1>,
-  add_products<9, 1>,
-  add_products<10, 1>,
-  add_products<11, 1>,
-  add_products<12, 1>,
-  add_products<13, 1>,
-  add_products<14, 1>,
-  add_products<15, 1>,
-  add_products<16, 1>,
+  add_products<Number, 1, 1>,
+  add_products<Number, 2, 1>,
+  add_products<Number, 3, 1>,
+  add_products<Number, 4, 1>,
+  add_products<Number, 5, 1>,
+  add_products<Number, 6, 1>,
+  add_products<Number, 7, 1>,
+  add_products<Number, 8, 1>,
+  add_products<Number, 9, 1>,
+  add_products<Number, 10, 1>,
+  add_products<Number, 11, 1>,
+  add_products<Number, 12, 1>,
+  add_products<Number, 13, 1>,
+  add_products<Number, 14, 1>,
+  add_products<Number, 15, 1>,
+  add_products<Number, 16, 1>,
 };
-constexpr product_function four_panels[] = {nullptr, add_products<1, 4>, add_products<2, 4>, add_products<3, 4>,
-                                            add_products<4, 4>};
+template <class Number>
+constexpr product_function<Number> four_panels[] = {nullptr, add_products<Number, 1, 4>, add_products<Number, 2, 4>,
+                                                    add_products<Number, 3, 4>, add_products<Number, 4, 4>};
 
 constexpr unsigned blocks_at_once = 4; ///< Of 16 positions.
 
 /// Pointers for `add_products` to `count` blocks or chunks of a head, for P panels of 16 numbers at `panel`.
-template <unsigned P>
-inline void point_at(const std::uint16_t* const* blocks, unsigned count, std::size_t panel,
-                     const std::uint16_t** pointers) {
+template <unsigned P, class Number>
+inline void point_at(const Number* const* blocks, unsigned count, std::size_t panel, const Number** pointers) {
   for (unsigned block = 0; block < count; ++block)
     for (unsigned p = 0; p < P; ++p)
       pointers[block * P + p] = blocks[block] + panel + p * 16;
@@ -76,20 +90,21 @@ inline void point_at(const std::uint16_t* const* blocks, unsigned count, std::si
 
 /// outputs[r] += weights[r] * values, for `rows` queries from `first` on and the first `count` positions of `values`,
 /// of which there is a pointer for each block.
-inline void add_values(unsigned first, unsigned rows, const float* weights, const std::uint16_t* const* values,
+template <class Number>
+inline void add_values(unsigned first, unsigned rows, const float* weights, const Number* const* values,
                        std::size_t padded, unsigned count, float* outputs) {
   const unsigned blocks = (count + 15) / 16;
-  const std::uint16_t* pointers[blocks_at_once * panels_at_once];
+  const Number* pointers[blocks_at_once * panels_at_once];
   weights += first * 16;
   outputs += first * padded;
   std::size_t i = 0;
   for (; rows <= few_queries && i + panels_at_once * 16 <= padded; i += panels_at_once * 16) {
     point_at<panels_at_once>(values, blocks, i, pointers);
-    four_panels[rows](weights, pointers, padded, count, outputs + i, padded, 16);
+    four_panels<Number>[rows](weights, pointers, padded, count, outputs + i, padded, 16);
   }
   for (; i < padded; i += 16) {
     point_at<1>(values, blocks, i, pointers);
-    one_panel[rows](weights, pointers, padded, count, outputs + i, padded, 0);
+    one_panel<Number>[rows](weights, pointers, padded, count, outputs + i, padded, 0);
   }
 }
 
@@ -136,17 +151,43 @@ inline lanes keep_seen(unsigned seen, unsigned b, lanes a, lanes otherwise) {
   return seen >= b * 16 + 16 ? a : seen > b * 16 ? keep_first(seen - b * 16, a, otherwise) : otherwise;
 }
 
-/// Turns the scores of queries [from, count) with some blocks into weights, and rescales what they have so far to their
-/// new maximum. Query q sees the first seen[q] of the blocks' positions.
-inline void softmax(attention_state& s, std::size_t padded, unsigned blocks, unsigned from, unsigned count,
-                    const unsigned* seen) {
+/// Numbers of one KV head in one block.
+template <class Number>
+inline const Number* numbers_of(const attention_tile& tile, std::uint32_t block) {
+  return reinterpret_cast<const Number*>(tile.kv + tile.blocks[block] * tile.block_stride);
+}
+
+/// The scales of its 16 keys, then of its 16 values.
+inline const float* scales_of(const attention_tile& tile, std::uint32_t block) {
+  return reinterpret_cast<const float*>(tile.kv + tile.blocks[block] * tile.block_stride + tile.shape.numbers());
+}
+
+/// Turns the scores of queries [from, count) with the `blocks` blocks from `block` on into weights, and rescales what
+/// they have so far to their new maximum. Query q sees the first seen[q] of the blocks' positions.
+template <class Number>
+inline void softmax(const attention_tile& tile, attention_state& s, std::uint32_t block, unsigned blocks,
+                    unsigned from, unsigned count, const unsigned* seen) {
+  const std::size_t padded = tile.shape.padded;
   alignas(64) float old_maximum[16], new_maximum[16], factor[16];
+  lanes key_scales[blocks_at_once], value_scales[blocks_at_once];
+  if constexpr (has_scales<Number>)
+    for (unsigned b = 0; b < blocks; ++b) {
+      key_scales[b] = lanes::load(scales_of(tile, block + b));
+      value_scales[b] = lanes::load(scales_of(tile, block + b) + 16);
+    }
+  const auto score_of = [&](unsigned q, unsigned b) {
+    const lanes score = lanes::load(s.scores + b * 256 + q * 16);
+    if constexpr (has_scales<Number>)
+      return score * key_scales[b];
+    else
+      return score;
+  };
   s.maximum.store(old_maximum);
   s.maximum.store(new_maximum);
   for (unsigned q = from; q < count; ++q) {
     lanes most = lanes::all(-1e30f);
     for (unsigned b = 0; b < blocks; ++b)
-      most = larger(most, keep_seen(seen[q], b, lanes::load(s.scores + b * 256 + q * 16), lanes::all(-1e30f)));
+      most = larger(most, keep_seen(seen[q], b, score_of(q, b), lanes::all(-1e30f)));
     const float largest = largest_of(most);
     new_maximum[q] = largest > old_maximum[q] ? largest : old_maximum[q];
   }
@@ -158,10 +199,13 @@ inline void softmax(attention_state& s, std::size_t padded, unsigned blocks, uns
     const lanes scale = lanes::all(factor[q]), largest = lanes::all(new_maximum[q]);
     lanes total = lanes::load(s.totals + q * 16) * scale;
     for (unsigned b = 0; b < blocks; ++b) {
-      float* scores = s.scores + b * 256 + q * 16;
-      const lanes kept = keep_seen(seen[q], b, exp_of(lanes::load(scores) - largest), lanes::zero());
-      kept.store(scores);
+      const lanes kept = keep_seen(seen[q], b, exp_of(score_of(q, b) - largest), lanes::zero());
       total = total + kept;
+      float* weights = s.scores + b * 256 + q * 16;
+      if constexpr (has_scales<Number>)
+        (kept * value_scales[b]).store(weights); // What is not seen may be anything: nobody reads it.
+      else
+        kept.store(weights);
     }
     total.store(s.totals + q * 16);
     if (same) // Then all factors are exactly 1.
@@ -206,6 +250,7 @@ inline void finish_attention(const attention_tile& tile, const partial_result& a
 
 /// The scores of all queries with blocks [block, block + count); those with a block that a query does not see may be
 /// anything.
+template <class Number>
 inline void score(const attention_tile& tile, const attention_state& s, std::uint32_t block, unsigned count) {
   const unsigned queries = tile.rows * tile.group, head = tile.shape.head_size;
   const bool together = queries <= few_queries && count == panels_at_once;
@@ -213,41 +258,42 @@ inline void score(const attention_tile& tile, const attention_state& s, std::uin
     for (unsigned q = 0; q < queries; ++q)
       lanes::zero().store(s.scores + p * 256 + q * 16);
   constexpr unsigned chunks_at_once = 8; // Of 16 numbers of a head: 128 are a usual size.
-  const std::uint16_t *blocks[panels_at_once], *pointers[chunks_at_once * panels_at_once];
+  const Number *blocks[panels_at_once], *pointers[chunks_at_once * panels_at_once];
   for (unsigned p = 0; p < count; ++p)
-    blocks[p] = tile.kv + tile.blocks[block + p] * tile.block_stride;
+    blocks[p] = numbers_of<Number>(tile, block + p);
   for (unsigned k = 0; k < head; k += chunks_at_once * 16) {
     const unsigned columns = smaller_of(head - k, chunks_at_once * 16), chunks = (columns + 15) / 16;
     const float* a = s.queries + k * 16;
     if (together) {
       for (unsigned i = 0; i < chunks * panels_at_once; ++i)
         pointers[i] = blocks[i % panels_at_once] + (k + i / panels_at_once * 16) * 16;
-      four_panels[queries](a, pointers, 16, columns, s.scores, 16, 256);
+      four_panels<Number>[queries](a, pointers, 16, columns, s.scores, 16, 256);
       continue;
     }
     for (unsigned p = 0; p < count; ++p) {
       for (unsigned i = 0; i < chunks; ++i)
         pointers[i] = blocks[p] + (k + i * 16) * 16;
       const unsigned from = blind_queries(tile, (block + p) * 16);
-      one_panel[queries - from](a + from * 16, pointers, 16, columns, s.scores + p * 256 + from * 16, 16, 0);
+      one_panel<Number>[queries - from](a + from * 16, pointers, 16, columns, s.scores + p * 256 + from * 16, 16, 0);
     }
   }
 }
 
 /// Some blocks, whose scores are there.
+template <class Number>
 inline void take_blocks(const attention_tile& tile, attention_state& s, std::uint32_t block, unsigned count) {
   const std::size_t padded = tile.shape.padded;
   const std::uint32_t start = block * 16, position = tile.first_position;
-  const std::uint16_t* values[blocks_at_once];
+  const Number* values[blocks_at_once];
   for (unsigned b = 0; b < count; ++b)
-    values[b] = tile.kv + tile.blocks[block + b] * tile.block_stride + tile.shape.keys();
+    values[b] = numbers_of<Number>(tile, block + b) + tile.shape.keys();
   const auto seen_by = [&](unsigned row) { return smaller_of(position + row + 1 - start, count * 16); };
   const unsigned queries = tile.rows * tile.group, first = blind_queries(tile, start) / tile.group;
   unsigned seen[16];
   for (unsigned r = first, q = first * tile.group; r < tile.rows; ++r)
     for (unsigned g = 0; g < tile.group; ++g)
       seen[q++] = seen_by(r);
-  softmax(s, padded, count, first * tile.group, queries, seen);
+  softmax<Number>(tile, s, block, count, first * tile.group, queries, seen);
   // Whole blocks that all rows see go together, then each row by itself.
   const unsigned common = seen_by(first) / 16;
   if (common != 0)
@@ -259,7 +305,8 @@ inline void take_blocks(const attention_tile& tile, attention_state& s, std::uin
 }
 
 /// One segment, with the queries loaded.
-inline void take_segment(const attention_tile& tile, std::uint32_t segment, float* queries, float* scores,
+template <class Number>
+inline void take_numbers(const attention_tile& tile, std::uint32_t segment, float* queries, float* scores,
                          const partial_result& to) {
   constexpr std::uint32_t blocks_of_segment = segment_positions / 16;
   const unsigned count = tile.rows * tile.group;
@@ -274,10 +321,18 @@ inline void take_segment(const attention_tile& tile, std::uint32_t segment, floa
                       end = begin + smaller_of(all_blocks - begin, blocks_of_segment);
   for (std::uint32_t b = begin; b < end; b += blocks_at_once) {
     const unsigned blocks = smaller_of(end - b, blocks_at_once);
-    score(tile, s, b, blocks);
-    take_blocks(tile, s, b, blocks);
+    score<Number>(tile, s, b, blocks);
+    take_blocks<Number>(tile, s, b, blocks);
   }
   s.maximum.store(to.maximum);
+}
+
+inline void take_segment(const attention_tile& tile, std::uint32_t segment, float* queries, float* scores,
+                         const partial_result& to) {
+  if (tile.shape.dtype == kv_cache_dtype::int8)
+    take_numbers<std::int8_t>(tile, segment, queries, scores, to);
+  else
+    take_numbers<std::uint16_t>(tile, segment, queries, scores, to);
 }
 
 inline float* scores_in(const attention_tile& tile) {

@@ -7,6 +7,7 @@
 namespace {
 
 using namespace troupe::cpu;
+using troupe::kv_cache_dtype;
 
 /// Adding this to a float of magnitude below 2^22 leaves the nearest integer (ties to even) in the low bits.
 constexpr float integer_magic = 12582912.0f; // 1.5 * 2^23
@@ -172,13 +173,59 @@ inline std::uint16_t to_bfloat(float x) {
   return static_cast<std::uint16_t>((bits + 0x7fffu + (bits >> 16 & 1u)) >> 16);
 }
 
-void store_kv(const float* key, const float* value, const kv_shape& shape, unsigned position, std::uint16_t* block) {
+/// The integers of `size` floats, given 16 at a time to put(index, integers, count). Returns their scale; where one of the floats is
+/// no number, that is none either, and so is every product with them.
+template <class Put>
+inline float put_integers(const float* x, unsigned size, Put put) {
+  lanes most = lanes::zero(), sum = lanes::zero();
+  for_lanes(size, [&](std::size_t i, unsigned n) { most = larger(most, magnitude(load_some(x + i, n))); });
+  const float largest = largest_of(most);
+  const bool some = largest > 1e-30f; // As in `quantise`.
+  const lanes inverse = lanes::all(some ? 127.0f / largest : 0.0f), magic = lanes::all(integer_magic);
+  for_lanes(size, [&](std::size_t i, unsigned n) {
+    std::int8_t integers[16];
+    const lanes shifted = fma(load_some(x + i, n), inverse, magic);
+    shifted.store_low_bytes(integers);
+    put(i, integers, n);
+    sum = sum + (shifted - magic);
+  });
+  const float whole = sum_of(sum);
+  if (whole != whole)
+    return std::numeric_limits<float>::quiet_NaN();
+  return some ? largest / 127.0f : 0.0f;
+}
+
+void store_kv_as_bfloats(const float* key, const float* value, const kv_shape& shape, unsigned position,
+                         std::uint16_t* block) {
   std::uint16_t* keys = block + position;
   std::uint16_t* values = block + shape.keys() + std::size_t{position} * shape.padded;
   for (unsigned i = 0; i < shape.head_size; ++i)
     keys[std::size_t{i} * 16] = to_bfloat(key[i]);
   for (unsigned i = 0; i < shape.head_size; ++i)
     values[i] = to_bfloat(value[i]);
+}
+
+void store_kv_as_integers(const float* key, const float* value, const kv_shape& shape, unsigned position,
+                          std::int8_t* block) {
+  std::int8_t* keys = block + position;
+  std::int8_t* values = block + shape.keys() + std::size_t{position} * shape.padded;
+  auto* scales = reinterpret_cast<float*>(block + shape.numbers());
+  scales[position] =
+    put_integers(key, shape.head_size, [&](std::size_t at, const std::int8_t* integers, unsigned count) {
+      for (unsigned i = 0; i < count; ++i)
+        keys[(at + i) * 16] = integers[i];
+    });
+  scales[16 + position] =
+    put_integers(value, shape.head_size, [&](std::size_t at, const std::int8_t* integers, unsigned) {
+      __builtin_memcpy(values + at, integers, 16); // There is room for whole chunks of 16.
+    });
+}
+
+void store_kv(const float* key, const float* value, const kv_shape& shape, unsigned position, std::byte* block) {
+  if (shape.dtype == kv_cache_dtype::int8)
+    store_kv_as_integers(key, value, shape, position, reinterpret_cast<std::int8_t*>(block));
+  else
+    store_kv_as_bfloats(key, value, shape, position, reinterpret_cast<std::uint16_t*>(block));
 }
 
 } // namespace

@@ -20,6 +20,11 @@ struct lanes {
     const auto* from = reinterpret_cast<const __m128i*>(p);
     return {widen(_mm_loadu_si128(from)), widen(_mm_loadu_si128(from + 1))};
   }
+  static lanes load_int8(const std::int8_t* p) {
+    const auto all = _mm_loadu_si128(reinterpret_cast<const __m128i*>(p));
+    return {_mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(all)),
+            _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_srli_si128(all, 8)))};
+  }
   void store(float* p) const {
     _mm256_storeu_ps(p, a);
     _mm256_storeu_ps(p + 8, b);

@@ -31,6 +31,12 @@ struct lanes {
       r.v[i] = __builtin_bit_cast(float, static_cast<std::uint32_t>(p[i]) << 16);
     return r;
   }
+  static lanes load_int8(const std::int8_t* p) {
+    lanes r;
+    for (unsigned i = 0; i < 16; ++i)
+      r.v[i] = static_cast<float>(p[i]);
+    return r;
+  }
   void store(float* p) const { store_first(p, 16); }
   void store_first(float* p, unsigned n) const {
     for (unsigned i = 0; i < n; ++i)

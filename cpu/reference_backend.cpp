@@ -343,6 +343,11 @@ void reference_backend::copy_block(kv_group, block_id from, block_id to) {
 expected<std::unique_ptr<backend>> make_reference_backend(std::shared_ptr<const gguf::file> file,
                                                           const model_program& program,
                                                           const backend_options& options) {
+  if (options.kv_dtype != kv_cache_dtype::bf16) // The default, which everyone passes who does not care.
+    return fail(errc::unsupported,
+                fmt::format("The reference backend keeps keys and values in float32; kv-cache-dtype {} is for the "
+                            "cpu backend.",
+                            to_string(options.kv_dtype)));
   try {
     auto made = std::make_unique<reference_backend>(std::move(file), program, options);
     if (auto failure = made->load())

@@ -21,6 +21,10 @@ constexpr std::uint32_t panels_together(const product& what) {
   return what.op.output == buffer::logits ? sampling::block_tokens / panel_columns : 1;
 }
 
+kv_shape shape_of(const model_program& program, kv_cache_dtype dtype) {
+  return {.head_size = program.head_size, .padded = (program.head_size + 15) / 16 * 16, .dtype = dtype};
+}
+
 } // namespace
 
 std::optional<error> threaded_backend::load(std::shared_ptr<const gguf::file> file) {
@@ -32,12 +36,12 @@ std::optional<error> threaded_backend::load(std::shared_ptr<const gguf::file> fi
   steps_ = plan_steps(program_, [this](const std::string& weight) { return quantised(weight); });
   bind_weights();
   counters_.resize(steps_.size());
-  shape_ = {.head_size = program_.head_size, .padded = (program_.head_size + 15) / 16 * 16};
-  block_stride_ = std::size_t{program_.layers} * program_.kv_heads * shape_.total();
+  shape_ = shape_of(program_, options_.kv_dtype);
+  block_stride_ = cpu_kv_block_bytes(program_, options_.kv_dtype);
   const std::uint32_t group = program_.heads / program_.kv_heads;
   heads_at_once_ = std::min(group, 16u);
   attention_rows_ = 16 / heads_at_once_;
-  auto kv = page_memory::allocate(options_.kv_blocks, block_stride_ * sizeof(std::uint16_t), "the KV cache", false);
+  auto kv = page_memory::allocate(options_.kv_blocks, block_stride_, "the KV cache", false);
   if (!kv)
     return kv.error();
   kv_ = std::move(*kv);
@@ -351,6 +355,10 @@ void threaded_backend::copy_block(kv_group, block_id from, block_id to) {
 } // namespace troupe::cpu
 
 namespace troupe {
+
+std::uint64_t cpu_kv_block_bytes(const model_program& program, kv_cache_dtype dtype) {
+  return std::uint64_t{program.layers} * program.kv_heads * cpu::shape_of(program, dtype).bytes();
+}
 
 expected<std::unique_ptr<backend>> make_cpu_backend(std::shared_ptr<const gguf::file> file,
                                                     const model_program& program, const backend_options& options) {

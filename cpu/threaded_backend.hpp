@@ -59,8 +59,8 @@ public:
   memory_account memory() const override {
     return {weights_.bytes(), kv_.size(), workspace_.size() + partials_.size()};
   }
-  std::string_view kv_type() const override { return "bf16"; }
-  std::size_t block_bytes(kv_group) const override { return block_stride_ * sizeof(std::uint16_t); }
+  std::string_view kv_type() const override { return to_string(shape_.dtype); }
+  std::size_t block_bytes(kv_group) const override { return block_stride_; }
   void read_block(kv_group, block_id block, std::span<std::byte> to) const override;
   void write_block(kv_group, block_id block, std::span<const std::byte> from) override;
   void copy_block(kv_group group, block_id from, block_id to) override;
@@ -107,8 +107,8 @@ private:
     else
       return two_bytes_[static_cast<std::size_t>(which)] + offset;
   }
-  std::uint16_t* kv_of(std::uint32_t layer, std::uint32_t kv_head) const {
-    return kv_.as<std::uint16_t>() + (std::size_t{layer} * program_.kv_heads + kv_head) * shape_.total();
+  std::byte* kv_of(std::uint32_t layer, std::uint32_t kv_head) const {
+    return kv_.as<std::byte>() + (std::size_t{layer} * program_.kv_heads + kv_head) * shape_.bytes();
   }
   std::byte* contents_of(block_id block) const { return kv_.as<std::byte>(block * block_bytes(0)); }
   bool quantised(const std::string& weight) const { return is_quantised(weights_.matrix(weight).kind()); }
@@ -125,7 +125,7 @@ private:
     [2]; ///< Of products: the step's, and the next step's, so that each owner resets its own after a barrier.
   rope_frequencies frequencies_;
   kv_shape shape_;
-  std::size_t block_stride_ = 0; ///< 16-bit numbers of KV memory that a block takes: [layer][kv head][kv_shape].
+  std::size_t block_stride_ = 0; ///< Bytes of KV memory that a block takes: [layer][kv head][kv_shape].
   std::uint32_t attention_rows_ = 1, heads_at_once_ = 1;
   page_memory kv_, workspace_;
   const sampling::kernel_table& sampling_ = sampling::kernels_for(sampling::best_vectors());

@@ -15,6 +15,7 @@
 
 #include "engine/step.hpp"
 #include "model/architecture.hpp"
+#include "model/kv_cache_dtype.hpp"
 
 namespace troupe {
 
@@ -64,7 +65,7 @@ public:
 
   virtual memory_account memory() const = 0;
 
-  /// How keys and values are stored ("f32", "bf16"): part of the numeric fingerprint.
+  /// How keys and values are stored ("f32", "bf16", "int8"): part of the numeric fingerprint.
   virtual std::string_view kv_type() const = 0;
 
   // The contents of blocks, all layers together, for copies of a block elsewhere. Only its owner calls these, between
@@ -87,6 +88,7 @@ struct backend_options {
   std::uint32_t max_rows = 512; ///< Most rows in one `forward`.
   std::uint32_t max_logit_rows = 64;
   std::uint32_t threads = 0; ///< 0: as many as the process may run on.
+  kv_cache_dtype kv_dtype = kv_cache_dtype::bf16;
 };
 
 /// Bytes of KV memory that one block takes, for all layers.

@@ -20,6 +20,8 @@ inline std::vector<cpu::instruction_set> available() {
   return out;
 }
 
+constexpr kv_cache_dtype kv_dtypes[] = {kv_cache_dtype::bf16, kv_cache_dtype::int8};
+
 class random_numbers {
 public:
   explicit random_numbers(std::uint64_t seed) : engine_(seed) {}

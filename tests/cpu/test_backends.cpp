@@ -71,6 +71,20 @@ std::vector<rows_of_logits> mixed(loaded& on, std::uint64_t seed) {
 }
 
 constexpr maker makers[] = {make_reference_backend, make_cpu_backend};
+
+backend_options with(kv_cache_dtype dtype, backend_options options = sizes) {
+  options.kv_dtype = dtype;
+  return options;
+}
+
+/// Each backend with each way in which it keeps keys and values.
+struct kind {
+  maker make;
+  backend_options options;
+};
+const kind kinds[] = {
+  {make_reference_backend, sizes}, {make_cpu_backend, sizes}, {make_cpu_backend, with(kv_cache_dtype::int8)}};
+constexpr kv_cache_dtype kv_dtypes[] = {kv_cache_dtype::bf16, kv_cache_dtype::int8};
 constexpr tensor_type types[] = {tensor_type::f32, tensor_type::f16, tensor_type::q8_0, tensor_type::q4_1};
 
 } // namespace
@@ -83,28 +97,29 @@ BOOST_AUTO_TEST_CASE(the_cpu_backend_is_near_the_reference_backend_for_every_wei
     models.push_back({.seed = 3, .type = type});
   models.push_back({.heads = 6, .kv_heads = 2, .head_size = 24, .type = tensor_type::f16, .tied_embeddings = false});
   models.push_back({.heads = 20, .kv_heads = 1, .head_size = 32, .feed_forward = 96, .type = tensor_type::q4_1});
-  for (const auto& model : models) {
-    auto reference = load(tiny_file(model), make_reference_backend, sizes),
-         fast = load(tiny_file(model), make_cpu_backend, sizes);
-    const auto wanted = alone(reference), got = alone(fast);
-    double difference = 0, size = 0;
-    for (std::size_t s = 0; s < wanted.size(); ++s)
-      for (std::size_t r = 0; r < wanted[s].size(); ++r)
-        for (std::size_t i = 0; i < wanted[s][r].size(); ++i) {
-          difference += std::pow(wanted[s][r][i] - got[s][r][i], 2);
-          size += std::pow(wanted[s][r][i], 2);
-        }
-    // Rounding activations to 8 bits costs up to 1.5 % in such small layers, where little averages out.
-    BOOST_TEST(std::sqrt(difference / size) < 0.02, gguf::to_string(model.type)
-                                                      << ": " << std::sqrt(difference / size));
-    BOOST_TEST(size > 0);
-  }
+  for (const auto& model : models)
+    for (auto dtype : kv_dtypes) {
+      auto reference = load(tiny_file(model), make_reference_backend, sizes),
+           fast = load(tiny_file(model), make_cpu_backend, with(dtype));
+      const auto wanted = alone(reference), got = alone(fast);
+      double difference = 0, size = 0;
+      for (std::size_t s = 0; s < wanted.size(); ++s)
+        for (std::size_t r = 0; r < wanted[s].size(); ++r)
+          for (std::size_t i = 0; i < wanted[s][r].size(); ++i) {
+            difference += std::pow(wanted[s][r][i] - got[s][r][i], 2);
+            size += std::pow(wanted[s][r][i], 2);
+          }
+      // Rounding activations to 8 bits costs up to 1.5 % in such small layers, where little averages out.
+      BOOST_TEST(std::sqrt(difference / size) < 0.02,
+                 gguf::to_string(model.type) << " " << to_string(dtype) << ": " << std::sqrt(difference / size));
+      BOOST_TEST(size > 0);
+    }
 }
 
 BOOST_AUTO_TEST_CASE(a_sequences_logits_are_the_same_bits_alone_and_in_any_batch_and_chunking) {
-  for (auto make : makers)
+  for (const auto& [make, options] : kinds)
     for (auto type : types) {
-      auto on = load(tiny_file({.seed = 5, .type = type}), make, sizes);
+      auto on = load(tiny_file({.seed = 5, .type = type}), make, options);
       const auto wanted = alone(on);
       for (std::uint64_t seed : {1, 2, 3}) {
         const auto got = mixed(on, seed);
@@ -125,11 +140,11 @@ BOOST_AUTO_TEST_CASE(the_cpu_backend_knows_the_largest_logits) { // `forward` ch
 }
 
 BOOST_AUTO_TEST_CASE(the_number_of_threads_changes_no_bit) {
-  for (auto make : makers) {
+  for (auto [make, options] : kinds) {
     std::vector<std::vector<rows_of_logits>> all;
     for (std::uint32_t threads : {1u, 2u, 3u, 7u}) {
-      auto on = load(tiny_file({.seed = 6, .type = tensor_type::q4_1}), make,
-                     {.kv_blocks = 64, .max_rows = 256, .max_logit_rows = 256, .threads = threads});
+      options.threads = threads;
+      auto on = load(tiny_file({.seed = 6, .type = tensor_type::q4_1}), make, options);
       all.push_back(mixed(on, 4));
     }
     for (const auto& other : all)
@@ -139,50 +154,53 @@ BOOST_AUTO_TEST_CASE(the_number_of_threads_changes_no_bit) {
 }
 
 BOOST_AUTO_TEST_CASE(threads_that_share_one_querys_context_change_no_bit) {
-  std::vector<rows_of_logits> all;
-  for (std::uint32_t threads : {1u, 2u, 3u, 7u}) {
-    auto on = load(tiny_file({.seed = 7, .context = 1024, .type = tensor_type::q8_0}), make_cpu_backend,
-                   {.kv_blocks = 96, .max_rows = 256, .max_logit_rows = 4, .threads = threads});
-    auto two = random_sequences(on.program, std::vector{790u, 300u}, 3);
-    for (std::uint32_t rows :
-         {200u, 50u, 256u, 250u}) // One of the pieces begins in one segment and ends in the next.
-      forward(on, std::vector<piece>{{&two[0], rows, 0}});
-    forward(on, std::vector<piece>{{&two[1], 250, 0}});
-    auto& logits = all.emplace_back();
-    for (int step = 0; step < 20; ++step)
-      for (auto& row : forward(on, std::vector<piece>{{&two[0], 1, 1}, {&two[1], 1, 1}}))
-        logits.push_back(std::move(row));
+  for (auto dtype : kv_dtypes) {
+    std::vector<rows_of_logits> all;
+    for (std::uint32_t threads : {1u, 2u, 3u, 7u}) {
+      auto on = load(tiny_file({.seed = 7, .context = 1024, .type = tensor_type::q8_0}), make_cpu_backend,
+                     with(dtype, {.kv_blocks = 96, .max_rows = 256, .max_logit_rows = 4, .threads = threads}));
+      auto two = random_sequences(on.program, std::vector{790u, 300u}, 3);
+      for (std::uint32_t rows :
+           {200u, 50u, 256u, 250u}) // One of the pieces begins in one segment and ends in the next.
+        forward(on, std::vector<piece>{{&two[0], rows, 0}});
+      forward(on, std::vector<piece>{{&two[1], 250, 0}});
+      auto& logits = all.emplace_back();
+      for (int step = 0; step < 20; ++step)
+        for (auto& row : forward(on, std::vector<piece>{{&two[0], 1, 1}, {&two[1], 1, 1}}))
+          logits.push_back(std::move(row));
+    }
+    for (const auto& other : all)
+      BOOST_TEST(same_bits(all[0], other));
   }
-  for (const auto& other : all)
-    BOOST_TEST(same_bits(all[0], other));
 }
 
 BOOST_AUTO_TEST_CASE(the_instruction_set_changes_no_bit) {
-  for (auto type : types) {
-    std::vector<std::vector<rows_of_logits>> all;
-    for (std::string name : {"portable", "avx2", "avx512vnni"}) {
-      const forced_instruction_set forced(name);
-      auto file = tiny_file({.seed = 8, .type = type});
-      const auto program = make_program(*file);
-      BOOST_REQUIRE(program);
-      if (auto made = make_cpu_backend(file, *program, sizes); !made) {
-        BOOST_TEST((made.error().code == errc::unsupported), made.error().message);
-        continue;
+  for (auto type : types)
+    for (auto dtype : kv_dtypes) {
+      std::vector<std::vector<rows_of_logits>> all;
+      for (std::string name : {"portable", "avx2", "avx512vnni"}) {
+        const forced_instruction_set forced(name);
+        auto file = tiny_file({.seed = 8, .type = type});
+        const auto program = make_program(*file);
+        BOOST_REQUIRE(program);
+        if (auto made = make_cpu_backend(file, *program, sizes); !made) {
+          BOOST_TEST((made.error().code == errc::unsupported), made.error().message);
+          continue;
+        }
+        auto on = load(file, make_cpu_backend, with(dtype));
+        BOOST_TEST(on.backend->name() == "cpu-" + name);
+        all.push_back(mixed(on, 4));
       }
-      auto on = load(file, make_cpu_backend, sizes);
-      BOOST_TEST(on.backend->name() == "cpu-" + name);
-      all.push_back(mixed(on, 4));
+      BOOST_TEST(all.size() >= 1);
+      for (const auto& other : all)
+        for (std::size_t i = 0; i < other.size(); ++i)
+          BOOST_TEST(same_bits(all[0][i], other[i]), gguf::to_string(type));
     }
-    BOOST_TEST(all.size() >= 1);
-    for (const auto& other : all)
-      for (std::size_t i = 0; i < other.size(); ++i)
-        BOOST_TEST(same_bits(all[0][i], other[i]), gguf::to_string(type));
-  }
 }
 
 BOOST_AUTO_TEST_CASE(what_a_block_held_before_does_not_matter) {
-  for (auto make : makers) {
-    auto used = load(tiny_file({.seed = 7}), make, sizes), fresh = load(tiny_file({.seed = 7}), make, sizes);
+  for (const auto& [make, options] : kinds) {
+    auto used = load(tiny_file({.seed = 7}), make, options), fresh = load(tiny_file({.seed = 7}), make, options);
     auto before = random_sequences(used.program, std::vector{90u}, 1).front();
     forward(used, std::vector<piece>{{&before, 90}});
     for (auto* on : {&used, &fresh}) {
@@ -219,6 +237,33 @@ BOOST_AUTO_TEST_CASE(memory_that_cannot_be_had_is_an_error) {
     BOOST_TEST((made.error().code == errc::out_of_memory));
     BOOST_TEST(made.error().message.find("KV cache") != std::string::npos);
   }
+}
+
+BOOST_AUTO_TEST_CASE(int8_keys_and_values_take_about_half_the_memory_and_have_a_name_of_their_own) {
+  for (std::uint32_t head : {24u, 64u}) {
+    const std::uint32_t padded = (head + 15) / 16 * 16;
+    for (auto dtype : kv_dtypes) {
+      auto on = load(tiny_file({.head_size = head}), make_cpu_backend, with(dtype));
+      BOOST_TEST(on.backend->kv_type() == to_string(dtype));
+      const auto bytes = on.backend->block_bytes(0);
+      const std::size_t of_a_position =
+        dtype == kv_cache_dtype::int8 ? head + padded + 2 * sizeof(float) : (head + padded) * 2;
+      BOOST_TEST(bytes == on.program.layers * on.program.kv_heads * 16 * of_a_position);
+      BOOST_TEST(bytes == cpu_kv_block_bytes(on.program, dtype));
+      BOOST_TEST(on.backend->memory().kv_bytes >= bytes * sizes.kv_blocks);
+      BOOST_TEST(on.backend->memory().kv_bytes < bytes * sizes.kv_blocks + (4u << 20)); // Whole pages.
+    }
+  }
+}
+
+BOOST_AUTO_TEST_CASE(the_reference_has_no_int8_keys_and_values_and_says_so) {
+  auto file = tiny_file({});
+  const auto program = make_program(*file);
+  BOOST_REQUIRE(program);
+  const auto made = make_reference_backend(file, *program, with(kv_cache_dtype::int8));
+  BOOST_REQUIRE(!made);
+  BOOST_TEST((made.error().code == errc::unsupported));
+  BOOST_TEST(made.error().message.find("int8") != std::string::npos);
 }
 
 BOOST_AUTO_TEST_CASE(an_instruction_set_that_does_not_exist_is_refused_by_name) {

@@ -14,14 +14,22 @@ using namespace troupe::test;
 namespace {
 
 constexpr backend_options sizes{.kv_blocks = 32, .max_rows = 128, .max_logit_rows = 128, .threads = 2};
-constexpr maker makers[] = {make_reference_backend, make_cpu_backend};
+struct kind {
+  maker make;
+  kv_cache_dtype dtype;
+};
+constexpr kind kinds[] = {{make_reference_backend, kv_cache_dtype::bf16}, // It keeps float32.
+                          {make_cpu_backend, kv_cache_dtype::bf16},
+                          {make_cpu_backend, kv_cache_dtype::int8}};
 constexpr std::uint32_t length = 70, in_common = 64; // The first four blocks are full.
 
-loaded tiny_on(maker make, std::uint64_t seed = 11) {
+loaded tiny_on(kind what, std::uint64_t seed = 11) {
   // A head size that is no multiple of 16: the fast backend pads its values.
   auto file = gguf::parse(tiny_model({.seed = seed, .layers = 3, .heads = 6, .kv_heads = 2, .head_size = 24}));
   BOOST_REQUIRE(file);
-  return load(*file, make, sizes);
+  auto options = sizes;
+  options.kv_dtype = what.dtype;
+  return load(*file, what.make, options);
 }
 
 sequence prompt_of(const loaded& on) {
@@ -59,8 +67,8 @@ sequence elsewhere(const sequence& one) {
 BOOST_AUTO_TEST_SUITE(block_contents)
 
 BOOST_AUTO_TEST_CASE(a_copied_block_gives_the_same_logits_bit_for_bit) {
-  for (auto make : makers) {
-    auto on = tiny_on(make);
+  for (auto kind : kinds) {
+    auto on = tiny_on(kind);
     auto one = prompt_of(on);
     const auto right = wanted(on, one);
     auto other = elsewhere(one);
@@ -71,8 +79,8 @@ BOOST_AUTO_TEST_CASE(a_copied_block_gives_the_same_logits_bit_for_bit) {
 }
 
 BOOST_AUTO_TEST_CASE(a_copy_and_its_original_are_written_apart) {
-  for (auto make : makers) {
-    auto on = tiny_on(make);
+  for (auto kind : kinds) {
+    auto on = tiny_on(kind);
     auto one = prompt_of(on);
     forward(on, std::vector<piece>{{&one, length, 0}});
     std::vector<std::byte> before(on.backend->block_bytes(0)), after(before.size());
@@ -90,8 +98,8 @@ BOOST_AUTO_TEST_CASE(a_copy_and_its_original_are_written_apart) {
 }
 
 BOOST_AUTO_TEST_CASE(a_block_written_back_into_another_backend_gives_the_same_logits_bit_for_bit) {
-  for (auto make : makers) {
-    auto on = tiny_on(make), again = tiny_on(make);
+  for (auto kind : kinds) {
+    auto on = tiny_on(kind), again = tiny_on(kind);
     auto one = prompt_of(on);
     const auto right = wanted(on, one);
     auto other = elsewhere(one);
@@ -106,8 +114,8 @@ BOOST_AUTO_TEST_CASE(a_block_written_back_into_another_backend_gives_the_same_lo
 }
 
 BOOST_AUTO_TEST_CASE(a_block_that_was_not_written_back_gives_other_logits) {
-  for (auto make : makers) { // So that the two tests above can fail.
-    auto on = tiny_on(make), again = tiny_on(make);
+  for (auto kind : kinds) { // So that the two tests above can fail.
+    auto on = tiny_on(kind), again = tiny_on(kind);
     auto one = prompt_of(on);
     const auto right = wanted(on, one);
     auto other = elsewhere(one);
@@ -121,8 +129,8 @@ BOOST_AUTO_TEST_CASE(a_block_that_was_not_written_back_gives_other_logits) {
 }
 
 BOOST_AUTO_TEST_CASE(reading_writing_and_copying_a_block_touch_no_other) {
-  for (auto make : makers) {
-    auto on = tiny_on(make);
+  for (auto kind : kinds) {
+    auto on = tiny_on(kind);
     auto one = prompt_of(on);
     forward(on, std::vector<piece>{{&one, length, 0}});
     const auto all = [&] {

@@ -270,7 +270,7 @@ BOOST_AUTO_TEST_CASE(swiglu_is_within_rounding_of_its_definition) {
     BOOST_TEST(std::abs(out[i] - x[i] / (1 + std::exp(-double{x[i]}))) <= 1e-6 * std::abs(x[i]) + 1e-30);
 }
 
-BOOST_AUTO_TEST_CASE(rope_and_stored_keys_have_the_same_bits_on_every_instruction_set) {
+BOOST_AUTO_TEST_CASE(rope_has_the_same_bits_on_every_instruction_set) {
   random_numbers random(11);
   for (auto which : available())
     for (bool interleaved : {false, true})
@@ -284,11 +284,6 @@ BOOST_AUTO_TEST_CASE(rope_and_stored_keys_have_the_same_bits_on_every_instructio
           }
         kernels_for(which).rope(b.data(), 3, 40, {cos.data(), sin.data(), size, interleaved});
         BOOST_TEST(same_bits(a, b), to_string(which));
-        const kv_shape shape{40, 48};
-        std::vector<std::uint16_t> c(shape.total()), d(shape.total());
-        portable_kernels.store_kv(x.data(), x.data() + 40, shape, 5, c.data());
-        kernels_for(which).store_kv(x.data(), x.data() + 40, shape, 5, d.data());
-        BOOST_TEST(c == d, to_string(which));
       }
 }
 

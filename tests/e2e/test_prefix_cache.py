@@ -58,6 +58,24 @@ class PrefixCache(TestCase):
         self.assertEqual(again, first)
         self.assertGreaterEqual(cached, 48)
 
+    def test_prefixes_on_a_disk_are_not_taken_for_keys_and_values_of_another_type(self):
+        where = self.new_folder()
+        model = tiny("cpu", context=4096)
+        answers = {}
+        for dtype in ("bf16", "int8"):
+            server = self.serve(*model, "--kv-disk", where, "--kv-cache-dtype", dtype)
+            before = len(self.blocks(where))
+            answers[dtype], cached = self.ask(server)
+            self.assertEqual(cached, 0)
+            eventually("blocks are written", lambda: len(self.blocks(where)) >= before + 3)
+            self.assertEqual(server.stop(), 0)
+        for dtype in ("bf16", "int8"):
+            server = self.serve(*model, "--kv-disk", where, "--kv-cache-dtype", dtype)
+            again, cached = self.ask(server)
+            self.assertEqual(again, answers[dtype])
+            self.assertGreaterEqual(cached, 48)
+            self.assertEqual(server.stop(), 0)
+
     def test_what_ran_when_the_server_was_stopped_is_there_after_a_restart(self):
         where = self.new_folder()
         server = self.serve_from(where)

@@ -61,7 +61,7 @@ class CommandLine(TestCase):
             with self.subTest(option=option, value=value):
                 self.assert_refused(run("run", *PROMPT, option, value, "--model", "none"), word, code=2)
         for option, value in (("--logit-bias", "5"), ("--logit-bias", "a:1"), ("--top-k", "-1"), ("--logprobs", "-1"),
-                              ("--scheduling-policy", "random"), ("--prefix-hash", "md5"), ("--kv-disk-gib", "4")):
+                              ("--scheduling-policy", "random"), ("--prefix-hash", "md5"), ("--kv-cache-dtype", "int4"), ("--kv-disk-gib", "4")):
             with self.subTest(option=option, value=value):
                 result = run("run", *PROMPT, option, value, "--model", "none")
                 self.assertEqual(result.returncode, 2, result.stderr)
@@ -81,6 +81,8 @@ class CommandLine(TestCase):
 
 
     def test_options_that_do_not_go_together_are_refused(self):
+        self.assert_refused(run("run", *PROMPT, "--kv-cache-dtype", "int8", *tiny()),
+                            "--backend reference", "--kv-cache-dtype int8")
         self.assert_refused(run("run", *PROMPT, "--max-num-seqs", "9", "--max-num-batched-tokens", "8", *tiny()),
                             "--max-num-seqs 9", "--max-num-batched-tokens")
         for option in ("--priority", "--ttft-ms", "--itl-ms"):

@@ -148,6 +148,7 @@ BOOST_AUTO_TEST_CASE(blocks_of_another_fingerprint_are_not_found) {
   differ([](auto& of) { of.model[15] = 1; });
   differ([](auto& of) { of.backend = "other"; });
   differ([](auto& of) { of.kv_type = "f32"; });
+  differ([](auto& of) { of.kv_type = "int8"; });
   differ([](auto& of) { of.hashing = "sha256"; });
   differ([](auto& of) { of.tokens_per_block = 32; });
   differ([](auto& of) { of.block_bytes = {501}; });

@@ -74,6 +74,10 @@ void add_engine_settings(CLI::App* group, engine_settings& settings) {
   add_choice<block_hash_kind>(group, "--prefix-hash", settings.prefix_hash,
                               {{"xxh128", block_hash_kind::xxh128}, {"sha256", block_hash_kind::sha256}},
                               "How prefixes are told apart: xxh128, or sha256 where tenants do not trust each other");
+  add_choice<kv_cache_dtype>(group, "--kv-cache-dtype", settings.kv_dtype,
+                             {{"bf16", kv_cache_dtype::bf16}, {"int8", kv_cache_dtype::int8}},
+                             "How the cpu backend keeps keys and values: bf16, or int8, which takes about half the memory "
+                             "and is less exact");
   auto* disk = group->add_option("--kv-disk", settings.kv_disk,
                                  "A folder for prefixes that memory has no room for; they are there after a restart");
   group->add_option("--kv-disk-gib", settings.kv_disk_gib, "GiB of it at most")

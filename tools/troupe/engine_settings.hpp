@@ -9,6 +9,7 @@
 
 #include "engine/kv/block_hash.hpp"
 #include "engine/policy.hpp"
+#include "model/kv_cache_dtype.hpp"
 #include "protocol/error.hpp"
 
 namespace CLI {
@@ -29,6 +30,7 @@ struct engine_settings {
   std::uint32_t long_prefill_tokens = 256; ///< --long-prefill-tokens: of one prompt in one step at most; 0: no limit
   bool prefix_caching = true;              ///< --no-prefix-caching
   block_hash_kind prefix_hash = block_hash_kind::xxh128; ///< --prefix-hash
+  kv_cache_dtype kv_dtype = kv_cache_dtype::bf16;        ///< --kv-cache-dtype: how keys and values are stored
   std::filesystem::path kv_disk;                         ///< --kv-disk: a folder for evicted blocks; empty: none
   std::uint32_t kv_disk_gib = 8;                         ///< --kv-disk-gib: how much of it at most
   std::uint32_t kv_host_gib = 0; ///< --kv-host-gib: memory for blocks that were evicted, in front of the disk; 0: none

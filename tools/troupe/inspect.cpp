@@ -4,15 +4,13 @@
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
-#include "model/backend.hpp"
+#include "cpu/backends.hpp"
 #include "model/gguf/file.hpp"
 #include "tools/troupe/options.hpp"
 
 namespace troupe::cli {
 
 namespace {
-
-constexpr std::uint32_t kv_bytes_per_value = 2; // bfloat16, as the CPU backend keeps it
 
 std::string type_of(const gguf::metadata_entry& entry) {
   if (entry.type != gguf::value_type::array)
@@ -55,15 +53,17 @@ std::string text_of(const gguf::file& file, const expected<model_program>& progr
     out += fmt::format("  {:<6} {:>5} tensors {:>14} bytes\n", type, total.tensors, total.bytes);
   if (!program)
     return out + "\nTroupe cannot run this model: " + program.error().message + "\n";
-  const auto block = kv_block_bytes(*program, kv_bytes_per_value);
+  const auto block = cpu_kv_block_bytes(*program, kv_cache_dtype::bf16);
+  const auto small_block = cpu_kv_block_bytes(*program, kv_cache_dtype::int8);
   const auto tokens = kv_tokens_of({}, program->context_length);
   const auto kv = tokens / tokens_per_block * block;
   return out +
          fmt::format("\nMemory on the CPU, at most\n  weights       {:>8.1f} MB\n  KV cache      {:>8.1f} MB for {} "
                      "tokens, {} bytes "
-                     "each (--kv-tokens; the model's context is {})\n  together      {:>8.1f} MB and some buffers\n",
-                     megabytes(file.size()), megabytes(kv), tokens, block / tokens_per_block, program->context_length,
-                     megabytes(file.size() + kv));
+                     "each, or {} with --kv-cache-dtype int8 (--kv-tokens; the model's context is {})\n  together    "
+                     "  {:>8.1f} MB and some buffers\n",
+                     megabytes(file.size()), megabytes(kv), tokens, block / tokens_per_block,
+                     small_block / tokens_per_block, program->context_length, megabytes(file.size() + kv));
 }
 
 nlohmann::ordered_json json_of(const gguf::file& file, const expected<model_program>& program) {
@@ -82,7 +82,7 @@ nlohmann::ordered_json json_of(const gguf::file& file, const expected<model_prog
   if (program) {
     out["architecture"] = program->architecture;
     out["context_length"] = program->context_length;
-    const auto kv_bytes = kv_block_bytes(*program, kv_bytes_per_value) / tokens_per_block;
+    const auto kv_bytes = cpu_kv_block_bytes(*program, kv_cache_dtype::bf16) / tokens_per_block;
     const auto tokens = kv_tokens_of({}, program->context_length);
     out["kv_bytes_per_token"] = kv_bytes;
     out["kv_tokens"] = tokens;

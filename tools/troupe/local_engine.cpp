@@ -33,10 +33,11 @@ numeric_fingerprint fingerprint_of(const model& source, const engine_settings& s
   result.model = hash_of(source.file->bytes());
   source.file->release_pages();
   result.backend = reference ? "reference" : cpu_arithmetic;
-  result.kv_type = reference ? "f32" : "bf16";
+  result.kv_type = reference ? "f32" : to_string(settings.kv_dtype);
   result.hashing = settings.prefix_hash == block_hash_kind::sha256 ? "sha256" : "xxh128";
   result.tokens_per_block = tokens_per_block;
-  result.block_bytes = {kv_block_bytes(source.program, reference ? 4 : 2)};
+  result.block_bytes = {reference ? kv_block_bytes(source.program, sizeof(float))
+                                  : cpu_kv_block_bytes(source.program, settings.kv_dtype)};
   return result;
 }
 
@@ -106,6 +107,10 @@ expected<engine_options> make_engine_options(const engine_flags& flags) {
   const bool reference = flags.backend == "reference";
   if (!reference && flags.backend != "cpu")
     return fail(errc::unsupported, "--backend " + flags.backend + " is not known; there are: cpu, reference.");
+  if (reference && flags.settings.kv_dtype != kv_cache_dtype::bf16)
+    return fail(errc::invalid_argument,
+                "--backend reference keeps keys and values in float32: leave --kv-cache-dtype " +
+                  std::string(to_string(flags.settings.kv_dtype)) + " out.");
   engine_options options;
   if (auto taken = hand_over(flags.settings, options); !taken)
     return tl::unexpected(taken.error());
@@ -125,6 +130,7 @@ expected<engine_options> make_engine_options(const engine_flags& flags) {
   device.max_rows = options.plan.max_batched_tokens;
   device.max_logit_rows = options.plan.max_logit_rows;
   device.threads = flags.threads;
+  device.kv_dtype = flags.settings.kv_dtype;
   const auto make = reference ? make_reference_backend : make_cpu_backend;
   options.make_backend = [make, device, source = options.source] {
     return make(source->file, source->program, device);
