@@ -6,6 +6,8 @@ const kernel_table& kernels_for(instruction_set which) {
 #if defined(__x86_64__)
   if (which == instruction_set::avx512vnni)
     return avx512vnni_kernels;
+  if (which == instruction_set::avxvnni)
+    return avxvnni_kernels;
   if (which == instruction_set::avx2)
     return avx2_kernels;
 #endif

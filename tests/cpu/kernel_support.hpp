@@ -14,8 +14,8 @@ namespace troupe::test {
 
 inline std::vector<cpu::instruction_set> available() {
   std::vector<cpu::instruction_set> out;
-  for (auto which : {cpu::instruction_set::portable, cpu::instruction_set::avx2, cpu::instruction_set::avx512vnni})
-    if (which <= cpu::best_instruction_set())
+  for (auto which : cpu::instruction_sets)
+    if (cpu::has_instruction_set(which))
       out.push_back(which);
   return out;
 }

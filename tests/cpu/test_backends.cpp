@@ -151,7 +151,7 @@ BOOST_AUTO_TEST_CASE(threads_that_share_one_querys_context_change_no_bit) {
 BOOST_AUTO_TEST_CASE(the_instruction_set_changes_no_bit) {
   for (auto type : types) {
     std::vector<std::vector<rows_of_logits>> all;
-    for (std::string name : {"portable", "avx2", "avx512vnni"}) {
+    for (std::string name : {"portable", "avx2", "avxvnni", "avx512vnni"}) {
       const forced_instruction_set forced(name);
       auto file = tiny_file({.seed = 8, .type = type});
       const auto program = make_program(*file);
