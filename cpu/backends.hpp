@@ -25,7 +25,7 @@ expected<std::unique_ptr<backend>> make_reference_backend(std::shared_ptr<const 
 inline constexpr std::string_view cpu_arithmetic = "cpu-8and12bit-segments";
 
 /// The threaded backend: packed weights, activations in 8 or 12 bits (cpu/plan.hpp) with a scale for each 32 columns, KV in bfloat16,
-/// kernels for the instruction set that the CPU has. TROUPE_CPU_ISA (portable, avx2, avxvnni, avx512vnni) forces another one:
+/// kernels for the instruction set that the CPU has. TROUPE_CPU_ISA (portable, avx2, avxvnni, avx512vnni, amx) forces another one:
 /// the results are the same bits with each of them, with any number of threads, and for any composition of the batch.
 expected<std::unique_ptr<backend>> make_cpu_backend(std::shared_ptr<const gguf::file> file,
                                                     const model_program& program, const backend_options& options);

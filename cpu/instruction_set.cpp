@@ -6,6 +6,10 @@
 
 #if defined(__x86_64__)
 #include <cpuid.h>
+#if defined(__linux__)
+#include <sys/syscall.h>
+#include <unistd.h>
+#endif
 #endif
 
 namespace troupe::cpu {
@@ -20,6 +24,8 @@ std::string_view to_string(instruction_set which) {
     return "avxvnni";
   case instruction_set::avx512vnni:
     return "avx512vnni";
+  case instruction_set::amx:
+    return "amx";
   }
   return "portable";
 }
@@ -49,7 +55,18 @@ constexpr bool bit(std::uint32_t word, int index) {
 struct cpu_features {
   bool avx2 = false; ///< With FMA and F16C.
   bool avxvnni = false, avx512vnni = false;
+  bool amx = false; ///< For bfloat16, with AVX-512's conversion to it.
 };
+
+/// Tiles are 8 KB that each change of threads would save, so Linux gives them only to who asks (arch_prctl(2)).
+bool may_use_tiles() {
+#if defined(__linux__)
+  constexpr long request_permission = 0x1023, tile_data = 18; // ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA
+  return syscall(SYS_arch_prctl, request_permission, tile_data) == 0;
+#else
+  return false;
+#endif
+}
 
 cpu_features find_features() {
   cpu_features out;
@@ -61,13 +78,17 @@ cpu_features find_features() {
     return out;
   const auto states = saved_states();
   const auto saves = [&](std::uint64_t wanted) { return (states & wanted) == wanted; };
-  constexpr std::uint64_t ymm = 0x6, zmm = 0xe6;
+  constexpr std::uint64_t ymm = 0x6, zmm = 0xe6, tiles = 0x60000;
   out.avx2 = bit(b, 5) && saves(ymm);
   const bool avx512 = bit(b, 16) && bit(b, 17) && bit(b, 30) && bit(b, 31); // F, DQ, BW, VL
   out.avx512vnni = out.avx2 && avx512 && bit(c, 11) && saves(zmm);
+  const bool amx = bit(d, 22) && bit(d, 24); // BF16, TILE
   const std::uint32_t last_subleaf = a;
-  if (last_subleaf >= 1 && __get_cpuid_count(7, 1, &a, &b, &c, &d))
-    out.avxvnni = out.avx2 && bit(a, 4);
+  if (last_subleaf < 1 || !__get_cpuid_count(7, 1, &a, &b, &c, &d))
+    return out;
+  out.avxvnni = out.avx2 && bit(a, 4);
+  const bool avx512bf16 = bit(a, 5);
+  out.amx = out.avx512vnni && avx512bf16 && amx && saves(tiles) && may_use_tiles();
   return out;
 }
 
@@ -87,6 +108,8 @@ bool has_instruction_set(instruction_set which) {
     return features.avxvnni;
   case instruction_set::avx512vnni:
     return features.avx512vnni;
+  case instruction_set::amx:
+    return features.amx;
   }
 #endif
   return which == instruction_set::portable;
@@ -107,8 +130,8 @@ expected<instruction_set> chosen_instruction_set() {
     return best;
   const auto wanted = parse_instruction_set(wish);
   if (!wanted)
-    return fail(errc::invalid_argument,
-                "TROUPE_CPU_ISA is \"" + std::string(wish) + "\"; it may be portable, avx2, avxvnni or avx512vnni.");
+    return fail(errc::invalid_argument, "TROUPE_CPU_ISA is \"" + std::string(wish) +
+                                          "\"; it may be portable, avx2, avxvnni, avx512vnni or amx.");
   if (!has_instruction_set(*wanted))
     return fail(errc::unsupported, "TROUPE_CPU_ISA asks for " + std::string(wish) +
                                      ", which this CPU does not have; its best is " + std::string(to_string(best)) +
