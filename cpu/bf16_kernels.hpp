@@ -32,6 +32,9 @@ inline constexpr std::size_t bf16_unpacked_bytes =
 inline constexpr std::size_t bf16_scratch_bytes =
   bf16_panels * (bf16_unpacked_bytes + bf16_row_block * panel_columns * sizeof(float));
 
+/// What there may be among weights to be rounded: denormals and any NaN, or neither.
+enum class weights_are { anything, normal };
+
 struct bf16_kernels {
   /// Bytes of a rounded activation: an instruction set stores it as it likes to read it.
   std::size_t number_bytes;

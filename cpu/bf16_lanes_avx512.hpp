@@ -18,6 +18,16 @@ inline lanes rounded(lanes a) {
   return {_mm512_castsi512_ps(_mm512_mask_mov_epi32(bfloat, none, _mm512_set1_epi32(0x7fc00000)))};
 }
 
+inline lanes rounded_normal(lanes a) {
+  const __m512i bits = _mm512_castps_si512(a.v), one = _mm512_set1_epi32(1), high = _mm512_set1_epi32(-65536);
+  const __mmask16 odd = _mm512_test_epi32_mask(bits, _mm512_set1_epi32(0x10000));
+  const __m512i up = _mm512_add_epi32(bits, _mm512_set1_epi32(0x7fff));
+  return {_mm512_castsi512_ps(_mm512_and_si512(_mm512_mask_add_epi32(up, odd, up, one), high))};
+}
+inline lanes plain_nan(lanes a) {
+  return {_mm512_mask_mov_ps(a.v, _mm512_cmp_ps_mask(a.v, a.v, _CMP_UNORD_Q), _mm512_set1_ps(__builtin_nanf("")))};
+}
+
 struct quads {
   __m512i v;
 };

@@ -4,10 +4,13 @@
 // What it provides:
 //   number, and store_rounded(lanes, number*): sixteen activations, rounded;
 //   rounded(lanes): to the nearest bfloat16 as a float, denormals to zero; what is no number stays so;
+//   rounded_normal(lanes): the same, in fewer instructions, of what is not denormal and no NaN but those that operations make
+//   of numbers and of plain_nan(lanes), which gives all NaNs the bits of one;
 //   fma_flushed, sum_flushed, flushed: float operations with denormals as zeros;
 //   quads, load_quads(p), nibbles(quads, shift) and bytes(quads, shift): of sixteen times four bytes the one that lies
 //   `shift` bits up, its low four bits or what it is above 128, as floats;
-//   store_pair(even, odd, block, pair): weights of columns 2 pair and 2 pair + 1, to be rounded, into an unpacked block;
+//   store_pair<weights_are>(even, odd, block, pair): weights of columns 2 pair and 2 pair + 1, to be rounded, into an
+//   unpacked block;
 //   multiply(tiles, weights, panels, blocks, sums): adds a chunk's products to `sums`;
 //   call_setup: what a call needs of its thread's state, for as long as it lives: denormals as zeros, tiles.
 
@@ -43,15 +46,16 @@ inline __attribute__((always_inline)) void store_quads(quads from, unsigned shif
   constexpr unsigned next = 8;
 #pragma GCC unroll 2
   for (unsigned i = 0; i < 2; ++i, shift += 2 * next)
-    store_pair(quad_weights<Kind>(from, shift, scale, min), quad_weights<Kind>(from, shift + next, scale, min), block,
-               pair + i);
+    store_pair<weights_are::normal>(quad_weights<Kind>(from, shift, scale, min),
+                                    quad_weights<Kind>(from, shift + next, scale, min), block, pair + i);
 }
 
 template <panel_kind Kind, bool Half>
 inline void unpack_block(const std::uint8_t* quants, const std::uint8_t* scales, number* to) {
-  const lanes scale = flushed(load_scale<Half>(scales, 0));
-  const lanes other =
-    scale_vectors(Kind) == 2 ? flushed(load_scale<Half>(scales, 1)) : scale; // Min, or second scale.
+  const lanes scale = plain_nan(flushed(load_scale<Half>(scales, 0)));
+  lanes other = scale; // The min, or the second scale.
+  if constexpr (scale_vectors(Kind) == 2)
+    other = plain_nan(flushed(load_scale<Half>(scales, 1)));
   if constexpr (Kind == panel_kind::q4) {
 #pragma GCC unroll 4
     for (unsigned v = 0; v < 4; ++v) {
@@ -88,7 +92,7 @@ void unpack_numbers(const panel& weights, unsigned first, unsigned blocks, numbe
   for (unsigned b = first; b < first + blocks; ++b, to += block_numbers)
     for (unsigned pair = 0; pair < block_columns / 2; ++pair) {
       const std::size_t column = std::size_t{b} * block_columns + 2 * pair;
-      store_pair(at(column), at(column + 1), to, pair);
+      store_pair<weights_are::anything>(at(column), at(column + 1), to, pair);
     }
 }
 

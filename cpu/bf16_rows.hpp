@@ -14,9 +14,11 @@ inline void store_rounded(lanes x, number* to) {
 }
 
 /// An unpacked block is [32 columns][16 outputs].
+template <weights_are What>
 inline __attribute__((always_inline)) void store_pair(lanes even, lanes odd, number* block, unsigned pair) {
-  rounded(even).store(block + 2 * pair * panel_columns);
-  rounded(odd).store(block + (2 * pair + 1) * panel_columns);
+  const auto round = [](lanes a) { return What == weights_are::normal ? rounded_normal(a) : rounded(a); };
+  round(even).store(block + 2 * pair * panel_columns);
+  round(odd).store(block + (2 * pair + 1) * panel_columns);
 }
 
 /// The chain of the even columns or of the odd ones.

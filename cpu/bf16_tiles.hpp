@@ -15,6 +15,7 @@ inline void store_rounded(lanes x, number* to) {
 }
 
 /// An unpacked block is [16 pairs of columns][16 outputs][2], as tile B wants it.
+template <weights_are>
 inline __attribute__((always_inline)) void store_pair(lanes even, lanes odd, number* block, unsigned pair) {
   _mm512_storeu_si512(block + pair * 2 * panel_columns, pairs(even, odd));
 }

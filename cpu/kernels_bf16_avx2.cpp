@@ -32,6 +32,22 @@ inline lanes rounded(lanes a) {
   return {rounded(a.a), rounded(a.b)};
 }
 
+inline __m256 rounded_normal(__m256 a) {
+  const __m256i bits = _mm256_castps_si256(a);
+  const __m256i odd = _mm256_and_si256(_mm256_srli_epi32(bits, 16), _mm256_set1_epi32(1));
+  const __m256i up = _mm256_add_epi32(_mm256_add_epi32(bits, _mm256_set1_epi32(0x7fff)), odd);
+  return _mm256_castsi256_ps(_mm256_and_si256(up, _mm256_set1_epi32(-65536)));
+}
+inline lanes rounded_normal(lanes a) {
+  return {rounded_normal(a.a), rounded_normal(a.b)};
+}
+inline __m256 plain_nan(__m256 a) {
+  return _mm256_blendv_ps(a, _mm256_set1_ps(__builtin_nanf("")), _mm256_cmp_ps(a, a, _CMP_UNORD_Q));
+}
+inline lanes plain_nan(lanes a) {
+  return {plain_nan(a.a), plain_nan(a.b)};
+}
+
 struct quads {
   __m256i a, b;
 };

@@ -7,7 +7,7 @@ namespace {
 
 using call_setup = denormals_as_zeros;
 
-constexpr unsigned row_pieces[] = {16, 12, 8, 4, 2, 1};
+constexpr unsigned row_pieces[] = {8, 4, 2, 1};
 constexpr unsigned both_chains_up_to = 8;
 
 /// The compiler would load each activation with an instruction of its own, hence the assembly.

@@ -57,6 +57,13 @@ __attribute__((noinline)) lanes rounded(lanes a) {
   return each([&](unsigned i) { return rounded(a.v[i]); });
 }
 
+inline lanes rounded_normal(lanes a) {
+  return rounded(a);
+}
+inline lanes plain_nan(lanes a) {
+  return a;
+}
+
 struct quads {
   const std::uint8_t* p;
 };

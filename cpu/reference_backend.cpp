@@ -343,6 +343,8 @@ void reference_backend::copy_block(kv_group, block_id from, block_id to) {
 expected<std::unique_ptr<backend>> make_reference_backend(std::shared_ptr<const gguf::file> file,
                                                           const model_program& program,
                                                           const backend_options& options) {
+  if (options.arithmetic != cpu_arithmetic::int8)
+    return fail(errc::unsupported, "The reference backend computes in float32 and has no other arithmetic.");
   try {
     auto made = std::make_unique<reference_backend>(std::move(file), program, options);
     if (auto failure = made->load())

@@ -322,6 +322,24 @@ BOOST_AUTO_TEST_CASE(what_is_no_number_stays_none_and_only_in_its_own_row) {
   });
 }
 
+BOOST_AUTO_TEST_CASE(a_weight_that_is_no_number_is_seen_in_its_own_output_alone) {
+  random_numbers random(28);
+  for_kinds([&](panel_kind kind, bool half) {
+    problem one(kind, half, 64, 1, 3, random);
+    const bool wide = is_quantised(kind) ? !half : kind == panel_kind::f32;
+    auto& bytes = is_quantised(kind) ? one.made[0].scales : one.made[0].quants; // Its output 4 in the first block.
+    const std::size_t index = is_quantised(kind) ? 4 : 3 * 16 + 4, size = wide ? 4 : 2;
+    const std::uint8_t all_ones[] = {0xff, 0xff, 0xff, 0x7f}; // To which a rounding must not add.
+    std::memcpy(bytes.data() + index * size, all_ones + 4 - size, size);
+    for (const auto& each : all_kernels()) {
+      const auto out = multiply(each.kernels, one);
+      for (unsigned i = 0; i < 3 * 16; ++i)
+        BOOST_TEST(std::isfinite(out[i / 16 * 19 + i % 16]) == (i % 16 != 4),
+                   each.name << ", kind " << static_cast<int>(kind));
+    }
+  });
+}
+
 #if defined(__x86_64__)
 BOOST_AUTO_TEST_CASE(a_call_leaves_the_rounding_of_its_thread_as_it_was) {
   random_numbers random(26);

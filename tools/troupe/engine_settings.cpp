@@ -9,32 +9,9 @@
 #include <CLI/CLI.hpp>
 
 #include "actors/supervisor.hpp"
+#include "tools/troupe/choice_option.hpp"
 
 namespace troupe::cli {
-
-namespace {
-
-/// An option that is one of a few names, the first of which is its default.
-template <class Enum>
-void add_choice(CLI::App* group, const char* option, Enum& value,
-                std::initializer_list<std::pair<const char*, Enum>> choices, const char* help) {
-  std::vector<std::string> names;
-  for (const auto& [name, each] : choices)
-    names.emplace_back(name);
-  group
-    ->add_option_function<std::string>(
-      option,
-      [&value, choices = std::vector(choices)](const std::string& given) {
-        for (const auto& [name, each] : choices)
-          if (given == name)
-            value = each;
-      },
-      help)
-    ->default_str(names.front())
-    ->check(CLI::IsMember(names));
-}
-
-} // namespace
 
 void add_engine_settings(CLI::App* group, engine_settings& settings) {
   group->add_option("--max-num-batched-tokens", settings.max_batched_tokens, "Tokens computed in one step")

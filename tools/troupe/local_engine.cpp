@@ -28,13 +28,13 @@ bool take_step(step_deltas& step, const std::function<bool(server_message&)>& ta
 constexpr std::uint32_t blocks_saved_at_once = 16; ///< Reading one holds up the steps behind it.
 
 /// What was computed by another model, arithmetic or layout must not be found in the folder.
-numeric_fingerprint fingerprint_of(const model& source, const engine_settings& settings, bool reference) {
+numeric_fingerprint fingerprint_of(const model& source, const engine_flags& flags, bool reference) {
   numeric_fingerprint result;
   result.model = hash_of(source.file->bytes());
   source.file->release_pages();
-  result.backend = reference ? "reference" : cpu_arithmetic;
+  result.backend = reference ? "reference" : fingerprint_of(flags.arithmetic);
   result.kv_type = reference ? "f32" : "bf16";
-  result.hashing = settings.prefix_hash == block_hash_kind::sha256 ? "sha256" : "xxh128";
+  result.hashing = flags.settings.prefix_hash == block_hash_kind::sha256 ? "sha256" : "xxh128";
   result.tokens_per_block = tokens_per_block;
   result.block_bytes = {kv_block_bytes(source.program, reference ? 4 : 2)};
   return result;
@@ -47,13 +47,14 @@ tier_factory disk_of(disk_tier_options disk) {
 }
 
 /// Host memory, a disk, or the one in front of the other.
-void add_tiers(engine_options& options, const engine_settings& settings, bool reference) {
+void add_tiers(engine_options& options, const engine_flags& flags, bool reference) {
+  const auto& settings = flags.settings;
   options.cache.tier.max_saving = blocks_saved_at_once;
   if (!settings.kv_disk.empty()) {
     disk_tier_options disk;
     disk.folder = settings.kv_disk;
     disk.capacity = std::uint64_t{settings.kv_disk_gib} << 30;
-    disk.fingerprint = fingerprint_of(*options.source, settings, reference);
+    disk.fingerprint = fingerprint_of(*options.source, flags, reference);
     options.cache.fingerprint = to_string(disk.fingerprint);
     options.open_tier = disk_of(std::move(disk));
   }
@@ -106,6 +107,9 @@ expected<engine_options> make_engine_options(const engine_flags& flags) {
   const bool reference = flags.backend == "reference";
   if (!reference && flags.backend != "cpu")
     return fail(errc::unsupported, "--backend " + flags.backend + " is not known; there are: cpu, reference.");
+  if (reference && flags.arithmetic != cpu_arithmetic::int8)
+    return fail(errc::invalid_argument,
+                "--cpu-arithmetic is of --backend cpu: leave it out with --backend reference.");
   engine_options options;
   if (auto taken = hand_over(flags.settings, options); !taken)
     return tl::unexpected(taken.error());
@@ -117,7 +121,7 @@ expected<engine_options> make_engine_options(const engine_flags& flags) {
     return tl::unexpected(source.error());
   options.source = *source;
   options.stop_when_failed = true;
-  add_tiers(options, flags.settings, reference);
+  add_tiers(options, flags, reference);
   const auto tokens = kv_tokens_of(flags, options.source->program.context_length);
   options.kv_blocks = (tokens + tokens_per_block - 1) / tokens_per_block;
   backend_options device;
@@ -125,6 +129,7 @@ expected<engine_options> make_engine_options(const engine_flags& flags) {
   device.max_rows = options.plan.max_batched_tokens;
   device.max_logit_rows = options.plan.max_logit_rows;
   device.threads = flags.threads;
+  device.arithmetic = flags.arithmetic;
   const auto make = reference ? make_reference_backend : make_cpu_backend;
   options.make_backend = [make, device, source = options.source] {
     return make(source->file, source->program, device);
