@@ -1,11 +1,12 @@
 // Speed of a backend by itself, without actors: the same work as bench/peers/run gives to the peers.
-//   backend MODEL [--backend cpu|reference] [--threads N] [--repeat N] [--only prefill512|decode1|batch8|batch32]
+//   backend MODEL [--backend cpu|reference] [--arithmetic int8|bf16] [--threads N] [--repeat N] [--only prefill512|decode1|batch8|batch32]
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <fstream>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "cpu/backends.hpp"
@@ -14,6 +15,7 @@
 namespace {
 
 using namespace troupe;
+using namespace std::string_view_literals;
 using clock_type = std::chrono::steady_clock;
 
 double seconds_since(clock_type::time_point start) {
@@ -29,6 +31,7 @@ struct arguments {
   std::string model, backend = "cpu", only;
   bool wants(const std::string& work) const { return only.empty() || only == work; }
   std::uint32_t threads = 0, repeat = 3;
+  cpu_arithmetic arithmetic = cpu_arithmetic::int8;
 };
 
 arguments parse(int argc, char** argv) {
@@ -38,6 +41,8 @@ arguments parse(int argc, char** argv) {
     const char* value = name.starts_with("--") && i + 1 < argc ? argv[++i] : nullptr;
     if (name == "--backend" && value)
       out.backend = value;
+    else if (name == "--arithmetic" && value && (value == "int8"sv || value == "bf16"sv))
+      out.arithmetic = value == "bf16"sv ? cpu_arithmetic::bf16 : cpu_arithmetic::int8;
     else if (name == "--only" && value)
       out.only = value;
     else if (name == "--threads" && value)
@@ -47,8 +52,9 @@ arguments parse(int argc, char** argv) {
     else if (!name.starts_with("--") && out.model.empty())
       out.model = name;
     else
-      give_up({errc::invalid_argument, "usage: backend MODEL [--backend cpu|reference] [--threads N] [--repeat N] "
-                                       "[--only prefill512|decode1|batch8|batch32]"});
+      give_up({errc::invalid_argument,
+               "usage: backend MODEL [--backend cpu|reference] [--arithmetic int8|bf16] [--threads N] "
+               "[--repeat N] [--only prefill512|decode1|batch8|batch32]"});
   }
   return out;
 }
@@ -84,7 +90,11 @@ int main(int argc, char** argv) {
   auto program = make_program(**file);
   if (!program)
     give_up(program.error());
-  const backend_options sizes{.kv_blocks = 512, .max_rows = 512, .max_logit_rows = 64, .threads = options.threads};
+  const backend_options sizes{.kv_blocks = 512,
+                              .max_rows = 512,
+                              .max_logit_rows = 64,
+                              .threads = options.threads,
+                              .arithmetic = options.arithmetic};
   const auto make = options.backend == "reference" ? make_reference_backend : make_cpu_backend;
   auto made = make(*file, *program, sizes);
   if (!made)

@@ -10,6 +10,7 @@
 
 #include <benchmark/benchmark.h>
 
+#include "cpu/bf16_kernels.hpp"
 #include "cpu/kernels.hpp"
 #include "cpu/peaks.hpp"
 
@@ -111,6 +112,40 @@ void products(benchmark::State& state) {
   report(state, macs * Bytes, 0, static_cast<double>((quants + scales) * panels));
 }
 
+/// Any number of rows with `panels` panels, in the arithmetic of bfloat16.
+template <panel_kind Kind>
+void bf16_products(benchmark::State& state) {
+  const auto& with = bf16_kernels_for(chosen_instruction_set().value());
+  const auto rows = static_cast<unsigned>(state.range(0)), columns = static_cast<unsigned>(state.range(1));
+  const std::size_t quants = columns / block_columns * quant_bytes(Kind),
+                    scales = columns / block_columns * scale_vectors(Kind) * 32;
+  aligned<std::uint8_t> weights((quants + scales) * panels);
+  for (std::size_t i = 0; i < (quants + scales) * panels; ++i)
+    weights.get()[i] = static_cast<std::uint8_t>(i * 37 % 53);
+  const std::size_t tile = bf16_blocks(columns) * bf16_tile_numbers * with.number_bytes;
+  aligned<std::byte> tiles((rows + tile_rows - 1) / tile_rows * tile), scratch(bf16_scratch_bytes);
+  const auto x = numbers(columns);
+  for (unsigned r = 0; r < rows; ++r)
+    with.round(x.data(), columns, tiles.get() + r / tile_rows * tile, r % tile_rows);
+  std::vector<float> out(std::size_t{rows} * panels * panel_columns);
+  for (auto _ : state) {
+    for (unsigned p = 0; p < panels; p += bf16_panels) {
+      panel some[bf16_panels];
+      for (unsigned i = 0; i < bf16_panels; ++i) {
+        const auto* at = weights.get() + (p + i) * (quants + scales);
+        some[i] = {.kind = Kind, .half_scales = true, .columns = columns, .quants = at, .scales = at + quants};
+      }
+      with.matmul(some, bf16_panels, tiles.get(), rows,
+                  {.out = out.data() + p * panel_columns,
+                   .stride = panels * panel_columns,
+                   .outputs = bf16_panels * panel_columns},
+                  scratch.get());
+    }
+    benchmark::DoNotOptimize(out.data());
+  }
+  report(state, 0, double{panels} * panel_columns * columns * rows, static_cast<double>((quants + scales) * panels));
+}
+
 template <unsigned Bytes>
 void quantise(benchmark::State& state) {
   const auto columns = static_cast<std::size_t>(state.range(0));
@@ -196,6 +231,10 @@ BENCHMARK(products<panel_kind::q4, 1>)->ArgsProduct(shapes)->ArgNames({"rows", "
 BENCHMARK(products<panel_kind::q4, 2>)->ArgsProduct(shapes)->ArgNames({"rows", "columns"});
 BENCHMARK(products<panel_kind::q8, 1>)->ArgsProduct(shapes)->ArgNames({"rows", "columns"});
 BENCHMARK(products<panel_kind::q8, 2>)->ArgsProduct(shapes)->ArgNames({"rows", "columns"});
+BENCHMARK(bf16_products<panel_kind::q4>)
+  ->ArgsProduct({{1, 2, 4, 8, 12, 16, 32, 128, 512}, {576, 1536}})
+  ->ArgNames({"rows", "columns"});
+BENCHMARK(bf16_products<panel_kind::q8>)->ArgsProduct({{1, 16, 512}, {1536}})->ArgNames({"rows", "columns"});
 BENCHMARK(quantise<1>)->Arg(576)->Arg(1536);
 BENCHMARK(quantise<2>)->Arg(576)->Arg(1536);
 const std::vector<std::vector<std::int64_t>> contexts{{1, 5}, {64, 512, 4096}};

@@ -1,5 +1,5 @@
 // How far the CPU backend's next-token distributions are from those of the float32 reference, on real text:
-//   precision MODEL.gguf [TEXT] [--chunks 8] [--peer FILE] [--kv-cache-dtype bf16|int8]
+//   precision MODEL.gguf [TEXT] [--arithmetic int8|bf16] [--kv-cache-dtype bf16|int8] [--chunks 8] [--peer FILE]
 //
 // TEXT (by default the licences that Debian installs) is cut into chunks of 512 tokens, each computed by itself; as in
 // llama.cpp's llama-perplexity, the distributions of the second half of each chunk count: 255 positions, and 2,040 in 8
@@ -18,6 +18,7 @@
 #include <iterator>
 #include <numeric>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "cpu/backends.hpp"
@@ -26,11 +27,12 @@
 namespace {
 
 using namespace troupe;
+using namespace std::string_view_literals;
 
 constexpr std::uint32_t chunk_tokens = 512, first_counted = 256, rows_at_once = 64;
 
-constexpr const char* usage =
-  "usage: precision MODEL.gguf [TEXT] [--chunks 8] [--peer FILE] [--kv-cache-dtype bf16|int8]";
+constexpr const char* usage = "usage: precision MODEL.gguf [TEXT] [--arithmetic int8|bf16] [--chunks 8] [--peer "
+                              "FILE] [--kv-cache-dtype bf16|int8]";
 
 [[noreturn]] void give_up(const std::string& message) {
   std::fprintf(stderr, "%s\n", message.c_str());
@@ -53,6 +55,7 @@ struct arguments {
   std::string model, text, peer;
   std::uint32_t chunks = 8;
   kv_cache_dtype kv_dtype = kv_cache_dtype::bf16;
+  cpu_arithmetic arithmetic = cpu_arithmetic::int8;
 };
 
 arguments parse(int argc, char** argv) {
@@ -61,6 +64,8 @@ arguments parse(int argc, char** argv) {
     const std::string name = argv[i];
     if (name == "--chunks" && i + 1 < argc)
       out.chunks = static_cast<std::uint32_t>(std::max(1, std::atoi(argv[++i])));
+    else if (name == "--arithmetic" && i + 1 < argc && (argv[i + 1] == "int8"sv || argv[i + 1] == "bf16"sv))
+      out.arithmetic = argv[++i] == "bf16"sv ? cpu_arithmetic::bf16 : cpu_arithmetic::int8;
     else if (name == "--peer" && i + 1 < argc)
       out.peer = argv[++i];
     else if (name == "--kv-cache-dtype" && i + 1 < argc)
@@ -253,9 +258,12 @@ int main(int argc, char** argv) {
   tokens.resize(chunks * chunk_tokens);
   const auto next = next_tokens(tokens);
   const auto exact = reference(*file, *program, tokens, next.size());
-  auto made = make_cpu_backend(
-    *file, *program,
-    {.kv_blocks = 64, .max_rows = rows_at_once, .max_logit_rows = rows_at_once, .kv_dtype = options.kv_dtype});
+  auto made = make_cpu_backend(*file, *program,
+                               {.kv_blocks = 64,
+                                .max_rows = rows_at_once,
+                                .max_logit_rows = rows_at_once,
+                                .kv_dtype = options.kv_dtype,
+                                .arithmetic = options.arithmetic});
   if (!made)
     give_up(made.error().message);
   logits_table own(next.size(), program->vocabulary);

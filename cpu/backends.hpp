@@ -14,20 +14,24 @@
 
 namespace troupe {
 
-/// The oracle: float32 throughout, plain loops, weights dequantised at load (four bytes for each). Slow and large on
-/// purpose of being obvious; what the other backends are tested against. Keys and values are float32 too, so kv_dtype int8 is
-/// unsupported.
+/// The oracle: float32 throughout, keys and values too (another `arithmetic` or `kv_dtype` than the default is unsupported), plain
+/// loops, weights dequantised at load (four bytes for each). Slow and large on purpose of being obvious; what the other
+/// backends are tested against.
 expected<std::unique_ptr<backend>> make_reference_backend(std::shared_ptr<const gguf::file> file,
                                                           const model_program& program,
                                                           const backend_options& options);
 
-/// The arithmetic of `make_cpu_backend`, the same bits on every instruction set. Whoever changes a bit of it changes this
-/// name: stored KV blocks are found by it.
-inline constexpr std::string_view cpu_arithmetic = "cpu-8and12bit-segments";
+/// The arithmetics of `make_cpu_backend`, each the same bits on every instruction set. Whoever changes a bit of one changes
+/// its name: stored KV blocks are found by it.
+constexpr std::string_view fingerprint_of(cpu_arithmetic which) {
+  return which == cpu_arithmetic::bf16 ? "cpu-bf16-segments" : "cpu-8and12bit-segments";
+}
 
-/// The threaded backend: packed weights, activations in 8 or 12 bits (cpu/plan.hpp) with a scale for each 32 columns, KV in
-/// bfloat16 or int8, kernels for the instruction set that the CPU has. TROUPE_CPU_ISA (portable, avx2, avx512vnni) forces a lower one:
-/// the results are the same bits with each of them, with any number of threads, and for any composition of the batch.
+/// The threaded backend: packed weights, KV in bfloat16 or int8. Under `int8` activations have 8 or 12 bits (cpu/plan.hpp)
+/// with a scale for each 32 columns where weights are quantised; under `bf16` activations and weights are rounded to
+/// bfloat16 (cpu/bf16_kernels.hpp). Kernels are for the instruction set that the CPU has; TROUPE_CPU_ISA (portable, avx2,
+/// avxvnni, avx512vnni, amx) forces another one. The results are the same bits with each of them, with any number of
+/// threads, and for any composition of the batch.
 expected<std::unique_ptr<backend>> make_cpu_backend(std::shared_ptr<const gguf::file> file,
                                                     const model_program& program, const backend_options& options);
 

@@ -173,6 +173,7 @@ const kernel_table& kernels_for(instruction_set which);
 extern const kernel_table portable_kernels;
 #if defined(__x86_64__)
 extern const kernel_table avx2_kernels;
+extern const kernel_table avxvnni_kernels;
 extern const kernel_table avx512vnni_kernels;
 #endif
 

@@ -3,10 +3,10 @@
 // What an instruction set provides: `lanes`, sixteen floats, with the arithmetic of IEEE 754 rounded to nearest;
 // sum_of and largest_of in one fixed order; `larger` and `smaller` as x86 has them (the second operand where one is
 // not a number).
+#include "cpu/panel_lanes.hpp"
 
 namespace {
 
-using namespace troupe::cpu;
 using troupe::kv_cache_dtype;
 
 /// Adding this to a float of magnitude below 2^22 leaves the nearest integer (ties to even) in the low bits.
@@ -42,16 +42,6 @@ inline void for_lanes(std::size_t width, Function f) {
     f(i, 16u);
   if (i < width)
     f(i, static_cast<unsigned>(width - i));
-}
-
-inline lanes load_some(const float* p, unsigned n) {
-  return n == 16 ? lanes::load(p) : lanes::load_first(p, n);
-}
-inline void store_some(lanes a, float* p, unsigned n) {
-  if (n == 16)
-    a.store(p);
-  else
-    a.store_first(p, n);
 }
 
 void rms_norm(const float* x, const float* weight, std::size_t width, float epsilon, float* out) {

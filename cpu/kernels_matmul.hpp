@@ -6,18 +6,6 @@
 
 namespace {
 
-/// How far ahead of its use a weight is asked for, which the hardware does too late: a step of few rows waits for its
-/// weights and for nothing else.
-constexpr std::size_t prefetch_bytes = 4096;
-
-template <bool Half>
-inline lanes load_scale(const std::uint8_t* p, unsigned index) {
-  if constexpr (Half)
-    return lanes::load_half(p + index * 32);
-  else
-    return lanes::load(reinterpret_cast<const float*>(p) + index * 16);
-}
-
 inline void finish(lanes acc, const product_target& target, unsigned row) {
   float* out = target.out + row * target.stride;
   if (target.bias)
@@ -131,16 +119,6 @@ void matmul_quantised(const panel& weights, const activation_block<Bytes>* tile,
   default:
     return;
   }
-}
-
-template <panel_kind Kind>
-inline lanes load_weights(const std::uint8_t* p, std::size_t column) {
-  if constexpr (Kind == panel_kind::f32)
-    return lanes::load(reinterpret_cast<const float*>(p) + column * 16);
-  else if constexpr (Kind == panel_kind::f16)
-    return lanes::load_half(p + column * 32);
-  else
-    return lanes::load_bfloat(reinterpret_cast<const std::uint16_t*>(p) + column * 16);
 }
 
 template <panel_kind Kind, unsigned R>

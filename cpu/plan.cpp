@@ -35,8 +35,9 @@ bool writes(const operation& op, buffer which) {
 
 class planner {
 public:
-  planner(const model_program& program, const std::function<bool(const std::string&)>& quantised)
-      : operations_(program.operations), quantised_(quantised),
+  planner(const model_program& program, const std::function<bool(const std::string&)>& quantised,
+          cpu_arithmetic arithmetic)
+      : operations_(program.operations), quantised_(quantised), arithmetic_(arithmetic),
         heads_fill_blocks_(program.heads / program.kv_heads * program.head_size % block_columns == 0) {}
 
   std::vector<step> plan() {
@@ -51,14 +52,14 @@ public:
         break;
       case op_kind::take_rows:
         steps_.push_back({.kind = step_kind::take_rows, .op = op});
-        integers_.clear();
+        forms_.clear();
         after_attention_ = true;
         break;
       default:
         add_row_operation({.op = op});
         break;
       }
-      integers_.erase(op.kind == op_kind::store_kv || op.kind == op_kind::take_rows ? buffer::count : op.output);
+      forms_.erase(op.kind == op_kind::store_kv || op.kind == op_kind::take_rows ? buffer::count : op.output);
     }
     return std::move(steps_);
   }
@@ -70,31 +71,34 @@ private:
     steps_.back().row_operations.push_back(std::move(what));
   }
 
-  /// Of the input of a product with this output; plan_steps says why.
-  unsigned activation_bytes(buffer output) const {
-    const bool attends = output == buffer::query || output == buffer::key || output == buffer::value;
-    return attends || after_attention_ ? 2 : 1;
+  /// Of a product's input; plan_steps says why.
+  activation_form form_for(const operation& product) const {
+    if (arithmetic_ == cpu_arithmetic::bf16)
+      return activation_form::bfloats;
+    if (!quantised_(product.weight))
+      return activation_form::floats;
+    const bool attends =
+      product.output == buffer::query || product.output == buffer::key || product.output == buffer::value;
+    return attends || after_attention_ ? activation_form::two_bytes : activation_form::one_byte;
   }
 
-  /// Makes sure that a buffer's integers are there: as the last thing of the step that wrote it, if that came just
+  /// Makes sure that a buffer is there in this form: as the last thing of the step that wrote it, if that came just
   /// before.
-  void need_integers(buffer which, unsigned bytes) {
-    if (std::exchange(integers_[which], bytes) == bytes)
+  void need_form(buffer which, activation_form form) {
+    if (form == activation_form::floats || std::exchange(forms_[which], form) == form)
       return;
     if (!steps_.empty() && steps_.back().kind == step_kind::attention && steps_.back().op.output == which &&
         heads_fill_blocks_)
-      steps_.back().quantise_bytes = bytes;
+      steps_.back().form = form;
     else
-      add_row_operation({.op = {.kind = op_kind::add, .input = which}, .quantise_bytes = bytes});
+      add_row_operation({.op = {.kind = op_kind::add, .input = which}, .form = form});
   }
 
   /// Returns how many of the operations after it this product has taken in.
   std::size_t add_product(std::size_t index) {
     product what{.op = operations_[index]};
-    if (quantised_(what.op.weight)) {
-      what.activation_bytes = activation_bytes(what.op.output);
-      need_integers(what.op.input, what.activation_bytes);
-    }
+    what.form = form_for(what.op);
+    need_form(what.op.input, what.form);
     std::size_t taken = 0;
     if (index + 1 < operations_.size()) {
       const auto& next = operations_[index + 1];
@@ -105,7 +109,7 @@ private:
         taken = 1;
       }
     }
-    integers_.erase(what.op.output);
+    forms_.erase(what.op.output);
     if (steps_.empty() || !fits(steps_.back(), what))
       steps_.push_back({.kind = step_kind::product});
     steps_.back().products.push_back(std::move(what));
@@ -135,16 +139,19 @@ private:
 
   const std::vector<operation>& operations_;
   const std::function<bool(const std::string&)>& quantised_;
+  const cpu_arithmetic arithmetic_;
   const bool heads_fill_blocks_; ///< The heads of one KV head are whole blocks of what shares a scale.
   std::vector<step> steps_;
-  bool after_attention_ = false;        ///< Of the last layer.
-  std::map<buffer, unsigned> integers_; ///< Buffers whose integers, of so many bytes, are what their floats say.
+  bool after_attention_ = false; ///< Of the last layer.
+  std::map<buffer, activation_form>
+    forms_; ///< Of buffers that are there in another form, which says what their floats say.
 };
 
 } // namespace
 
-std::vector<step> plan_steps(const model_program& program, const std::function<bool(const std::string&)>& quantised) {
-  return planner(program, quantised).plan();
+std::vector<step> plan_steps(const model_program& program, const std::function<bool(const std::string&)>& quantised,
+                             cpu_arithmetic arithmetic) {
+  return planner(program, quantised, arithmetic).plan();
 }
 
 } // namespace troupe::cpu

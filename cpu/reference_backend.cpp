@@ -348,6 +348,8 @@ expected<std::unique_ptr<backend>> make_reference_backend(std::shared_ptr<const 
                 fmt::format("The reference backend keeps keys and values in float32; kv-cache-dtype {} is for the "
                             "cpu backend.",
                             to_string(options.kv_dtype)));
+  if (options.arithmetic != cpu_arithmetic::int8)
+    return fail(errc::unsupported, "The reference backend computes in float32 and has no other arithmetic.");
   try {
     auto made = std::make_unique<reference_backend>(std::move(file), program, options);
     if (auto failure = made->load())

@@ -89,7 +89,7 @@ attention_tile threaded_backend::tile_for(const step& what, const attention_rows
 void threaded_backend::attend(const step& what, const attention_rows& rows, std::uint32_t kv_head, unsigned thread) {
   for (std::uint32_t head = 0; head < program_.heads / program_.kv_heads; head += heads_at_once_)
     kernels_.attention(tile_for(what, rows, kv_head, head, thread));
-  quantise_attended(what, rows, kv_head);
+  convert_attended(what, rows, kv_head);
 }
 
 void threaded_backend::attend_to_segment(const step& what, const attention_piece& piece, std::uint32_t kv_head,
@@ -104,16 +104,16 @@ void threaded_backend::attend_to_segment(const step& what, const attention_piece
     return;
   left.store(tile.segments(), std::memory_order_relaxed); // For the next layer.
   kernels_.join_segments(tile, partials);
-  quantise_attended(what, rows, kv_head);
+  convert_attended(what, rows, kv_head);
 }
 
-void threaded_backend::quantise_attended(const step& what, const attention_rows& rows, std::uint32_t kv_head) {
-  if (!what.quantise_bytes)
+void threaded_backend::convert_attended(const step& what, const attention_rows& rows, std::uint32_t kv_head) {
+  if (what.form == activation_form::floats)
     return;
   const std::size_t width = std::size_t{program_.heads / program_.kv_heads} * program_.head_size;
   const std::uint32_t first = rows.span->first_row + rows.offset;
   for (std::uint32_t row = first; row < first + rows.rows; ++row)
-    quantise(what.op.output, row, kv_head * width, width, what.quantise_bytes);
+    convert(what.op.output, row, kv_head * width, width, what.form);
 }
 
 } // namespace troupe::cpu

@@ -33,7 +33,8 @@ std::optional<error> threaded_backend::load(std::shared_ptr<const gguf::file> fi
   if (!loaded)
     return loaded.error();
   weights_ = std::move(*loaded);
-  steps_ = plan_steps(program_, [this](const std::string& weight) { return quantised(weight); });
+  steps_ = plan_steps(
+    program_, [this](const std::string& weight) { return quantised(weight); }, options_.arithmetic);
   bind_weights();
   counters_.resize(steps_.size());
   shape_ = shape_of(program_, options_.kv_dtype);
@@ -73,34 +74,42 @@ std::optional<error> threaded_backend::lay_out_workspace() {
     bytes += (count * size + 63) / 64 * 64;
     return at;
   };
-  bool takes[2][buffer_count] = {}; // Activations of one byte, of two.
+  bool takes[forms_count][buffer_count] = {};
+  bool rounds = false;
   for (const auto& step : steps_)
-    for (const auto& product : step.products)
-      if (product.activation_bytes)
-        takes[product.activation_bytes - 1][static_cast<std::size_t>(product.op.input)] = true;
-  std::size_t float_at[buffer_count], integers_at[2][buffer_count];
+    for (const auto& product : step.products) {
+      takes[static_cast<std::size_t>(product.form)][static_cast<std::size_t>(product.op.input)] = true;
+      rounds = rounds || product.form == activation_form::bfloats;
+    }
+  std::size_t float_at[buffer_count], form_at[forms_count][buffer_count] = {};
   const std::size_t rows = options_.max_rows, tiles = (rows + tile_rows - 1) / tile_rows;
   for (std::size_t i = 0; i < buffer_count; ++i) {
     const std::size_t width =
       i == static_cast<std::size_t>(buffer::logits) ? 0 : program_.width_of(static_cast<buffer>(i));
     float_at[i] = place(rows * width, sizeof(float));
-    const std::size_t blocks = tiles * (width / block_columns);
-    integers_at[0][i] = takes[0][i] ? place(blocks, sizeof(activation_block<1>)) : 0;
-    integers_at[1][i] = takes[1][i] ? place(blocks, sizeof(activation_block<2>)) : 0;
+    const std::size_t blocks = tiles * bf16_blocks(width); // Whole ones, where they are integers.
+    const std::size_t sizes[forms_count] = {0, sizeof(activation_block<1>), sizeof(activation_block<2>),
+                                            bf16_tile_numbers * bf16_kernels_.number_bytes};
+    for (std::size_t form = 1; form < forms_count; ++form)
+      if (takes[form][i])
+        form_at[form][i] = place(blocks, sizes[form]);
   }
   const std::size_t angles_at = place(rows * 2 * program_.rope.size, sizeof(float));
   const std::size_t scratch_at = place(pool_.size() * attention_scratch(shape_), sizeof(float));
+  const std::size_t unpacked_at = place(rounds ? pool_.size() : 0, bf16_scratch_bytes);
   auto memory = page_memory::allocate(bytes, 1, "the buffers of a step", false);
   if (!memory)
     return memory.error();
   workspace_ = std::move(*memory);
   for (std::size_t i = 0; i < buffer_count; ++i) {
     buffers_[i] = workspace_.as<float>(float_at[i]);
-    one_byte_[i] = takes[0][i] ? workspace_.as<activation_block<1>>(integers_at[0][i]) : nullptr;
-    two_bytes_[i] = takes[1][i] ? workspace_.as<activation_block<2>>(integers_at[1][i]) : nullptr;
+    one_byte_[i] = takes[1][i] ? workspace_.as<activation_block<1>>(form_at[1][i]) : nullptr;
+    two_bytes_[i] = takes[2][i] ? workspace_.as<activation_block<2>>(form_at[2][i]) : nullptr;
+    bfloats_[i] = takes[3][i] ? workspace_.as<std::byte>(form_at[3][i]) : nullptr;
   }
   angles_ = workspace_.as<float>(angles_at);
   scratch_ = workspace_.as<float>(scratch_at);
+  unpacked_ = workspace_.as<std::byte>(unpacked_at);
   return {};
 }
 
@@ -194,8 +203,8 @@ void threaded_backend::run_rows(const step& what, work_counter& work, std::uint3
 void threaded_backend::run_row_operation(const row_operation& what, std::uint32_t row) {
   const auto& op = what.op;
   const std::size_t width = program_.width_of(op.output);
-  if (what.quantise_bytes)
-    return quantise(op.input, row, 0, program_.width_of(op.input), what.quantise_bytes);
+  if (what.form != activation_form::floats)
+    return convert(op.input, row, 0, program_.width_of(op.input), what.form);
   switch (op.kind) {
   case op_kind::embed:
     make_angles(row);
@@ -241,7 +250,7 @@ void threaded_backend::run_products(const step& what, work_shares& work, std::ui
     for (const auto& product : what.products) {
       const share own = panels_of(product, owner);
       if (first < own.size() && first < end)
-        run_product(product, own.begin + first, std::min(own.end, own.begin + end), rows);
+        run_product(product, own.begin + first, std::min(own.end, own.begin + end), rows, thread);
       first -= std::min(first, own.size());
       end -= std::min(end, own.size());
     }
@@ -249,7 +258,9 @@ void threaded_backend::run_products(const step& what, work_shares& work, std::ui
 }
 
 void threaded_backend::run_product(const product& what, std::uint32_t first_panel, std::uint32_t end_panel,
-                                   std::uint32_t rows) {
+                                   std::uint32_t rows, unsigned thread) {
+  if (what.form == activation_form::bfloats)
+    return run_bf16_product(what, first_panel, end_panel, rows, thread);
   const auto& op = what.op;
   const auto& matrix = *what.matrix;
   const std::size_t width = program_.width_of(op.output), columns = program_.width_of(op.input);
@@ -263,9 +274,9 @@ void threaded_backend::run_product(const product& what, std::uint32_t first_pane
                                   .outputs = std::min<std::uint32_t>(panel_columns, matrix.rows() - n),
                                   .bias = what.bias ? what.bias + n : nullptr,
                                   .accumulate = what.accumulate};
-      if (what.activation_bytes == 1)
+      if (what.form == activation_form::one_byte)
         kernels_.matmul_one_byte(matrix.view(p), tile_of<1>(op.input, row), count, target);
-      else if (what.activation_bytes == 2)
+      else if (what.form == activation_form::two_bytes)
         kernels_.matmul_two_bytes(matrix.view(p), tile_of<2>(op.input, row), count, target);
       else
         kernels_.matmul_float(matrix.view(p), row_of(op.input, row), columns, count, target);
@@ -284,13 +295,38 @@ void threaded_backend::scan_logits(std::uint32_t first_row, std::uint32_t rows, 
     sampling_.scan(row_of(buffer::logits, row) + from, end - from, &largest_logits_[row * blocks + block]);
 }
 
-void threaded_backend::quantise(buffer which, std::uint32_t row, std::size_t column, std::size_t width,
-                                unsigned bytes) {
+/// All rows at once, so that weights are unpacked for many of them.
+void threaded_backend::run_bf16_product(const product& what, std::uint32_t first_panel, std::uint32_t end_panel,
+                                        std::uint32_t rows, unsigned thread) {
+  const auto& matrix = *what.matrix;
+  panel weights[bf16_panels];
+  for (std::uint32_t p = first_panel; p < end_panel; p += bf16_panels) {
+    const std::uint32_t count = std::min(end_panel - p, bf16_panels), n = p * panel_columns;
+    for (std::uint32_t i = 0; i < count; ++i)
+      weights[i] = matrix.view(p + i);
+    bf16_kernels_.matmul(weights, count, bfloat_tile_of(what.op.input, 0), rows,
+                         {.out = row_of(what.op.output, 0) + n,
+                          .stride = program_.width_of(what.op.output),
+                          .outputs = std::min(count * panel_columns, matrix.rows() - n),
+                          .bias = what.bias ? what.bias + n : nullptr,
+                          .accumulate = what.accumulate},
+                         unpacked_ + thread * bf16_scratch_bytes);
+  }
+  if (what.op.output == buffer::logits)
+    scan_logits(0, rows, first_panel, end_panel);
+}
+
+void threaded_backend::convert(buffer which, std::uint32_t row, std::size_t column, std::size_t width,
+                               activation_form form) {
   const float* x = row_of(which, row) + column;
-  if (bytes == 1)
-    kernels_.quantise_one_byte(x, width, tile_of<1>(which, row) + column / block_columns, row % tile_rows);
+  const std::size_t block = column / block_columns;
+  if (form == activation_form::one_byte)
+    kernels_.quantise_one_byte(x, width, tile_of<1>(which, row) + block, row % tile_rows);
+  else if (form == activation_form::two_bytes)
+    kernels_.quantise_two_bytes(x, width, tile_of<2>(which, row) + block, row % tile_rows);
   else
-    kernels_.quantise_two_bytes(x, width, tile_of<2>(which, row) + column / block_columns, row % tile_rows);
+    bf16_kernels_.round(x, width, bfloat_tile_of(which, row) + block * bf16_tile_numbers * bf16_kernels_.number_bytes,
+                        row % tile_rows);
 }
 
 void threaded_backend::take_rows(const operation& op) {

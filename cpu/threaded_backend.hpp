@@ -11,6 +11,7 @@
 #include <string>
 #include <vector>
 
+#include "cpu/bf16_kernels.hpp"
 #include "cpu/kernels.hpp"
 #include "cpu/page_memory.hpp"
 #include "cpu/plan.hpp"
@@ -23,6 +24,7 @@
 namespace troupe::cpu {
 
 inline constexpr std::size_t buffer_count = static_cast<std::size_t>(buffer::count);
+inline constexpr std::size_t forms_count = static_cast<std::size_t>(activation_form::bfloats) + 1;
 
 /// A counter on a cache line of its own.
 struct alignas(64) work_counter {
@@ -45,7 +47,9 @@ class threaded_backend final : public backend {
 public:
   threaded_backend(const model_program& program, const backend_options& options, instruction_set instructions)
       : program_(program), options_(options), kernels_(kernels_for(instructions)),
-        name_("cpu-" + std::string(to_string(instructions))),
+        bf16_kernels_(bf16_kernels_for(instructions)),
+        name_((options.arithmetic == cpu_arithmetic::bf16 ? "cpu-bf16-" : "cpu-") +
+              std::string(to_string(instructions))),
         pool_(options.threads ? options.threads : usable_cpus()), products_{work_shares(pool_.size()),
                                                                             work_shares(pool_.size())} {}
 
@@ -73,7 +77,10 @@ private:
   void run_rows(const step& what, work_counter& work, std::uint32_t rows);
   void run_row_operation(const row_operation& what, std::uint32_t row);
   void run_products(const step& what, work_shares& work, std::uint32_t rows, unsigned thread);
-  void run_product(const product& what, std::uint32_t first_panel, std::uint32_t end_panel, std::uint32_t rows);
+  void run_product(const product& what, std::uint32_t first_panel, std::uint32_t end_panel, std::uint32_t rows,
+                   unsigned thread);
+  void run_bf16_product(const product& what, std::uint32_t first_panel, std::uint32_t end_panel, std::uint32_t rows,
+                        unsigned thread);
   share panels_of(const product& what, unsigned thread) const;
   void scan_logits(std::uint32_t first_row, std::uint32_t rows, std::uint32_t first_panel, std::uint32_t end_panel);
 
@@ -85,10 +92,10 @@ private:
                           std::uint32_t first_head, unsigned thread) const;
   void attend(const step& what, const attention_rows& rows, std::uint32_t kv_head, unsigned thread);
   void attend_to_segment(const step& what, const attention_piece& piece, std::uint32_t kv_head, unsigned thread);
-  void quantise_attended(const step& what, const attention_rows& rows, std::uint32_t kv_head);
+  void convert_attended(const step& what, const attention_rows& rows, std::uint32_t kv_head);
 
-  /// Makes the integers of columns [column, column + width) of a row, both whole blocks.
-  void quantise(buffer which, std::uint32_t row, std::size_t column, std::size_t width, unsigned bytes);
+  /// Makes another form of columns [column, column + width) of a row: whole blocks, or all of a row's.
+  void convert(buffer which, std::uint32_t row, std::size_t column, std::size_t width, activation_form form);
   void take_rows(const operation& op);
   void make_angles(std::uint32_t row);
   void embed(const operation& op, std::uint32_t row);
@@ -107,6 +114,11 @@ private:
     else
       return two_bytes_[static_cast<std::size_t>(which)] + offset;
   }
+  /// The same of rounded rows.
+  std::byte* bfloat_tile_of(buffer which, std::size_t row) const {
+    return bfloats_[static_cast<std::size_t>(which)] +
+           row / tile_rows * bf16_blocks(program_.width_of(which)) * bf16_tile_numbers * bf16_kernels_.number_bytes;
+  }
   std::byte* kv_of(std::uint32_t layer, std::uint32_t kv_head) const {
     return kv_.as<std::byte>() + (std::size_t{layer} * program_.kv_heads + kv_head) * shape_.bytes();
   }
@@ -116,6 +128,7 @@ private:
   const model_program program_;
   const backend_options options_;
   const kernel_table& kernels_;
+  const bf16_kernels& bf16_kernels_;
   const std::string name_;
   thread_pool pool_;
   weights weights_;
@@ -136,9 +149,11 @@ private:
   // something else, numbers too small to be normal make that slow.
   activation_block<1>* one_byte_[buffer_count] = {};
   activation_block<2>* two_bytes_[buffer_count] = {};
-  float* angles_ = nullptr;  ///< [max_rows][cos, sin][rope size]
-  float* scratch_ = nullptr; ///< Of attention, for each thread.
-  page_memory partials_;     ///< Of attention in segments: [kv heads][partials_each_][attention_partial]
+  std::byte* bfloats_[buffer_count] = {}; ///< As the kernels like them.
+  float* angles_ = nullptr;               ///< [max_rows][cos, sin][rope size]
+  float* scratch_ = nullptr;              ///< Of attention, for each thread.
+  std::byte* unpacked_ = nullptr;         ///< Of products in bfloat16: [threads][bf16_scratch_bytes]
+  page_memory partials_;                  ///< Of attention in segments: [kv heads][partials_each_][attention_partial]
   std::size_t partials_each_ = 0;
   std::size_t split_rows_ = 0; ///< Attention is split where there are fewer of `attention_` than this.
   std::unique_ptr<std::atomic<std::uint32_t>[]> segments_left_; ///< [kv heads][split_rows_]

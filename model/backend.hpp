@@ -83,12 +83,16 @@ public:
   virtual void copy_block(kv_group group, block_id from, block_id to) = 0;
 };
 
+/// How the CPU backend multiplies activations with weights; cpu/backends.hpp says what each is.
+enum class cpu_arithmetic : std::uint8_t { int8, bf16 };
+
 struct backend_options {
   std::uint32_t kv_blocks = 0;  ///< Blocks of `tokens_per_block` positions for all layers.
   std::uint32_t max_rows = 512; ///< Most rows in one `forward`.
   std::uint32_t max_logit_rows = 64;
   std::uint32_t threads = 0; ///< 0: as many as the process may run on.
   kv_cache_dtype kv_dtype = kv_cache_dtype::bf16;
+  cpu_arithmetic arithmetic = cpu_arithmetic::int8;
 };
 
 /// Bytes of KV memory that one block takes, for all layers.

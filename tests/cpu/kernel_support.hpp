@@ -8,14 +8,15 @@
 
 #include <boost/test/unit_test.hpp>
 
+#include "cpu/bf16_kernels.hpp"
 #include "cpu/kernels.hpp"
 
 namespace troupe::test {
 
 inline std::vector<cpu::instruction_set> available() {
   std::vector<cpu::instruction_set> out;
-  for (auto which : {cpu::instruction_set::portable, cpu::instruction_set::avx2, cpu::instruction_set::avx512vnni})
-    if (which <= cpu::best_instruction_set())
+  for (auto which : cpu::instruction_sets)
+    if (cpu::has_instruction_set(which))
       out.push_back(which);
   return out;
 }
@@ -50,6 +51,52 @@ inline std::uint16_t bfloat_bits(float x) {
   std::uint32_t bits;
   std::memcpy(&bits, &x, 4);
   return static_cast<std::uint16_t>(bits >> 16);
+}
+
+inline constexpr cpu::panel_kind all_kinds[] = {
+  cpu::panel_kind::q4,  cpu::panel_kind::q8,  cpu::panel_kind::q8_min, cpu::panel_kind::q8_halves,
+  cpu::panel_kind::f32, cpu::panel_kind::f16, cpu::panel_kind::bf16};
+
+/// A panel with random contents, and the memory that it views.
+struct made_panel {
+  cpu::panel view;
+  std::vector<std::uint8_t> quants, scales;
+};
+
+inline made_panel make_panel(cpu::panel_kind kind, bool half_scales, unsigned columns, random_numbers& random) {
+  made_panel out;
+  const auto put = [&](std::vector<std::uint8_t>& to, float x, unsigned bytes) {
+    std::uint8_t raw[4];
+    std::memcpy(raw, &x, 4);
+    if (bytes == 2) { // Any half with a small exponent.
+      const auto bits = static_cast<std::uint16_t>(random.below(0x3c00) | random.below(2) << 15);
+      std::memcpy(raw, &bits, 2);
+    }
+    to.insert(to.end(), raw, raw + bytes);
+  };
+  if (cpu::is_quantised(kind)) {
+    for (std::size_t i = 0; i < columns / cpu::block_columns * cpu::quant_bytes(kind); ++i)
+      out.quants.push_back(static_cast<std::uint8_t>(random.below(256)));
+    for (unsigned i = 0; i < columns / cpu::block_columns * cpu::scale_vectors(kind) * 16; ++i)
+      put(out.scales, random.number() * 0.01f, half_scales ? 2 : 4);
+  } else {
+    for (unsigned i = 0; i < columns * 16; ++i) {
+      const float x = random.number();
+      if (kind == cpu::panel_kind::bf16) {
+        const auto bits = bfloat_bits(x);
+        out.quants.push_back(static_cast<std::uint8_t>(bits));
+        out.quants.push_back(static_cast<std::uint8_t>(bits >> 8));
+      } else {
+        put(out.quants, x, kind == cpu::panel_kind::f16 ? 2 : 4);
+      }
+    }
+  }
+  out.view = {.kind = kind,
+              .half_scales = half_scales,
+              .columns = columns,
+              .quants = out.quants.data(),
+              .scales = out.scales.data()};
+  return out;
 }
 
 /// Equal in every bit, so that 0 and -0 differ.

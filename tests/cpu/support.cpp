@@ -8,6 +8,13 @@
 
 namespace troupe::test {
 
+expected<std::unique_ptr<backend>> make_bf16_backend(std::shared_ptr<const gguf::file> file,
+                                                     const model_program& program, const backend_options& options) {
+  auto own = options;
+  own.arithmetic = cpu_arithmetic::bf16;
+  return make_cpu_backend(std::move(file), program, own);
+}
+
 loaded load(std::shared_ptr<const gguf::file> file, maker make, const backend_options& options) {
   auto program = make_program(*file);
   BOOST_REQUIRE_MESSAGE(program, program.error().message);

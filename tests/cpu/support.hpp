@@ -22,6 +22,10 @@ struct loaded {
 
 using maker = decltype(&make_cpu_backend);
 
+/// The CPU backend with the arithmetic of bfloat16.
+expected<std::unique_ptr<backend>> make_bf16_backend(std::shared_ptr<const gguf::file> file,
+                                                     const model_program& program, const backend_options& options);
+
 /// Fails the test where the model cannot be loaded.
 loaded load(std::shared_ptr<const gguf::file> file, maker make, const backend_options& options);
 

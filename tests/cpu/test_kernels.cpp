@@ -17,48 +17,6 @@ using namespace troupe::test;
 
 namespace {
 
-/// A panel with random contents, and the memory that it views.
-struct made_panel {
-  panel view;
-  std::vector<std::uint8_t> quants, scales;
-};
-
-made_panel make_panel(panel_kind kind, bool half_scales, unsigned columns, random_numbers& random) {
-  made_panel out;
-  const auto put = [&](std::vector<std::uint8_t>& to, float x, unsigned bytes) {
-    std::uint8_t raw[4];
-    std::memcpy(raw, &x, 4);
-    if (bytes == 2) { // Any half with a small exponent.
-      const auto bits = static_cast<std::uint16_t>(random.below(0x3c00) | random.below(2) << 15);
-      std::memcpy(raw, &bits, 2);
-    }
-    to.insert(to.end(), raw, raw + bytes);
-  };
-  if (is_quantised(kind)) {
-    for (std::size_t i = 0; i < columns / block_columns * quant_bytes(kind); ++i)
-      out.quants.push_back(static_cast<std::uint8_t>(random.below(256)));
-    for (unsigned i = 0; i < columns / block_columns * scale_vectors(kind) * 16; ++i)
-      put(out.scales, random.number() * 0.01f, half_scales ? 2 : 4);
-  } else {
-    for (unsigned i = 0; i < columns * 16; ++i) {
-      const float x = random.number();
-      if (kind == panel_kind::bf16) {
-        const auto bits = bfloat_bits(x);
-        out.quants.push_back(static_cast<std::uint8_t>(bits));
-        out.quants.push_back(static_cast<std::uint8_t>(bits >> 8));
-      } else {
-        put(out.quants, x, kind == panel_kind::f16 ? 2 : 4);
-      }
-    }
-  }
-  out.view = {.kind = kind,
-              .half_scales = half_scales,
-              .columns = columns,
-              .quants = out.quants.data(),
-              .scales = out.scales.data()};
-  return out;
-}
-
 /// The same rows as integers of one and of two bytes.
 struct tile_memory {
   explicit tile_memory(unsigned columns)
@@ -96,9 +54,6 @@ std::vector<float> multiply(const kernel_table& kernels, const panel& weights, c
   kernels.matmul_two_bytes(weights, tile.two.get(), rows, target);
   return out;
 }
-
-constexpr panel_kind all_kinds[] = {panel_kind::q4,  panel_kind::q8,  panel_kind::q8_min, panel_kind::q8_halves,
-                                    panel_kind::f32, panel_kind::f16, panel_kind::bf16};
 
 /// Runs `body` for panels of all kinds, with activations for them.
 void for_panels(const std::function<void(const panel&, const std::vector<float>&, random_numbers&)>& body) {

@@ -159,33 +159,40 @@ BOOST_AUTO_TEST_CASE(a_layer_of_llama_is_planned_as_nine_steps_with_its_sums_ins
   BOOST_TEST((got == wanted));
   for (const auto& step : steps)
     for (const auto& operation : step.row_operations)
-      BOOST_TEST((operation.quantise_bytes || operation.op.kind != op_kind::add));
+      BOOST_TEST((operation.form != activation_form::floats || operation.op.kind != op_kind::add));
 }
 
-BOOST_AUTO_TEST_CASE(every_product_finds_its_input_as_integers_of_the_bytes_that_it_takes) {
+BOOST_AUTO_TEST_CASE(every_product_finds_its_input_in_the_form_that_it_takes) {
   const auto file = gguf::parse(test::tiny_model({.layers = 2}));
   BOOST_REQUIRE(file);
   const auto program = make_program(**file);
   BOOST_REQUIRE(program);
-  std::map<buffer, unsigned> bytes;
-  unsigned products[3] = {};
-  for (const auto& step : plan_steps(*program, [](const std::string&) { return true; })) {
-    for (const auto& operation : step.row_operations)
-      bytes[operation.quantise_bytes ? operation.op.input : operation.op.output] = operation.quantise_bytes;
-    for (const auto& product : step.products) {
-      BOOST_TEST(bytes[product.op.input] == product.activation_bytes, product.op.weight);
-      ++products[product.activation_bytes];
+  for (auto arithmetic : {cpu_arithmetic::int8, cpu_arithmetic::bf16}) {
+    std::map<buffer, activation_form> forms;
+    std::map<activation_form, unsigned> products;
+    for (const auto& step : plan_steps(
+           *program, [](const std::string&) { return true; }, arithmetic)) {
+      for (const auto& operation : step.row_operations)
+        forms[operation.form != activation_form::floats ? operation.op.input : operation.op.output] = operation.form;
+      for (const auto& product : step.products) {
+        BOOST_TEST((forms[product.op.input] == product.form), product.op.weight);
+        ++products[product.form];
+      }
+      for (const auto& product : step.products)
+        forms[product.op.output] = activation_form::floats;
+      if (step.kind == step_kind::attention)
+        forms[step.op.output] = step.form;
+      if (step.kind == step_kind::take_rows)
+        forms.clear();
     }
-    for (const auto& product : step.products)
-      bytes[product.op.output] = 0;
-    if (step.kind == step_kind::attention)
-      bytes[step.op.output] = step.quantise_bytes;
-    if (step.kind == step_kind::take_rows)
-      bytes.clear();
+    const bool rounded = arithmetic == cpu_arithmetic::bf16;
+    BOOST_TEST(products[activation_form::floats] == 0u);
+    BOOST_TEST(products[activation_form::bfloats] == (rounded ? 15u : 0u));
+    // One byte: of the first layer attention's output, gate, up and down. Two: queries, keys and values of both; the last
+    // layer's others; logits.
+    BOOST_TEST(products[activation_form::one_byte] == (rounded ? 0u : 4u));
+    BOOST_TEST(products[activation_form::two_bytes] == (rounded ? 0u : 2 * 3u + 4 + 1));
   }
-  BOOST_TEST(products[0] == 0u);
-  BOOST_TEST(products[1] == 4u);             // Of the first layer: attention's output, gate, up and down.
-  BOOST_TEST(products[2] == 2 * 3u + 4 + 1); // Queries, keys and values of both; the last layer's others; logits.
 }
 
 BOOST_AUTO_TEST_CASE(without_quantised_weights_nothing_is_quantised) {
@@ -194,9 +201,9 @@ BOOST_AUTO_TEST_CASE(without_quantised_weights_nothing_is_quantised) {
   const auto program = make_program(**file);
   BOOST_REQUIRE(program);
   for (const auto& step : plan_steps(*program, [](const std::string&) { return false; })) {
-    BOOST_TEST(!step.quantise_bytes);
+    BOOST_TEST((step.form == activation_form::floats));
     for (const auto& operation : step.row_operations)
-      BOOST_TEST(!operation.quantise_bytes);
+      BOOST_TEST((operation.form == activation_form::floats));
   }
 }
 

@@ -126,6 +126,7 @@ class Options(TestCase):
             model = ["--model", tiny_model()]
             self.assert_refused(run(*command, *model, "--device", "abacus"), "abacus", "cpu")
             self.assert_refused(run(*command, *model, "--backend", "abacus"), "abacus", "reference")
+            self.assert_refused(run(*command, *model, "--backend", "reference", "--cpu-arithmetic", "bf16"), "--cpu-arithmetic")
 
     def test_no_command_and_an_unknown_one(self):
         for arguments in ([], ["sing"], ["run", "hi", "serve"]):

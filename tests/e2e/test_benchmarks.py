@@ -25,7 +25,7 @@ class Benchmarks(TestCase):
                                 capture_output=True, text=True, timeout=PATIENCE, check=False)
         self.assertEqual(result.returncode, 0, result.stderr)
         names = {entry["name"].split("/")[0].split("<")[0] for entry in json.loads(result.stdout)["benchmarks"]}
-        self.assertEqual(names, {"products", "quantise", "attention", "rms_norm", "swiglu", "rope", "store_kv"})
+        self.assertEqual(names, {"products", "bf16_products", "quantise", "attention", "rms_norm", "swiglu", "rope", "store_kv"})
 
     def test_the_roofline_counts_the_products_of_each_matrix_with_the_bytes_of_its_activations(self):
         model = tiny_model(type="Q8_0", context=1024)

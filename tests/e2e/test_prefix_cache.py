@@ -95,6 +95,18 @@ class PrefixCache(TestCase):
         self.assertEqual(run(*arguments, stdin=PROMPT + "\n").returncode, 0)
         self.assertGreaterEqual(len(self.blocks(where)), 5)  # And nobody had to wait for them.
 
+    def test_what_another_arithmetic_computed_is_not_found(self):
+        where = self.new_folder()
+        for arithmetic, wanted in (("int8", 0), ("bf16", 0), ("int8", 48), ("bf16", 48)):
+            with self.subTest(arithmetic=arithmetic, wanted=wanted):
+                before = len(self.blocks(where)) if wanted == 0 else -3
+                server = self.serve(*tiny("cpu", context=4096), "--kv-disk", where, "--cpu-arithmetic", arithmetic)
+                _, cached = self.ask(server)
+                self.assertGreaterEqual(cached, wanted)
+                self.assertTrue(cached == 0 or wanted > 0)
+                eventually("blocks are written", lambda: len(self.blocks(where)) >= before + 3)
+                self.assertEqual(server.stop(), 0)
+
     def tiers(self, server):
         result = run("status", "--zmq", server.endpoint, "--json")
         self.assertEqual(result.returncode, 0, result.stderr)

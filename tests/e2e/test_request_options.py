@@ -61,7 +61,7 @@ class CommandLine(TestCase):
             with self.subTest(option=option, value=value):
                 self.assert_refused(run("run", *PROMPT, option, value, "--model", "none"), word, code=2)
         for option, value in (("--logit-bias", "5"), ("--logit-bias", "a:1"), ("--top-k", "-1"), ("--logprobs", "-1"),
-                              ("--scheduling-policy", "random"), ("--prefix-hash", "md5"), ("--kv-cache-dtype", "int4"), ("--kv-disk-gib", "4")):
+                              ("--scheduling-policy", "random"), ("--prefix-hash", "md5"), ("--cpu-arithmetic", "fp64"), ("--kv-cache-dtype", "int4"), ("--kv-disk-gib", "4")):
             with self.subTest(option=option, value=value):
                 result = run("run", *PROMPT, option, value, "--model", "none")
                 self.assertEqual(result.returncode, 2, result.stderr)

@@ -136,9 +136,11 @@ class Output(TestCase):
 
     def test_the_number_of_threads_and_the_size_of_a_step_change_no_token(self):
         prompt = "a prompt of more than a few tokens, " * 4
-        plain = self.run_json(prompt, "--max-tokens", "20", *tiny())["token_ids"]
-        for other in (["--threads", "2"], ["--max-num-batched-tokens", "7"], ["--max-num-batched-tokens", "1"]):
-            self.assertEqual(self.run_json(prompt, "--max-tokens", "20", *tiny(), *other)["token_ids"], plain, other)
+        for device in (tiny(), tiny("cpu"), [*tiny("cpu"), "--cpu-arithmetic", "bf16"]):
+            arguments = [prompt, "--max-tokens", "20", *device]
+            plain = self.run_json(*arguments)["token_ids"]
+            for other in (["--threads", "2"], ["--max-num-batched-tokens", "7"], ["--max-num-batched-tokens", "1"]):
+                self.assertEqual(self.run_json(*arguments, *other)["token_ids"], plain, (device, other))
 
 
 class Ending(TestCase):

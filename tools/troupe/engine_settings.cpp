@@ -9,32 +9,9 @@
 #include <CLI/CLI.hpp>
 
 #include "actors/supervisor.hpp"
+#include "tools/troupe/choice_option.hpp"
 
 namespace troupe::cli {
-
-namespace {
-
-/// An option that is one of a few names, the first of which is its default.
-template <class Enum>
-void add_choice(CLI::App* group, const char* option, Enum& value,
-                std::initializer_list<std::pair<const char*, Enum>> choices, const char* help) {
-  std::vector<std::string> names;
-  for (const auto& [name, each] : choices)
-    names.emplace_back(name);
-  group
-    ->add_option_function<std::string>(
-      option,
-      [&value, choices = std::vector(choices)](const std::string& given) {
-        for (const auto& [name, each] : choices)
-          if (given == name)
-            value = each;
-      },
-      help)
-    ->default_str(names.front())
-    ->check(CLI::IsMember(names));
-}
-
-} // namespace
 
 void add_engine_settings(CLI::App* group, engine_settings& settings) {
   group->add_option("--max-num-batched-tokens", settings.max_batched_tokens, "Tokens computed in one step")
@@ -74,10 +51,10 @@ void add_engine_settings(CLI::App* group, engine_settings& settings) {
   add_choice<block_hash_kind>(group, "--prefix-hash", settings.prefix_hash,
                               {{"xxh128", block_hash_kind::xxh128}, {"sha256", block_hash_kind::sha256}},
                               "How prefixes are told apart: xxh128, or sha256 where tenants do not trust each other");
-  add_choice<kv_cache_dtype>(group, "--kv-cache-dtype", settings.kv_dtype,
-                             {{"bf16", kv_cache_dtype::bf16}, {"int8", kv_cache_dtype::int8}},
-                             "How the cpu backend keeps keys and values: bf16, or int8, which takes about half the memory "
-                             "and is less exact");
+  add_choice<kv_cache_dtype>(
+    group, "--kv-cache-dtype", settings.kv_dtype, {{"bf16", kv_cache_dtype::bf16}, {"int8", kv_cache_dtype::int8}},
+    "How the cpu backend keeps keys and values: bf16, or int8, which takes about half the memory "
+    "and is less exact");
   auto* disk = group->add_option("--kv-disk", settings.kv_disk,
                                  "A folder for prefixes that memory has no room for; they are there after a restart");
   group->add_option("--kv-disk-gib", settings.kv_disk_gib, "GiB of it at most")
@@ -85,9 +62,10 @@ void add_engine_settings(CLI::App* group, engine_settings& settings) {
     ->check(CLI::Range(1u, 65536u))
     ->needs(disk);
   group
-    ->add_option("--kv-host-gib", settings.kv_host_gib,
-                 "GiB of the host's memory for prefixes that the KV cache has no room for, asked before --kv-disk; 0: "
-                 "none. On a CPU a larger --kv-tokens serves better")
+    ->add_option(
+      "--kv-host-gib", settings.kv_host_gib,
+      "GiB of the host's memory for prefixes that the KV cache has no room for, asked before --kv-disk; 0: "
+      "none. On a CPU a larger --kv-tokens serves better")
     ->capture_default_str()
     ->check(CLI::Range(0u, 65536u));
   group->add_option("--kv-events-replay", settings.kv_events_replay,
@@ -118,8 +96,9 @@ expected<void> hand_over(const engine_settings& settings, engine_options& option
   plan.max_batched_tokens = settings.max_batched_tokens;
   plan.max_sequences = max_sequences_of(settings);
   if (plan.max_sequences > plan.max_batched_tokens)
-    return fail(errc::invalid_argument, "--max-num-seqs " + std::to_string(plan.max_sequences) +
-                                          " needs as many --max-num-batched-tokens: each that runs has a row in a step.");
+    return fail(errc::invalid_argument,
+                "--max-num-seqs " + std::to_string(plan.max_sequences) +
+                  " needs as many --max-num-batched-tokens: each that runs has a row in a step.");
   plan.max_logit_rows = std::max(plan.max_logit_rows, plan.max_sequences); // The backend has as many.
   plan.step_budget_ms = settings.step_budget_ms;
   plan.policy = settings.policy;
@@ -130,10 +109,12 @@ expected<void> hand_over(const engine_settings& settings, engine_options& option
   options.limits.max_open_requests = settings.max_queued_requests;
   options.limits.max_open_tokens = settings.max_queued_tokens;
   if (!settings.prefix_caching && (settings.kv_host_gib > 0 || !settings.kv_disk.empty()))
-    return fail(errc::invalid_argument, std::string(settings.kv_host_gib > 0 ? "--kv-host-gib" : "--kv-disk") +
-                                          " keeps prefixes, which --no-prefix-caching switches off: leave one of them out.");
+    return fail(errc::invalid_argument,
+                std::string(settings.kv_host_gib > 0 ? "--kv-host-gib" : "--kv-disk") +
+                  " keeps prefixes, which --no-prefix-caching switches off: leave one of them out.");
   if (settings.kv_events.empty() && !settings.kv_events_replay.empty())
-    return fail(errc::invalid_argument, "--kv-events-replay needs --kv-events, which says where events are published.");
+    return fail(errc::invalid_argument,
+                "--kv-events-replay needs --kv-events, which says where events are published.");
   if (!settings.kv_events.empty()) {
     options.events.emplace();
     options.events->endpoint = settings.kv_events;

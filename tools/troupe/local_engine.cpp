@@ -28,16 +28,16 @@ bool take_step(step_deltas& step, const std::function<bool(server_message&)>& ta
 constexpr std::uint32_t blocks_saved_at_once = 16; ///< Reading one holds up the steps behind it.
 
 /// What was computed by another model, arithmetic or layout must not be found in the folder.
-numeric_fingerprint fingerprint_of(const model& source, const engine_settings& settings, bool reference) {
+numeric_fingerprint fingerprint_of(const model& source, const engine_flags& flags, bool reference) {
   numeric_fingerprint result;
   result.model = hash_of(source.file->bytes());
   source.file->release_pages();
-  result.backend = reference ? "reference" : cpu_arithmetic;
-  result.kv_type = reference ? "f32" : to_string(settings.kv_dtype);
-  result.hashing = settings.prefix_hash == block_hash_kind::sha256 ? "sha256" : "xxh128";
+  result.backend = reference ? "reference" : fingerprint_of(flags.arithmetic);
+  result.kv_type = reference ? "f32" : to_string(flags.settings.kv_dtype);
+  result.hashing = flags.settings.prefix_hash == block_hash_kind::sha256 ? "sha256" : "xxh128";
   result.tokens_per_block = tokens_per_block;
   result.block_bytes = {reference ? kv_block_bytes(source.program, sizeof(float))
-                                  : cpu_kv_block_bytes(source.program, settings.kv_dtype)};
+                                  : cpu_kv_block_bytes(source.program, flags.settings.kv_dtype)};
   return result;
 }
 
@@ -48,13 +48,14 @@ tier_factory disk_of(disk_tier_options disk) {
 }
 
 /// Host memory, a disk, or the one in front of the other.
-void add_tiers(engine_options& options, const engine_settings& settings, bool reference) {
+void add_tiers(engine_options& options, const engine_flags& flags, bool reference) {
+  const auto& settings = flags.settings;
   options.cache.tier.max_saving = blocks_saved_at_once;
   if (!settings.kv_disk.empty()) {
     disk_tier_options disk;
     disk.folder = settings.kv_disk;
     disk.capacity = std::uint64_t{settings.kv_disk_gib} << 30;
-    disk.fingerprint = fingerprint_of(*options.source, settings, reference);
+    disk.fingerprint = fingerprint_of(*options.source, flags, reference);
     options.cache.fingerprint = to_string(disk.fingerprint);
     options.open_tier = disk_of(std::move(disk));
   }
@@ -111,6 +112,9 @@ expected<engine_options> make_engine_options(const engine_flags& flags) {
     return fail(errc::invalid_argument,
                 "--backend reference keeps keys and values in float32: leave --kv-cache-dtype " +
                   std::string(to_string(flags.settings.kv_dtype)) + " out.");
+  if (reference && flags.arithmetic != cpu_arithmetic::int8)
+    return fail(errc::invalid_argument,
+                "--cpu-arithmetic is of --backend cpu: leave it out with --backend reference.");
   engine_options options;
   if (auto taken = hand_over(flags.settings, options); !taken)
     return tl::unexpected(taken.error());
@@ -122,7 +126,7 @@ expected<engine_options> make_engine_options(const engine_flags& flags) {
     return tl::unexpected(source.error());
   options.source = *source;
   options.stop_when_failed = true;
-  add_tiers(options, flags.settings, reference);
+  add_tiers(options, flags, reference);
   const auto tokens = kv_tokens_of(flags, options.source->program.context_length);
   options.kv_blocks = (tokens + tokens_per_block - 1) / tokens_per_block;
   backend_options device;
@@ -131,6 +135,7 @@ expected<engine_options> make_engine_options(const engine_flags& flags) {
   device.max_logit_rows = options.plan.max_logit_rows;
   device.threads = flags.threads;
   device.kv_dtype = flags.settings.kv_dtype;
+  device.arithmetic = flags.arithmetic;
   const auto make = reference ? make_reference_backend : make_cpu_backend;
   options.make_backend = [make, device, source = options.source] {
     return make(source->file, source->program, device);

@@ -7,6 +7,7 @@
 
 #include <CLI/CLI.hpp>
 
+#include "tools/troupe/choice_option.hpp"
 #include "tools/troupe/options.hpp"
 #include "tools/troupe/request_options.hpp"
 #include "troupe_version.hpp"
@@ -24,6 +25,11 @@ void add_engine_options(CLI::App* command, engine_flags& flags) {
     ->add_option("--backend", flags.backend,
                  "Which CPU implementation: cpu (fast) or reference (float32, slow, exact)")
     ->capture_default_str();
+  using arithmetic = troupe::cpu_arithmetic;
+  add_choice<arithmetic>(
+    group, "--cpu-arithmetic", flags.arithmetic, {{"int8", arithmetic::int8}, {"bf16", arithmetic::bf16}},
+    "How --backend cpu multiplies: int8 (activations of 8 and 12 bits where weights are quantised) "
+    "or bf16 (activations and weights in bfloat16)");
   group->add_option("--threads", flags.threads, "Threads that compute; 0: all that this process may use")
     ->capture_default_str()
     ->check(CLI::Range(0u, 1024u));

@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "model/backend.hpp"
 #include "model/gguf/file.hpp"
 #include "protocol/messages.hpp"
 #include "tools/troupe/engine_settings.hpp"
@@ -18,10 +19,11 @@ inline constexpr std::uint32_t least_kv_tokens = 12288;
 inline constexpr std::uint32_t most_kv_tokens = 65536;
 
 struct engine_flags {
-  std::string model = "smollm2"; ///< --model: a known name, or a path
-  std::string device = "cpu";    ///< --device
-  std::string backend = "cpu";   ///< --backend: which CPU implementation, "cpu" or "reference"
-  std::uint32_t threads = 0;     ///< --threads: 0 is all that the process may use
+  std::string model = "smollm2";                    ///< --model: a known name, or a path
+  std::string device = "cpu";                       ///< --device
+  std::string backend = "cpu";                      ///< --backend: which CPU implementation, "cpu" or "reference"
+  cpu_arithmetic arithmetic = cpu_arithmetic::int8; ///< --cpu-arithmetic
+  std::uint32_t threads = 0;                        ///< --threads: 0 is all that the process may use
   std::uint32_t kv_tokens =
     0; ///< --kv-tokens: 0 is the context, but `least_kv_tokens` at least and `most_kv_tokens` at most
   engine_settings settings;

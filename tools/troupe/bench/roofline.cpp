@@ -76,8 +76,8 @@ phase_work work_of(const model_program& program, const gguf::file& file, std::ui
       rows_now = sequences;
     for (const auto& product : step.products) {
       const double products = rows_now * program.width_of(product.op.input) * program.width_of(product.op.output);
-      (product.activation_bytes ? out.byte_products : out.float_products) +=
-        products * std::max(1u, product.activation_bytes);
+      const unsigned bytes = cpu::byte_products(product.form);
+      (bytes ? out.byte_products : out.float_products) += products * std::max(1u, bytes);
     }
   }
   // Row i sees `context` + i + 1 positions; scores and values, of every head and layer.
