@@ -79,6 +79,12 @@ class Results(BatchCase):
             self.assertEqual(self.batch(*options, "--output", other).returncode, 0)
             self.assertEqual(other.read_text(), self.output.read_text(), options)
 
+    def test_lines_that_want_more_answers_than_the_engine_admits_at_once_wait_for_room(self):
+        self.write([{"prompt": "a", "n": 128, "max_tokens": 1}] * 130)  # 16,384 are admitted.
+        done = self.batch()
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertEqual([len(result["choices"]) for result in self.results()], [128] * 130)
+
     def test_options_are_the_defaults_of_lines_that_do_not_say(self):
         self.write([{"prompt": "a"}, {"prompt": "a", "max_tokens": 3}])
         self.batch("--max-tokens", "5", "--ignore-eos")
