@@ -104,7 +104,9 @@ class BadLines(BatchCase):
         good = '{"prompt": "good", "max_tokens": 2}'
         bad = (
             ("", "malformed", "JSON"), ("nonsense", "malformed", "JSON"), ("[1]", "malformed", "JSON"),
-            ('{"prompt": "x"', "malformed", "JSON"), ("[" * 100000, "malformed", "JSON"),
+            ('{"prompt": "x"', "malformed", "JSON"), ("[" * 100000, "limit_exceeded", "64"),
+            ('{"id": ' + "[" * 100000 + "]" * 100000 + ', "prompt": "x"}', "limit_exceeded", "64"),
+            ('{"prompt": "x", "n": ' + '{"a":' * 64 + "1" + "}" * 64 + "}", "limit_exceeded", "64"),
             ("{}", "invalid_argument", "prompt"), ('{"prompt": "x", "tokens": [5]}', "invalid_argument", "one of"),
             ('{"prompt": 5}', "invalid_argument", "prompt"), ('{"prompt": "", "raw": true}', "invalid_argument", "prompt"),
             ('{"prompt": "x", "beams": 1}', "unknown_field", "beams"),

@@ -35,6 +35,26 @@ static_assert(enough_answers + max_choices <= admission_limits{}.max_open_sequen
 
 struct wrong_type : std::exception {};
 
+/// The JSON library copies and prints values by recursion: what is nested without end would end the program. Errors:
+/// malformed, limit_exceeded.
+expected<json> parse_line(const std::string& line) {
+  bool too_deep = false;
+  auto value = json::parse(
+    line,
+    [&](std::size_t depth, json::parse_event_t event, const json&) {
+      const bool begins = event == json::parse_event_t::object_start || event == json::parse_event_t::array_start;
+      too_deep = too_deep || (begins && depth >= max_frame_nesting);
+      return !too_deep;
+    },
+    false);
+  if (too_deep)
+    return fail(errc::limit_exceeded,
+                "The line is nested deeper than " + std::to_string(max_frame_nesting) + " levels.");
+  if (!value.is_object())
+    return fail(errc::malformed, "The line is not a JSON object.");
+  return value;
+}
+
 /// One line of the input as a request, or what is wrong with it.
 class line_reader {
 public:
@@ -43,15 +63,15 @@ public:
   expected<generate_request> read(const std::string& line, json& id) const {
     if (line.size() > max_line_bytes)
       return fail(errc::limit_exceeded, "The line is longer than " + std::to_string(max_line_bytes) + " bytes.");
-    const auto object = json::parse(line, nullptr, false);
-    if (!object.is_object())
-      return fail(errc::malformed, "The line is not a JSON object.");
+    const auto object = parse_line(line);
+    if (!object)
+      return tl::unexpected(object.error());
     generate_request request = defaults_.request;
     std::optional<bool> raw;
     std::optional<std::string> text;
     int prompts = 0;
     try {
-      for (const auto& [key, value] : object.items()) {
+      for (const auto& [key, value] : object->items()) {
         field_ = key;
         if (key == "id")
           id = value;
@@ -136,8 +156,8 @@ public:
           return not_ours(lines + 1);
         ++lines;
         bytes += line.size() + 1;
-        const auto result = json::parse(line, nullptr, false);
-        errors_ += result.is_object() && result.contains("error");
+        const auto result = parse_line(line);
+        errors_ += result && result->contains("error");
       }
       if (!line.empty() && present.eof()) { // Half a line, if it is one of ours.
         if (!std::getline(input, from))
