@@ -13,6 +13,7 @@
 #include <xxhash.h>
 
 #include "engine/admission.hpp"
+#include "model/bounded_json.hpp"
 #include "protocol/limits.hpp"
 #include "protocol/validate.hpp"
 #include "tools/troupe/answer.hpp"
@@ -35,22 +36,9 @@ static_assert(enough_answers + max_choices <= admission_limits{}.max_open_sequen
 
 struct wrong_type : std::exception {};
 
-/// The JSON library copies and prints values by recursion: what is nested without end would end the program. Errors:
-/// malformed, limit_exceeded.
 expected<json> parse_line(const std::string& line) {
-  bool too_deep = false;
-  auto value = json::parse(
-    line,
-    [&](std::size_t depth, json::parse_event_t event, const json&) {
-      const bool begins = event == json::parse_event_t::object_start || event == json::parse_event_t::array_start;
-      too_deep = too_deep || (begins && depth >= max_frame_nesting);
-      return !too_deep;
-    },
-    false);
-  if (too_deep)
-    return fail(errc::limit_exceeded,
-                "The line is nested deeper than " + std::to_string(max_frame_nesting) + " levels.");
-  if (!value.is_object())
+  auto value = parse_bounded_json(line, max_frame_nesting);
+  if (value && !value->is_object())
     return fail(errc::malformed, "The line is not a JSON object.");
   return value;
 }
