@@ -363,7 +363,7 @@ BOOST_AUTO_TEST_CASE(the_tier_keeps_no_more_names_than_it_may) {
   BOOST_TEST(!driver.store.tier_has(two));
   driver.store.tier_lost(one);
   BOOST_TEST(driver.store.tier_has(two));
-  driver.store.tier_lost_all();
+  driver.store.tier_lost(two);
   BOOST_TEST(!driver.store.tier_contains(two));
 }
 
