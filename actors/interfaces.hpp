@@ -1,7 +1,7 @@
 // Every actor's interface. The comment on a handler is its contract; who may change what is in docs/contracts.md.
 //
 // A request that fails for a reason that the sender should know answers with `expected<T>`; CAF's own errors mean
-// that the other side is gone or late. No sender waits for ever: see actors/timeouts.hpp.
+// that the other side is gone or late. How late it may be is in actors/timeouts.hpp.
 #pragma once
 
 #include <caf/all.hpp>

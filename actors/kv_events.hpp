@@ -39,8 +39,7 @@ struct running_kv_events {
   std::string endpoint, replay_endpoint;
 };
 
-/// Binds and spawns. It ends on an exit message, for which its owner links to it. Errors: io (an endpoint is taken or
-/// wrong), invalid_argument.
+/// Binds and spawns. It ends on an exit message. Errors: io (an endpoint is taken or wrong), invalid_argument.
 expected<running_kv_events> spawn_kv_events(caf::actor_system& system, kv_events_options options);
 
 } // namespace troupe

@@ -62,7 +62,7 @@ void owner_died(self_pointer self, const caf::actor_addr& owner) {
 
 } // namespace
 
-router_actor::behavior_type router(self_pointer self, router_limits limits, std::vector<scheduler_actor> engines) {
+router_actor::behavior_type router(self_pointer self, admission_limits limits, std::vector<scheduler_actor> engines) {
   explain_exceptions(self);
   self->state.open = std::make_unique<admission_control>(limits, engines.size());
   self->state.engines = std::move(engines);

@@ -7,8 +7,6 @@
 
 namespace troupe {
 
-using router_limits = admission_limits;
-
 struct router_state {
   router_state() = default; // Not an aggregate: CAF would initialise its first member with the actor.
 
@@ -20,7 +18,7 @@ struct router_state {
 };
 
 /// Its decisions are in engine/admission.hpp.
-router_actor::behavior_type router(router_actor::stateful_pointer<router_state> self, router_limits limits,
+router_actor::behavior_type router(router_actor::stateful_pointer<router_state> self, admission_limits limits,
                                    std::vector<scheduler_actor> engines);
 
 } // namespace troupe

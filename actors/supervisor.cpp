@@ -71,7 +71,7 @@ expected<void> spawn_cache_partners(self_pointer self) {
   return {};
 }
 
-/// False: the cache cannot be as the options say.
+/// Errors: the cache or the publisher of its events cannot be as the options say.
 expected<void> spawn_tree(self_pointer self) {
   auto& state = self->state;
   auto& options = state.options;

@@ -25,7 +25,7 @@ struct engine_options {
   std::optional<kv_events_options> events; ///< Where block events are published; then `cache.events` is on.
   std::uint32_t max_steps_in_flight = 2;   ///< One runs while the next is planned. 1: no overlap.
   std::uint32_t tokenizers = 2;
-  router_limits limits;
+  admission_limits limits;
   std::uint32_t max_restarts = 5; ///< Of a worker, within `restart_window`.
   std::chrono::seconds restart_window{60};
   bool stop_when_failed = false; ///< An engine that has given up ends, instead of refusing all that comes.

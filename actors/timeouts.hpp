@@ -1,4 +1,5 @@
-// How long an actor waits for another, by what it waits for. No wait is without end.
+// How long an actor waits for another, by what it waits for. What is asked with `ask_neighbour` (actors/ask.hpp) has no
+// time-out of its own.
 #pragma once
 
 #include <chrono>
@@ -7,11 +8,11 @@ namespace troupe::timeouts {
 
 using namespace std::chrono_literals;
 
-inline constexpr auto bookkeeping = 30s; ///< Router, KV-cache manager: answers take microseconds.
+inline constexpr auto bookkeeping = 30s; ///< What an operator asks: answers take microseconds.
 inline constexpr auto encoding = 300s;   ///< The longest prompt that a frame can carry, behind others.
-inline constexpr auto transfer = 120s;    ///< Some blocks between device and tier, behind the steps before them.
-inline constexpr auto flush = 10s;        ///< When an engine stops, for what is not in its tier yet.
-inline constexpr auto drain = 1440min;    ///< Until the last request has ended: an answer may be long.
+inline constexpr auto transfer = 120s;   ///< Some blocks between device and tier, behind the steps before them.
+inline constexpr auto flush = 10s;       ///< When an engine stops, for what is not in its tier yet.
+inline constexpr auto drain = 1440min;   ///< Until the last request has ended: an answer may be long.
 inline constexpr auto alarm = 10s;       ///< Between two looks for steps that are late; none while the engine is idle.
 inline constexpr auto step = 600s;       ///< A step on a slow CPU, or the loading of weights before it.
 

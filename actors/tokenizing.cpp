@@ -65,6 +65,7 @@ void begin(self_pointer self, encode_request& request, promise_type promise) {
     promise.deliver(take_tokens(state, *tokens, std::move(result), request.text_wanted));
     return;
   }
+  hand_over(self); // Long texts take milliseconds to render: whoever got an answer just now does not wait for it.
   auto text = prompt_text_of(source, request.prompt, std::time(nullptr));
   if (!text)
     return refuse(text.error());
@@ -77,7 +78,7 @@ void begin(self_pointer self, encode_request& request, promise_type promise) {
 }
 
 void next_slice(self_pointer self) {
-  hand_over(self); // A slice takes milliseconds: whoever got an answer just now does not wait for it.
+  hand_over(self); // The same of a slice.
   auto& jobs = self->state.jobs;
   auto job = std::move(jobs.front());
   jobs.pop_front();

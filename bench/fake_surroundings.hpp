@@ -37,8 +37,8 @@ inline step_function fake_steps(const executor_actor& results, std::shared_ptr<s
     step_result result;
     result.epoch = step->epoch;
     result.step = step->step;
-    result.sampled.assign(static_cast<std::size_t>(std::count_if(step->rows.begin(), step->rows.end(),
-                                                                 [](auto& r) { return r.samples; })),
+    result.sampled.assign(static_cast<std::size_t>(
+                            std::count_if(step->rows.begin(), step->rows.end(), [](auto& r) { return r.samples; })),
                           token);
     result.accepted.assign(result.sampled.size(), 0);
     if (work.worker_us > 0)

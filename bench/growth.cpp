@@ -8,10 +8,12 @@
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
-#include <cstdlib>
 #include <string>
 #include <vector>
 
+#include <CLI/CLI.hpp>
+
+#include "bench/support.hpp"
 #include "cpu/backends.hpp"
 #include "tools/troupe/bench/sequence_batch.hpp"
 
@@ -23,32 +25,6 @@ constexpr std::uint32_t contexts[] = {16, 64, 128, 256, 512, 1024, 1536, 2048, 3
 constexpr std::uint32_t batches[] = {1, 2, 3, 4, 5, 6, 8, 9, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256};
 constexpr std::uint32_t prompts[] = {1, 4, 16, 17, 32, 64, 128, 256, 384, 512, 1024, 2048, 4096, 8000};
 constexpr std::uint32_t longest = 8192, most_sequences = 256, batch_context = 64, decodes = 8;
-
-[[noreturn]] void give_up(const std::string& message) {
-  std::fprintf(stderr, "%s\n", message.c_str());
-  std::exit(1);
-}
-
-struct arguments {
-  std::string model;
-  std::uint32_t threads = 0, repeat = 3;
-};
-
-arguments parse(int argc, char** argv) {
-  arguments out;
-  for (int i = 1; i < argc; ++i) {
-    const std::string name = argv[i];
-    if (name == "--threads" && i + 1 < argc)
-      out.threads = static_cast<std::uint32_t>(std::atoi(argv[++i]));
-    else if (name == "--repeat" && i + 1 < argc)
-      out.repeat = static_cast<std::uint32_t>(std::max(1, std::atoi(argv[++i])));
-    else if (!name.starts_with("--") && out.model.empty())
-      out.model = name;
-    else
-      give_up("usage: growth MODEL [--threads N] [--repeat N]");
-  }
-  return out;
-}
 
 double milliseconds_of(cli::sequence_batch& sequences, std::uint32_t rows) {
   const auto start = std::chrono::steady_clock::now();
@@ -66,31 +42,29 @@ void print(const char* name, std::uint32_t size, std::vector<double>& times) {
 } // namespace
 
 int main(int argc, char** argv) {
-  const auto options = parse(argc, argv);
-  auto file = gguf::open(options.model);
-  if (!file)
-    give_up(file.error().message);
-  auto program = make_program(**file);
-  if (!program)
-    give_up(program.error().message);
+  CLI::App app("How a pass grows with what it is given");
+  std::string path;
+  std::uint32_t threads = 0, repeat = 3;
+  app.add_option("MODEL", path)->required();
+  app.add_option("--threads", threads);
+  app.add_option("--repeat", repeat)->check(CLI::Range(1, 1000));
+  CLI11_PARSE(app, argc, argv);
+  const auto [file, program] = bench::open_model(path);
   constexpr std::uint32_t blocks =
     std::max(longest, most_sequences * (batch_context + decodes + tokens_per_block)) / tokens_per_block;
-  auto made = make_cpu_backend(
-    *file, *program,
-    {.kv_blocks = blocks, .max_rows = 512, .max_logit_rows = most_sequences, .threads = options.threads});
-  if (!made)
-    give_up(made.error().message);
+  const auto device = bench::or_give_up(make_cpu_backend(
+    file, program, {.kv_blocks = blocks, .max_rows = 512, .max_logit_rows = most_sequences, .threads = threads}));
   std::vector<double> times;
   for (auto context : contexts) {
-    cli::sequence_batch one(**made, *program, 1, longest, context);
+    cli::sequence_batch one(*device, program, 1, longest, context);
     one.step(context);
-    for (std::uint32_t i = 0; i < std::min(decodes * options.repeat, longest - context); ++i)
+    for (std::uint32_t i = 0; i < std::min(decodes * repeat, longest - context); ++i)
       times.push_back(milliseconds_of(one, 1));
     print("decode_context", context, times);
   }
   for (auto count : batches) {
-    for (std::uint32_t round = 0; round < options.repeat; ++round) {
-      cli::sequence_batch many(**made, *program, count, batch_context + decodes, round);
+    for (std::uint32_t round = 0; round < repeat; ++round) {
+      cli::sequence_batch many(*device, program, count, batch_context + decodes, round);
       many.step(batch_context);
       for (std::uint32_t i = 0; i < decodes; ++i)
         times.push_back(milliseconds_of(many, 1));
@@ -98,8 +72,8 @@ int main(int argc, char** argv) {
     print("decode_batch", count, times);
   }
   for (auto prompt : prompts) {
-    for (std::uint32_t round = 0; round < options.repeat; ++round) {
-      cli::sequence_batch one(**made, *program, 1, longest, round);
+    for (std::uint32_t round = 0; round < repeat; ++round) {
+      cli::sequence_batch one(*device, program, 1, longest, round);
       times.push_back(milliseconds_of(one, prompt));
     }
     print("prefill", prompt, times);

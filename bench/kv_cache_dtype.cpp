@@ -4,10 +4,12 @@
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
-#include <cstdlib>
 #include <string>
 #include <vector>
 
+#include <CLI/CLI.hpp>
+
+#include "bench/support.hpp"
 #include "cpu/backends.hpp"
 #include "tools/troupe/bench/sequence_batch.hpp"
 
@@ -17,37 +19,6 @@ using namespace troupe;
 
 constexpr kv_cache_dtype dtypes[] = {kv_cache_dtype::bf16, kv_cache_dtype::int8};
 constexpr std::uint32_t tokens_of_a_turn = 16;
-
-[[noreturn]] void give_up(const std::string& message) {
-  std::fprintf(stderr, "%s\n", message.c_str());
-  std::exit(1);
-}
-
-struct arguments {
-  std::string model;
-  std::uint32_t threads = 0, repeat = 10;
-  std::vector<std::uint32_t> contexts;
-};
-
-arguments parse(int argc, char** argv) {
-  arguments out;
-  for (int i = 1; i < argc; ++i) {
-    const std::string name = argv[i];
-    if (name == "--threads" && i + 1 < argc)
-      out.threads = static_cast<std::uint32_t>(std::atoi(argv[++i]));
-    else if (name == "--repeat" && i + 1 < argc)
-      out.repeat = static_cast<std::uint32_t>(std::max(1, std::atoi(argv[++i])));
-    else if (out.model.empty() && !name.starts_with("--"))
-      out.model = name;
-    else if (std::atoi(argv[i]) > 0)
-      out.contexts.push_back(static_cast<std::uint32_t>(std::atoi(argv[i])));
-    else
-      give_up("usage: kv_cache_dtype MODEL.gguf [--threads N] [--repeat N] [CONTEXT ...]");
-  }
-  if (out.contexts.empty())
-    out.contexts = {512, 2048, 8000};
-  return out;
-}
 
 struct candidate {
   std::unique_ptr<backend> device;
@@ -71,35 +42,36 @@ double median(std::vector<double>& of) {
 } // namespace
 
 int main(int argc, char** argv) {
-  const auto options = parse(argc, argv);
-  auto file = gguf::open(options.model);
-  if (!file)
-    give_up(file.error().message);
-  auto program = make_program(**file);
-  if (!program)
-    give_up(program.error().message);
-  const std::uint32_t more = options.repeat * tokens_of_a_turn, longest = std::ranges::max(options.contexts) + more;
+  std::string model;
+  std::uint32_t threads = 0, repeat = 10;
+  std::vector<std::uint32_t> contexts{512, 2048, 8000};
+  CLI::App app("Keys and values in each of their types");
+  app.add_option("MODEL", model)->required();
+  app.add_option("CONTEXT", contexts)->check(CLI::Range(1u, 1u << 20));
+  app.add_option("--threads", threads);
+  app.add_option("--repeat", repeat)->check(CLI::Range(1, 1000));
+  CLI11_PARSE(app, argc, argv);
+  const auto [file, program] = bench::open_model(model);
+  const std::uint32_t more = repeat * tokens_of_a_turn, longest = std::ranges::max(contexts) + more;
   std::vector<candidate> candidates;
   for (auto dtype : dtypes) {
-    auto made = make_cpu_backend(*file, *program,
-                                 {.kv_blocks = longest / tokens_per_block + 1,
-                                  .max_rows = 512,
-                                  .max_logit_rows = 1,
-                                  .threads = options.threads,
-                                  .kv_dtype = dtype});
-    if (!made)
-      give_up(made.error().message);
-    candidates.push_back({std::move(*made), {}});
+    candidates.push_back({bench::or_give_up(make_cpu_backend(file, program,
+                                                             {.kv_blocks = longest / tokens_per_block + 1,
+                                                              .max_rows = 512,
+                                                              .max_logit_rows = 1,
+                                                              .threads = threads,
+                                                              .kv_dtype = dtype})),
+                          {}});
     std::printf("%s: %zu bytes a token\n", std::string(to_string(dtype)).c_str(),
                 candidates.back().device->block_bytes(0) / tokens_per_block);
   }
-  for (auto context : options.contexts) {
+  for (auto context : contexts) {
     std::vector<cli::sequence_batch> sequences;
     for (auto& each : candidates) {
-      sequences.emplace_back(*each.device, *program, 1, context + more, context).step(context);
+      sequences.emplace_back(*each.device, program, 1, context + more, context).step(context);
       each.milliseconds.clear();
     }
-    for (std::uint32_t turn = 0; turn < options.repeat; ++turn)
+    for (std::uint32_t turn = 0; turn < repeat; ++turn)
       for (std::size_t i = 0; i < candidates.size(); ++i)
         take_turn(sequences[i], candidates[i].milliseconds);
     const double bf16 = median(candidates[0].milliseconds), int8 = median(candidates[1].milliseconds);

@@ -1,5 +1,5 @@
 // How far the CPU backend's next-token distributions are from those of the float32 reference, on real text:
-//   precision MODEL.gguf [TEXT] [--arithmetic int8|bf16] [--kv-cache-dtype bf16|int8] [--chunks 8] [--peer FILE]
+//   precision MODEL.gguf [TEXT] [--cpu-arithmetic int8|bf16] [--kv-cache-dtype bf16|int8] [--chunks 8] [--peer FILE]
 //
 // TEXT (by default the licences that Debian installs) is cut into chunks of 512 tokens, each computed by itself; as in
 // llama.cpp's llama-perplexity, the distributions of the second half of each chunk count: 255 positions, and 2,040 in 8
@@ -15,36 +15,24 @@
 #include <cstring>
 #include <filesystem>
 #include <fstream>
-#include <iterator>
 #include <numeric>
 #include <string>
-#include <string_view>
 #include <vector>
 
+#include <CLI/CLI.hpp>
+
+#include "bench/device_options.hpp"
+#include "bench/support.hpp"
 #include "cpu/backends.hpp"
 #include "model/tokenizer/tokenizer.hpp"
 
 namespace {
 
 using namespace troupe;
-using namespace std::string_view_literals;
+using namespace troupe::bench;
 
 constexpr std::uint32_t chunk_tokens = 512, first_counted = 256, rows_at_once = 64;
-
-constexpr const char* usage = "usage: precision MODEL.gguf [TEXT] [--arithmetic int8|bf16] [--chunks 8] [--peer "
-                              "FILE] [--kv-cache-dtype bf16|int8]";
-
-[[noreturn]] void give_up(const std::string& message) {
-  std::fprintf(stderr, "%s\n", message.c_str());
-  std::exit(1);
-}
-
-kv_cache_dtype dtype_of(const std::string& name) {
-  const auto dtype = parse_kv_cache_dtype(name);
-  if (!dtype)
-    give_up(usage);
-  return *dtype;
-}
+constexpr backend_options sizes{.kv_blocks = 64, .max_rows = rows_at_once, .max_logit_rows = rows_at_once};
 
 /// Whether the distribution after token `row` of a chunk counts.
 bool counts(std::uint32_t row) {
@@ -54,47 +42,8 @@ bool counts(std::uint32_t row) {
 struct arguments {
   std::string model, text, peer;
   std::uint32_t chunks = 8;
-  kv_cache_dtype kv_dtype = kv_cache_dtype::bf16;
-  cpu_arithmetic arithmetic = cpu_arithmetic::int8;
+  backend_options device = sizes;
 };
-
-arguments parse(int argc, char** argv) {
-  arguments out;
-  for (int i = 1; i < argc; ++i) {
-    const std::string name = argv[i];
-    if (name == "--chunks" && i + 1 < argc)
-      out.chunks = static_cast<std::uint32_t>(std::max(1, std::atoi(argv[++i])));
-    else if (name == "--arithmetic" && i + 1 < argc && (argv[i + 1] == "int8"sv || argv[i + 1] == "bf16"sv))
-      out.arithmetic = argv[++i] == "bf16"sv ? cpu_arithmetic::bf16 : cpu_arithmetic::int8;
-    else if (name == "--peer" && i + 1 < argc)
-      out.peer = argv[++i];
-    else if (name == "--kv-cache-dtype" && i + 1 < argc)
-      out.kv_dtype = dtype_of(argv[++i]);
-    else if (!name.starts_with("--") && out.model.empty())
-      out.model = name;
-    else if (!name.starts_with("--") && out.text.empty())
-      out.text = name;
-    else
-      give_up(usage);
-  }
-  if (out.model.empty())
-    give_up(usage);
-  return out;
-}
-
-std::string contents_of(const std::filesystem::path& path) {
-  std::ifstream in(path, std::ios::binary);
-  return {std::istreambuf_iterator<char>(in), {}};
-}
-
-std::string text_of(const arguments& options) {
-  if (!options.text.empty())
-    return contents_of(options.text);
-  std::string text;
-  for (const char* name : {"GPL-3", "Apache-2.0", "MPL-2.0", "Artistic"})
-    text += contents_of(std::filesystem::path("/usr/share/common-licenses") / name);
-  return text;
-}
 
 /// Logits before each counted token, of all chunks: [positions][vocabulary].
 class logits_table {
@@ -230,11 +179,7 @@ logits_table reference(const std::shared_ptr<const gguf::file>& file, const mode
   std::ifstream in(kept, std::ios::binary);
   if (in.read(reinterpret_cast<char*>(bytes.data()), static_cast<std::streamsize>(bytes.size())))
     return out;
-  auto made = make_reference_backend(file, program,
-                                     {.kv_blocks = 64, .max_rows = rows_at_once, .max_logit_rows = rows_at_once});
-  if (!made)
-    give_up(made.error().message);
-  compute(**made, tokens, out);
+  compute(*or_give_up(make_reference_backend(file, program, sizes)), tokens, out);
   std::ofstream(kept, std::ios::binary)
     .write(reinterpret_cast<const char*>(bytes.data()), static_cast<std::streamsize>(bytes.size()));
   return out;
@@ -243,32 +188,28 @@ logits_table reference(const std::shared_ptr<const gguf::file>& file, const mode
 } // namespace
 
 int main(int argc, char** argv) {
-  const auto options = parse(argc, argv);
-  auto file = gguf::open(options.model);
-  if (!file)
-    give_up(file.error().message);
-  auto program = make_program(**file);
-  auto words = tokenizer::from_gguf(**file);
-  if (!program || !words)
-    give_up((program ? words.error() : program.error()).message);
-  auto tokens = (*words)->encode(text_of(options));
+  arguments options;
+  CLI::App app("How exact the CPU backend's distributions are");
+  app.add_option("MODEL", options.model)->required();
+  app.add_option("TEXT", options.text);
+  app.add_option("--chunks", options.chunks)->check(CLI::Range(1, 100000));
+  app.add_option("--peer", options.peer);
+  add_device_options(app, options.device);
+  CLI11_PARSE(app, argc, argv);
+  const auto [file, program] = open_model(options.model);
+  auto tokens = or_give_up(tokenizer::from_gguf(*file))
+                  ->encode(options.text.empty() ? licences({"GPL-3", "Apache-2.0", "MPL-2.0", "Artistic"})
+                                                : contents_of(options.text));
   const std::size_t chunks = std::min<std::size_t>(options.chunks, tokens.size() / chunk_tokens);
   if (chunks == 0)
     give_up("The text has fewer than 512 tokens.");
   tokens.resize(chunks * chunk_tokens);
   const auto next = next_tokens(tokens);
-  const auto exact = reference(*file, *program, tokens, next.size());
-  auto made = make_cpu_backend(*file, *program,
-                               {.kv_blocks = 64,
-                                .max_rows = rows_at_once,
-                                .max_logit_rows = rows_at_once,
-                                .kv_dtype = options.kv_dtype,
-                                .arithmetic = options.arithmetic});
-  if (!made)
-    give_up(made.error().message);
-  logits_table own(next.size(), program->vocabulary);
-  compute(**made, tokens, own);
+  const auto exact = reference(file, program, tokens, next.size());
+  const auto device = or_give_up(make_cpu_backend(file, program, options.device));
+  logits_table own(next.size(), program.vocabulary);
+  compute(*device, tokens, own);
   compare("troupe", exact, own, next);
   if (!options.peer.empty())
-    compare("peer", exact, read_peer(options.peer, program->vocabulary, tokens, next.size()), next);
+    compare("peer", exact, read_peer(options.peer, program.vocabulary, tokens, next.size()), next);
 }

@@ -4,30 +4,21 @@
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
-#include <filesystem>
-#include <fstream>
-#include <iterator>
 #include <string>
 #include <vector>
 
-#include "model/gguf/file.hpp"
+#include "bench/support.hpp"
 #include "model/tokenizer/tokenizer.hpp"
 
 namespace {
 
 using namespace troupe;
+using namespace troupe::bench;
 
-std::string contents_of(const std::filesystem::path& path) {
-  std::ifstream in(path, std::ios::binary);
-  return {std::istreambuf_iterator<char>(in), {}};
-}
-
-std::string licences(std::size_t bytes) {
-  std::string text;
-  for (const char* name : {"GPL-3", "GPL-2", "Apache-2.0", "MPL-2.0", "LGPL-2.1", "GFDL-1.3", "Artistic", "MPL-1.1",
-                           "LGPL-2", "GFDL-1.2", "GPL-1"})
-    text += contents_of(std::filesystem::path("/usr/share/common-licenses") / name);
-  text.resize(std::min(text.size(), bytes));
+std::string some_licences() {
+  auto text = licences({"GPL-3", "GPL-2", "Apache-2.0", "MPL-2.0", "LGPL-2.1", "GFDL-1.3", "Artistic", "MPL-1.1",
+                        "LGPL-2", "GFDL-1.2", "GPL-1"});
+  text.resize(std::min<std::size_t>(text.size(), 200'000));
   return text;
 }
 
@@ -56,29 +47,21 @@ int main(int argc, char** argv) {
     std::fprintf(stderr, "usage: %s MODEL.gguf [TEXT]\n", argv[0]);
     return 2;
   }
-  auto file = gguf::open(argv[1]);
-  if (!file) {
-    std::fprintf(stderr, "%s\n", file.error().message.c_str());
-    return 1;
-  }
-  expected<std::shared_ptr<const tokenizer>> tokens;
-  auto seconds = best_seconds(10, [&] { tokens = tokenizer::from_gguf(**file); });
-  if (!tokens) {
-    std::fprintf(stderr, "%s\n", tokens.error().message.c_str());
-    return 1;
-  }
-  std::printf("made in %.1f ms, %zu tokens\n", seconds * 1e3, (*tokens)->size());
-  auto text = argc == 3 ? contents_of(argv[2]) : licences(200'000);
-  report(**tokens, argc == 3 ? argv[2] : "licences", text, 20);
-  auto ids = (*tokens)->encode(text);
+  const auto file = or_give_up(gguf::open(argv[1]));
+  std::shared_ptr<const tokenizer> tokens;
+  auto seconds = best_seconds(10, [&] { tokens = or_give_up(tokenizer::from_gguf(*file)); });
+  std::printf("made in %.1f ms, %zu tokens\n", seconds * 1e3, tokens->size());
+  auto text = argc == 3 ? contents_of(argv[2]) : some_licences();
+  report(*tokens, argc == 3 ? argv[2] : "licences", text, 20);
+  auto ids = tokens->encode(text);
   seconds = best_seconds(20, [&] {
-    detokenizer out(*tokens);
+    detokenizer out(tokens);
     for (auto id : ids)
       out.feed(id);
   });
   std::printf("%-22s %8.2f million tokens/s\n", "detokenizer", static_cast<double>(ids.size()) / seconds / 1e6);
-  report(**tokens, "1 MB of one letter", std::string(1u << 20, 'a'), 3);
-  report(**tokens, "1 MB of spaces", std::string(1u << 20, ' '), 3);
-  report(**tokens, "1 MB of digits", std::string(1u << 20, '7'), 3);
+  report(*tokens, "1 MB of one letter", std::string(1u << 20, 'a'), 3);
+  report(*tokens, "1 MB of spaces", std::string(1u << 20, ' '), 3);
+  report(*tokens, "1 MB of digits", std::string(1u << 20, '7'), 3);
   return 0;
 }

@@ -65,10 +65,10 @@ struct new_sequence {
   sequence_id fork_of = 0; ///< A sequence with the same prompt, whose blocks it shares once they are computed; 0: none.
 };
 
-/// A token that a step brought.
 /// Tokens that a prompt and its answer may have together: the model's context, or what the KV memory holds of one.
 std::uint32_t longest_sequence(const planner_options& options);
 
+/// A token that a step brought.
 struct token_event {
   sequence_id sequence = 0;
   slot_id slot = 0;        ///< As `add` gave it: whoever keeps an account of sequences may index it by this.
@@ -212,6 +212,12 @@ private:
     std::uint32_t length() const { return prompt_tokens + static_cast<std::uint32_t>(answer.size()); }
     std::uint32_t length_ahead() const { return length() + ahead; }
     std::uint32_t to_compute() const { return length_ahead() - planned; }
+    /// Of a fork: blocks of its prompt that it will have together with its parent.
+    std::uint32_t shared_blocks() const { return (prompt_tokens - 1) / tokens_per_block; }
+    /// Where its next row stands, and the blocks that it has then. The last token of the prompt is computed again for each
+    /// fork, since its logits are what they all sample from.
+    std::uint32_t next_row() const { return fork_parent ? prompt_tokens - 1 : planned; }
+    std::uint32_t blocks_had() const { return fork_parent ? shared_blocks() : blocks; }
     token_id token_at(std::uint32_t position) const {
       return position < prompt_tokens ? (*request.prompt)[position] : answer[position - prompt_tokens];
     }
@@ -266,7 +272,6 @@ private:
   std::uint32_t rows_in_purse(const sequence& s) const;
   std::uint32_t blocks_to_come(const sequence& s, std::size_t group) const;
   bool fits(const sequence& s) const;
-  std::uint32_t shared_by_fork(const sequence& s) const;
   bool can_fork(const sequence& s) const;
   bool ready(sequence& s);
   bool more_is_coming() const;

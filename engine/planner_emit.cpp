@@ -28,15 +28,15 @@ void planner::emit(const chunk& part, step_changes& step, step_in_flight& record
     emit_blocks(s, joins ? 0 : first_new, step);
   emit_rows(s, part, step);
   const auto& rows = step.rows.back();
-  record.members.push_back({&s, rows.first_position + rows.count - rows.drafts, rows.count, rows.drafts,
-                            rows.samples, false});
+  record.members.push_back(
+    {&s, rows.first_position + rows.count - rows.drafts, rows.count, rows.drafts, rows.samples, false});
 }
 
 /// The child gets the parent's whole blocks; what is in the last one, it gets its own copy of.
 planner::sequence* planner::emit_fork(sequence& s) {
   auto* parent = s.fork_parent;
   leave_parent(s);
-  const auto shared = shared_by_fork(s);
+  const auto shared = s.shared_blocks();
   for (std::size_t g = 0; g < s.tables.size(); ++g) {
     const auto& table = parent->tables[g];
     s.tables[g].assign(table.begin(), table.begin() + shared);

@@ -87,14 +87,13 @@ bool planner::add_decode(sequence& s) {
 std::uint32_t planner::rows_in_purse(const sequence& s) const {
   const auto blocks = s.blocks + *std::min_element(purse_left_.begin(), purse_left_.end());
   const auto covered = std::uint64_t{blocks} * tokens_per_block;
-  const auto base = s.fork_parent ? s.prompt_tokens - 1 : s.planned;
-  return static_cast<std::uint32_t>(std::max<std::uint64_t>(1, covered > base ? covered - base : 0));
+  const auto first = s.next_row();
+  return static_cast<std::uint32_t>(std::max<std::uint64_t>(1, covered > first ? covered - first : 0));
 }
 
 bool planner::add_chunk(sequence& s, std::uint32_t count, std::uint32_t drafts) {
-  const auto have = s.fork_parent ? shared_by_fork(s) : s.blocks;
-  const auto first = s.fork_parent ? s.prompt_tokens - 1 : s.planned;
-  const auto need = blocks_for(first + count);
+  const auto first = s.next_row();
+  const auto need = blocks_for(first + count), have = s.blocks_had();
   const auto more = need > have ? need - have : 0;
   for (auto left : purse_left_)
     if (more > left)
@@ -105,8 +104,7 @@ bool planner::add_chunk(sequence& s, std::uint32_t count, std::uint32_t drafts) 
   const bool prompt_logprobs = wants_prompt_logprobs(s, first, count);
   logit_rows_left_ -= std::min(logit_rows_left_, prompt_logprobs ? count : samples ? 1 + drafts : 0);
   rows_left_ -= count;
-  work_.rows += count;
-  work_.attended += std::uint64_t{count} * first + std::uint64_t{count} * (count + 1) / 2;
+  work_ = with_rows(work_, first, count);
   s.in_chunk = true;
   if (s.fork_parent)
     s.fork_parent->in_chunk = true; // Its blocks must stay until they have been shared.
@@ -115,8 +113,8 @@ bool planner::add_chunk(sequence& s, std::uint32_t count, std::uint32_t drafts) 
 }
 
 bool planner::wants_prompt_logprobs(const sequence& s, std::uint32_t first, std::uint32_t count) const {
-  return s.request.sampling->prompt_logprobs >= 0 && first + count >= s.logprobs_told && first + 1 < s.prompt_tokens &&
-         s.logprobs_told < s.prompt_tokens;
+  return s.request.sampling->prompt_logprobs >= 0 && first + count >= s.logprobs_told &&
+         first + 1 < s.prompt_tokens && s.logprobs_told < s.prompt_tokens;
 }
 
 /// How many of `most` further rows of a prompt fit into this step by logits and by time.
@@ -138,7 +136,7 @@ std::uint32_t planner::prefill_rows(const sequence& s, std::uint32_t first, std:
 }
 
 bool planner::add_prefill(sequence& s) {
-  const auto first = s.fork_parent ? s.prompt_tokens - 1 : s.planned;
+  const auto first = s.next_row();
   const auto todo = s.length_ahead() - first;
   const bool alone = running_.size() + waiting_.size() <= 1;
   const bool whole = alone || options_.long_prefill_tokens == 0;
@@ -155,22 +153,21 @@ void planner::stretch_cut_chunks() {
     auto& s = *part.who;
     if (rows_left_ == 0)
       return;
-    const auto first = s.fork_parent ? s.prompt_tokens - 1 : s.planned;
-    const auto end = first + part.count;
+    const auto end = s.next_row() + part.count;
     if (part.drafts > 0 || end >= s.length_ahead() || s.request.sampling->prompt_logprobs >= 0)
       continue;
     const auto have = std::uint64_t{blocks_for(end)} + *std::min_element(purse_left_.begin(), purse_left_.end());
     const auto covered = have * tokens_per_block - end;
-    const auto rows = std::min<std::uint64_t>(prefill_rows(s, end, s.length_ahead() - end), covered);
-    const auto more = blocks_for(end + static_cast<std::uint32_t>(rows)) - blocks_for(end);
+    const auto rows =
+      static_cast<std::uint32_t>(std::min<std::uint64_t>(prefill_rows(s, end, s.length_ahead() - end), covered));
+    const auto more = blocks_for(end + rows) - blocks_for(end);
     for (auto& left : purse_left_)
       left -= more;
     if (end + rows == s.length_ahead())
       --logit_rows_left_;
-    work_.rows += rows;
-    work_.attended += rows * end + rows * (rows + 1) / 2;
-    rows_left_ -= static_cast<std::uint32_t>(rows);
-    part.count += static_cast<std::uint32_t>(rows);
+    work_ = with_rows(work_, end, rows);
+    rows_left_ -= rows;
+    part.count += rows;
     part.blocks += more;
   }
 }
@@ -182,18 +179,13 @@ bool planner::ready(sequence& s) {
   return s.fork_parent || s.lookup == lookup_state::answered || (s.waits_its_turn && s.lookup == lookup_state::none);
 }
 
-std::uint32_t planner::shared_by_fork(const sequence& s) const {
-  return (s.prompt_tokens - 1) / tokens_per_block;
-}
-
-/// The last token of the prompt is computed again for each fork, since its logits are what they all sample from.
 bool planner::can_fork(const sequence& s) const {
   const auto& parent = *s.fork_parent;
   const auto first = s.prompt_tokens - 1;
   if (!parent.running || parent.leaving() || parent.computed < first || s.lookup != lookup_state::none ||
       s.request.sampling->prompt_logprobs >= 0 || !s.answer.empty())
     return false;
-  const auto next = shared_by_fork(s) * tokens_per_block; // The first row that could follow what is shared.
+  const auto next = s.shared_blocks() * tokens_per_block; // The first row that could follow what is shared.
   for (std::size_t g = 0; g < purse_.size(); ++g) {
     const auto window = options_.groups[g].window;
     const auto oldest = window > 0 && next + 1 > window ? next + 1 - window : 0;
@@ -205,8 +197,7 @@ bool planner::can_fork(const sequence& s) const {
 
 /// Blocks that a sequence still needs until all its present tokens are computed.
 std::uint32_t planner::blocks_to_come(const sequence& s, std::size_t group) const {
-  const auto have = s.fork_parent ? shared_by_fork(s) : s.blocks;
-  const auto need = blocks_for(s.length_ahead());
+  const auto need = blocks_for(s.length_ahead()), have = s.blocks_had();
   const auto window = options_.groups[group].window;
   const auto more = need > have ? need - have : 0;
   return window == 0 ? more : std::min(more, blocks_for(window + options_.max_batched_tokens) + 1);
@@ -236,8 +227,9 @@ void planner::plan_waiting() {
       if (leaving_ == 0 && stalled_running_ > 0 && (full || !more_is_coming()))
         if (auto* victim = pick_victim(true)) // Who runs keeps its place, but not who only holds one.
           return preempt(*victim);
-      if (full || (!holders_.empty() && *holders_.rbegin() != &s && s.order < (*holders_.rbegin())->order &&
-                   drop_holder(&s)) ||
+      if (full ||
+          (!holders_.empty() && *holders_.rbegin() != &s && s.order < (*holders_.rbegin())->order &&
+           drop_holder(&s)) ||
           s.skips >= options_.max_skips)
         return;
       passed_over_.push_back(&s);
@@ -309,8 +301,7 @@ planner::sequence* planner::pick_victim(bool stalled_only) const {
   for (auto* s : running_) {
     if (s->leaving() || (stalled_only && !s->stalled()))
       continue;
-    if (!worst || s->stalled() > worst->stalled() ||
-        (s->stalled() == worst->stalled() && worst->order < s->order))
+    if (!worst || s->stalled() > worst->stalled() || (s->stalled() == worst->stalled() && worst->order < s->order))
       worst = s;
   }
   return worst;

@@ -15,8 +15,6 @@ namespace {
 
 using detail::field_reader;
 
-constexpr std::string_view generate_type = "generate_request";
-
 hello read_hello(field_reader& fields) {
   return {.version = fields.integer<std::uint32_t>("version")};
 }
@@ -136,14 +134,14 @@ expected<client_message> read_message(detail::frame_map& map) {
   if (fields.failed())
     return finished(fields, hello{});
   field_reader body{map, type.substr(0, 40)};
-  if (type == "hello") {
+  if (type == hello::type) {
     hello greeting = read_hello(body);
     // Another version's hello may have fields that this one does not know; it is refused for its version instead.
     if (!body.failed() && greeting.version != protocol_version)
       return client_message{greeting};
     return finished(body, greeting);
   }
-  if (type == generate_type) {
+  if (type == generate_request::type) {
     generate_request request = read_generate(body);
     if (auto read = body.finish(); !read)
       return tl::unexpected<error>(std::move(read).error());
@@ -151,17 +149,17 @@ expected<client_message> read_message(detail::frame_map& map) {
       return tl::unexpected<error>(std::move(valid).error());
     return client_message{std::move(request)};
   }
-  if (type == "cancel_request")
+  if (type == cancel_request::type)
     return finished(body, read_cancel(body));
-  if (type == "credit_grant")
+  if (type == credit_grant::type)
     return finished(body, read_credit(body));
-  if (type == "ping")
+  if (type == ping::type)
     return finished(body, read_ping(body));
-  if (type == "pause_request")
+  if (type == pause_request::type)
     return finished(body, pause_request{.id = body.integer<request_id>("id")});
-  if (type == "resume_request")
+  if (type == resume_request::type)
     return finished(body, resume_request{.id = body.integer<request_id>("id")});
-  if (type == "admin_request")
+  if (type == admin_request::type)
     return finished(body, read_admin(body));
   return fail(errc::invalid_argument,
               fmt::format("Field 'type' is {}, but a client sends hello, generate_request, cancel_request, "
@@ -178,7 +176,7 @@ decoded<client_message> decode_client(std::string_view bytes) {
   if (message)
     return std::move(*message);
   // The id of a cancel_request names a request that exists: a bad cancel must not end it.
-  const bool names_request = identity.type == generate_type;
+  const bool names_request = identity.type == generate_request::type;
   return tl::unexpected<decode_error>(
     decode_error{std::move(message).error(), names_request ? identity.id : std::nullopt});
 }

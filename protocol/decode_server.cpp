@@ -1,6 +1,6 @@
 // What a client in C++ reads.
+#include <concepts>
 #include <limits>
-#include <type_traits>
 #include <utility>
 
 #include <fmt/format.h>
@@ -8,6 +8,7 @@
 #include "protocol/codec.hpp"
 #include "protocol/field_reader.hpp"
 #include "protocol/frame.hpp"
+#include "protocol/status_fields.hpp"
 #include "protocol/utf8.hpp"
 
 namespace troupe {
@@ -131,46 +132,21 @@ step_deltas read_step(field_reader& fields) {
   return message;
 }
 
-tier_status read_tier(field_reader& fields) {
-  tier_status tier;
-  auto count = [&](std::string_view name, std::uint64_t& field) { field = fields.integer<std::uint64_t>(name); };
-  tier.name = fields.text("name");
-  count("blocks", tier.blocks);
-  count("bytes", tier.bytes);
-  count("capacity", tier.capacity);
-  count("saved", tier.saved);
-  count("loaded", tier.loaded);
-  count("missed", tier.missed);
-  count("evicted", tier.evicted);
-  count("damaged", tier.damaged);
-  tier.accepts = fields.boolean("accepts");
-  return tier;
-}
+/// Sets the members that `each_field` names.
+struct status_filler {
+  field_reader& from;
 
-server_status read_status(field_reader& fields) {
-  server_status status;
-  auto count = [&](std::string_view name, auto& field) {
-    field = fields.integer<std::remove_reference_t<decltype(field)>>(name);
-  };
-  count("open_requests", status.open_requests);
-  count("waiting", status.waiting);
-  count("running", status.running);
-  count("paused", status.paused);
-  count("refused", status.refused);
-  count("kv_blocks", status.kv_blocks);
-  count("kv_free", status.kv_free);
-  count("kv_cached", status.kv_cached);
-  count("kv_leased", status.kv_leased);
-  count("kv_owned", status.kv_owned);
-  count("prefix_queries", status.prefix_queries);
-  count("prefix_hit_tokens", status.prefix_hit_tokens);
-  count("preemptions", status.preemptions);
-  count("steps", status.steps);
-  status.draining = fields.boolean("draining");
-  count("tier_hit_tokens", status.tier_hit_tokens);
-  fields.maps("tiers", "counts of a tier", [&](field_reader& tier) { status.tiers.push_back(read_tier(tier)); });
-  return status;
-}
+  void operator()(std::string_view name, std::string& text) const { text = from.text(name); }
+  void operator()(std::string_view name, bool& flag) const { flag = from.boolean(name); }
+  template <std::integral Count>
+  void operator()(std::string_view name, Count& count) const {
+    count = from.integer<Count>(name);
+  }
+  void operator()(std::string_view name, std::vector<tier_status>& tiers) const {
+    from.maps(name, "counts of a tier",
+              [&](field_reader& tier) { each_field(tiers.emplace_back(), status_filler{tier}); });
+  }
+};
 
 admin_reply read_admin(field_reader& fields) {
   admin_reply message;
@@ -178,7 +154,7 @@ admin_reply read_admin(field_reader& fields) {
   if (!fields.boolean("ok") && !fields.failed())
     message.failure = read_failure(fields);
   else if (fields.has("status"))
-    fields.map("status", [&](field_reader& status) { message.status = read_status(status); });
+    fields.map("status", [&](field_reader& status) { each_field(message.status.emplace(), status_filler{status}); });
   return message;
 }
 
@@ -199,19 +175,19 @@ expected<server_message> read_message(detail::frame_map& map) {
   if (fields.failed())
     return finished(fields, pong{});
   field_reader body{map, type.substr(0, 40)};
-  if (type == "welcome")
+  if (type == welcome::type)
     return finished(body, read_welcome(body));
-  if (type == "token_delta")
+  if (type == token_delta::type)
     return finished(body, read_delta(body));
-  if (type == "request_end")
+  if (type == request_end::type)
     return finished(body, read_end(body));
-  if (type == "pong")
+  if (type == pong::type)
     return finished(body, read_pong(body));
-  if (type == "protocol_error")
+  if (type == protocol_error::type)
     return finished(body, protocol_error{read_failure(body)});
-  if (type == "step_deltas")
+  if (type == step_deltas::type)
     return finished(body, read_step(body));
-  if (type == "admin_reply")
+  if (type == admin_reply::type)
     return finished(body, read_admin(body));
   return fail(errc::invalid_argument,
               fmt::format("Field 'type' is {}, but a server sends welcome, step_deltas, token_delta, request_end, "

@@ -107,31 +107,6 @@ void fields_of(const admin_request& message, Fields& field) {
   field("command", to_string(message.command));
 }
 
-static void write_message(wire_writer& out, const hello& message) {
-  write_frame(out, "hello", message);
-}
-static void write_message(wire_writer& out, const generate_request& message) {
-  write_frame(out, "generate_request", message);
-}
-static void write_message(wire_writer& out, const cancel_request& message) {
-  write_frame(out, "cancel_request", message);
-}
-static void write_message(wire_writer& out, const credit_grant& message) {
-  write_frame(out, "credit_grant", message);
-}
-static void write_message(wire_writer& out, const pause_request& message) {
-  write_frame(out, "pause_request", message);
-}
-static void write_message(wire_writer& out, const resume_request& message) {
-  write_frame(out, "resume_request", message);
-}
-static void write_message(wire_writer& out, const ping& message) {
-  write_frame(out, "ping", message);
-}
-static void write_message(wire_writer& out, const admin_request& message) {
-  write_frame(out, "admin_request", message);
-}
-
 } // namespace detail
 
 std::string encode(const client_message& message) {

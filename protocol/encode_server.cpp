@@ -112,11 +112,11 @@ std::optional<std::string_view> delivery_encoder::next() {
       write_all(out, ends_);
     }
   } else if (!deltas_.empty()) {
-    write_message(out, *deltas_.front());
+    write_frame(out, *deltas_.front());
   } else if (!ends_.empty()) {
-    write_message(out, *ends_.front());
+    write_frame(out, *ends_.front());
   } else if (!left_.empty()) {
-    std::visit([&](const auto& each) { write_message(out, each); }, left_.front());
+    std::visit([&](const auto& each) { write_frame(out, each); }, left_.front());
     left_ = left_.subspan(1);
   } else {
     return {};

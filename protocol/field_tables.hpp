@@ -47,13 +47,13 @@ void write_map(wire_writer& out, const Message& message) {
 }
 
 /// The same with its type, as the messages of frames have it.
-template <std::size_t N, class Message>
-void write_frame(wire_writer& out, const char (&type)[N], const Message& message) {
+template <class Message>
+void write_frame(wire_writer& out, const Message& message) {
   field_counter counter;
   fields_of(message, counter);
   out.map(counter.count + 1);
   out.name("type");
-  out.name(type);
+  out.name(Message::type);
   write_fields(out, message);
 }
 
@@ -96,7 +96,7 @@ template <class Message>
 std::string encode_any(const Message& message) {
   std::string bytes;
   wire_writer out(bytes);
-  std::visit([&](const auto& each) { write_message(out, each); }, message);
+  std::visit([&](const auto& each) { write_frame(out, each); }, message);
   bytes.resize(out.size());
   return bytes;
 }

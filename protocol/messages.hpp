@@ -1,5 +1,6 @@
 // What a client and Troupe say to each other, as plain values. The msgpack form is in protocol/codec.hpp and
-// docs/protocol.md; the HTTP front end and programs that link the library use the same types.
+// docs/protocol.md; the HTTP front end and programs that link the library use the same types. What is a frame by itself
+// has its name there as `type`.
 #pragma once
 
 #include <cstdint>
@@ -76,6 +77,7 @@ struct scheduling_parameters {
 inline constexpr std::uint32_t unlimited_credit = 0xffffffffu;
 
 struct generate_request {
+  static constexpr char type[] = "generate_request";
   request_id id = 0;
   troupe::prompt prompt{};
   sampling_parameters sampling{};
@@ -106,6 +108,7 @@ struct token_logprob {
 /// Some tokens of one answer, in order. Text is held back while it may be an unfinished UTF-8 character or the
 /// beginning of a stop string, so `text` may be empty while `token_ids` is not, and the other way round.
 struct token_delta {
+  static constexpr char type[] = "token_delta";
   request_id id = 0;
   std::uint32_t choice = 0;   ///< Which of the n answers, from 0.
   std::uint32_t position = 0; ///< Index of the first of `token_ids` in the answer, from 0.
@@ -169,6 +172,7 @@ inline finish_reason whole_reason(const std::vector<choice_end>& choices) {
 
 /// The one last message of every request.
 struct request_end {
+  static constexpr char type[] = "request_end";
   request_id id = 0;
   finish_reason reason = finish_reason::stop; ///< Of all answers: see `whole_reason`.
   usage_counts usage{};
@@ -181,17 +185,20 @@ struct request_end {
 
 /// All that one step brought to one client, as one frame: first the deltas, then the ends.
 struct step_deltas {
+  static constexpr char type[] = "step_deltas";
   std::vector<token_delta> deltas;
   std::vector<request_end> ends;
   bool operator==(const step_deltas&) const = default;
 };
 
 struct cancel_request {
+  static constexpr char type[] = "cancel_request";
   request_id id = 0;
   bool operator==(const cancel_request&) const = default;
 };
 
 struct credit_grant {
+  static constexpr char type[] = "credit_grant";
   request_id id = 0;
   std::uint32_t tokens = 0; ///< Added to what is left; saturates.
   bool operator==(const credit_grant&) const = default;
@@ -200,33 +207,39 @@ struct credit_grant {
 /// Takes a request out of the steps until it is resumed; its place is kept, the memory of its KV cache may be lent.
 /// Pausing one that is paused, and resuming one that is not, is nothing.
 struct pause_request {
+  static constexpr char type[] = "pause_request";
   request_id id = 0;
   bool operator==(const pause_request&) const = default;
 };
 
 struct resume_request {
+  static constexpr char type[] = "resume_request";
   request_id id = 0;
   bool operator==(const resume_request&) const = default;
 };
 
 struct ping {
+  static constexpr char type[] = "ping";
   std::uint64_t nonce = 0;
   bool operator==(const ping&) const = default;
 };
 
 struct pong {
+  static constexpr char type[] = "pong";
   std::uint64_t nonce = 0;
   bool operator==(const pong&) const = default;
 };
 
 /// The client's first message on a connection.
 struct hello {
+  static constexpr char type[] = "hello";
   std::uint32_t version = 0;
   bool operator==(const hello&) const = default;
 };
 
 /// The answer to `hello` when the versions agree; otherwise a `protocol_error` with `version_mismatch`.
 struct welcome {
+  static constexpr char type[] = "welcome";
   std::uint32_t version = 0;
   std::string server; ///< "troupe 0.1.0"
   std::string model;
@@ -253,6 +266,7 @@ constexpr std::string_view to_string(admin_command command) {
 }
 
 struct admin_request {
+  static constexpr char type[] = "admin_request";
   std::uint64_t nonce = 0; ///< Comes back in the reply.
   admin_command command = admin_command::status;
   bool operator==(const admin_request&) const = default;
@@ -296,6 +310,7 @@ struct server_status {
 };
 
 struct admin_reply {
+  static constexpr char type[] = "admin_reply";
   std::uint64_t nonce = 0;
   error failure{errc::none, {}};         ///< Code `none` where all is well.
   std::optional<server_status> status{}; ///< Where `failure` is none and the command was `status`.
@@ -305,6 +320,7 @@ struct admin_reply {
 
 /// Says that a frame could not be taken. No request ends by it; the connection stays usable.
 struct protocol_error {
+  static constexpr char type[] = "protocol_error";
   error failure;
   bool operator==(const protocol_error&) const = default;
 };

@@ -5,6 +5,7 @@
 
 #include "protocol/field_tables.hpp"
 #include "protocol/limits.hpp"
+#include "protocol/status_fields.hpp"
 #include "protocol/utf8.hpp"
 
 namespace troupe::detail {
@@ -129,37 +130,12 @@ void fields_of(const protocol_error& message, Fields& field) {
 
 template <class Fields>
 void fields_of(const tier_status& tier, Fields& field) {
-  field("name", tier.name);
-  field("blocks", tier.blocks);
-  field("bytes", tier.bytes);
-  field("capacity", tier.capacity);
-  field("saved", tier.saved);
-  field("loaded", tier.loaded);
-  field("missed", tier.missed);
-  field("evicted", tier.evicted);
-  field("damaged", tier.damaged);
-  field("accepts", tier.accepts);
+  each_field(tier, field);
 }
 
 template <class Fields>
 void fields_of(const server_status& status, Fields& field) {
-  field("open_requests", status.open_requests);
-  field("waiting", status.waiting);
-  field("running", status.running);
-  field("paused", status.paused);
-  field("refused", status.refused);
-  field("kv_blocks", status.kv_blocks);
-  field("kv_free", status.kv_free);
-  field("kv_cached", status.kv_cached);
-  field("kv_leased", status.kv_leased);
-  field("kv_owned", status.kv_owned);
-  field("prefix_queries", status.prefix_queries);
-  field("prefix_hit_tokens", status.prefix_hit_tokens);
-  field("preemptions", status.preemptions);
-  field("steps", status.steps);
-  field("draining", status.draining);
-  field("tier_hit_tokens", status.tier_hit_tokens);
-  field("tiers", status.tiers);
+  each_field(status, field);
 }
 
 template <class Fields>
@@ -170,28 +146,6 @@ void fields_of(const admin_reply& message, Fields& field) {
     return fields_of(message.failure, field);
   if (message.status)
     field("status", *message.status);
-}
-
-inline void write_message(wire_writer& out, const welcome& message) {
-  write_frame(out, "welcome", message);
-}
-inline void write_message(wire_writer& out, const token_delta& message) {
-  write_frame(out, "token_delta", message);
-}
-inline void write_message(wire_writer& out, const request_end& message) {
-  write_frame(out, "request_end", message);
-}
-inline void write_message(wire_writer& out, const step_deltas& message) {
-  write_frame(out, "step_deltas", message);
-}
-inline void write_message(wire_writer& out, const pong& message) {
-  write_frame(out, "pong", message);
-}
-inline void write_message(wire_writer& out, const protocol_error& message) {
-  write_frame(out, "protocol_error", message);
-}
-inline void write_message(wire_writer& out, const admin_reply& message) {
-  write_frame(out, "admin_reply", message);
 }
 
 } // namespace troupe::detail

@@ -7,6 +7,8 @@
 #include <openssl/evp.h>
 #include <xxhash.h>
 
+#include "engine/kv/fingerprint.hpp"
+
 namespace troupe {
 
 static_assert(std::endian::native == std::endian::little, "The hashed bytes are those of memory.");
@@ -23,18 +25,12 @@ void append_text(std::string& bytes, std::string_view text) {
 } // namespace
 
 std::string to_hex(const block_hash& hash) {
-  static constexpr char digits[] = "0123456789abcdef";
-  unsigned char bytes[sizeof(block_hash)];
-  std::memcpy(bytes, hash.words.data(), sizeof(bytes));
-  std::string result;
-  for (auto byte : bytes) {
-    result += digits[byte >> 4];
-    result += digits[byte & 15];
-  }
-  return result;
+  return hex_of(std::span(reinterpret_cast<const std::uint8_t*>(hash.words.data()), sizeof(hash.words)));
 }
 
-void block_hasher::free_context::operator()(evp_md_ctx_st* context) const { EVP_MD_CTX_free(context); }
+void block_hasher::free_context::operator()(evp_md_ctx_st* context) const {
+  EVP_MD_CTX_free(context);
+}
 
 expected<block_hasher> block_hasher::make(block_hash_kind kind, std::string_view fingerprint) {
   block_hasher result;

@@ -7,7 +7,7 @@
 // A chain is given up from its tail: without its head the rest is worth nothing, and more sequences share the head.
 // So a block is saved just under the one before it, and not at all if that one would have to go for it.
 //
-// Owner: one actor (actors/block_tier.hpp); one thread. Its calls may block on a disk.
+// Owner: one actor (actors/kv_tier.hpp); one thread. Its calls may block on a disk.
 #pragma once
 
 #include <cstddef>

@@ -93,7 +93,6 @@ public:
   /// The tier has this name now (or had it when the server started); or has it no more. False: it has too many.
   bool tier_has(const block_hash& hash) { return tier_.insert(hash); }
   void tier_lost(const block_hash& hash) { tier_.erase(hash); }
-  void tier_lost_all() { tier_.clear(); }
   bool tier_contains(const block_hash& hash) const { return tier_.contains(hash); }
 
   /// Blocks to be saved from now on; each is held until `saved`. At most `max_saving` are at any time.

@@ -78,8 +78,6 @@ public:
   /// False: there are too many names.
   bool insert(const block_hash& hash);
   void erase(const block_hash& hash) { hashes_.erase(hash); }
-  void clear() { hashes_.clear(); }
-  std::size_t size() const { return hashes_.size(); }
 
   /// A block that is worth saving; twice is once.
   void offer(block_id block);
@@ -122,7 +120,6 @@ public:
 
   bool is_saving(block_id block) const { return saving_.contains(block); }
   bool is_loading(block_id block) const { return loads_.contains(block); }
-  std::size_t transfers() const { return saving_.size() + loads_.size(); }
 
   template <class Visit> // void(block_id, const load_state&)
   void for_each_load(Visit visit) const {

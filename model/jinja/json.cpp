@@ -1,7 +1,6 @@
 #include "model/jinja/json.hpp"
 
-#include <nlohmann/json.hpp>
-
+#include "model/bounded_json.hpp"
 #include "model/jinja/builtins.hpp"
 
 namespace troupe::jinja {
@@ -48,11 +47,13 @@ value from_json(workspace& ws, const nlohmann::ordered_json& json, bool trusted)
 value parse_json(workspace& ws, const value& source) {
   const string_object& s = source.as_string();
   ws.charge(16 * s.bytes().size()); // About what the parsed form takes beside the values.
-  auto json = nlohmann::ordered_json::parse(s.bytes(), nullptr, false);
+  const auto json = parse_bounded_json(s.bytes(), ws.bounds().max_value_nesting);
   value out;
-  if (!json.is_discarded())
-    out = from_json(ws, json, s.content.all_trusted());
+  if (json)
+    out = from_json(ws, *json, s.content.all_trusted());
   ws.refund(16 * s.bytes().size());
+  if (!json && json.error().code == errc::limit_exceeded)
+    refuse_limit("a string of JSON is nested more than " + std::to_string(ws.bounds().max_value_nesting) + " deep");
   if (out.is_undefined())
     refuse("'from_json' needs a string of JSON");
   return out;

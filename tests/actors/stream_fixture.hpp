@@ -28,7 +28,7 @@ public:
     std::vector<request_end> ends;
   };
 
-  explicit stream_fixture(router_limits limits = {}) : system_(config_), client_(system_) {
+  explicit stream_fixture(admission_limits limits = {}) : system_(config_), client_(system_) {
     scheduler_.emplace(system_);
     auto file = gguf::parse(tiny_model());
     BOOST_REQUIRE(file);

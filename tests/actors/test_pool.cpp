@@ -1,5 +1,4 @@
-// The pool's threads: what is passed on runs, whoever hands over is not waited for, and a chain starves nobody. Each
-// test ends by a message that comes only if that is so.
+// The pool's threads: what is passed on runs, whoever hands over is not waited for, and a chain starves nobody.
 #include <boost/test/unit_test.hpp>
 
 #include <future>
@@ -66,6 +65,21 @@ struct fake_thread {
   chain_policy::worker_data data_{nullptr};
 };
 
+/// A thread of that pool in which somebody runs.
+struct fake_turn {
+  fake_turn() { policy.before_resume(&thread, nullptr); }
+  void wake(caf::resumable* job) { policy.internal_enqueue(&thread, job); }
+  const std::deque<caf::resumable*>& queue() const { return pool.data_.queue; }
+  fake_pool pool;
+  fake_thread thread{&pool};
+  chain_policy policy;
+};
+
+using jobs = std::deque<caf::resumable*>;
+int places[2]; // Of jobs that are never run.
+auto* const first = reinterpret_cast<caf::resumable*>(&places[0]);
+auto* const second = reinterpret_cast<caf::resumable*>(&places[1]);
+
 } // namespace
 
 BOOST_AUTO_TEST_SUITE(pool)
@@ -87,42 +101,43 @@ BOOST_AUTO_TEST_CASE(whoever_is_woken_before_a_hand_over_runs_while_the_waker_co
   auto [other, arrived] = f.listener();
   auto shared = std::make_shared<std::future<void>>(std::move(arrived));
   std::promise<bool> result;
-  f.system().spawn([&, other = other](caf::event_based_actor* self, int) {
-    self->send(other, go_atom::value);
-    hand_over(self);
-    result.set_value(shared->wait_for(60s) == std::future_status::ready); // The thread is busy with this.
-  }, 0);
+  f.system().spawn(
+    [&, other = other](caf::event_based_actor* self, int) {
+      self->send(other, go_atom::value);
+      hand_over(self);
+      result.set_value(shared->wait_for(60s) == std::future_status::ready); // The thread is busy with this.
+    },
+    0);
   BOOST_CHECK(result.get_future().get());
 }
 
 BOOST_AUTO_TEST_CASE(only_the_first_that_is_woken_waits_for_the_waker) {
-  pool_fixture f(2);
-  auto [first, first_arrived] = f.listener();
-  auto [second, second_arrived] = f.listener();
-  auto shared = std::make_shared<std::future<void>>(std::move(second_arrived));
-  std::promise<bool> result;
-  f.system().spawn([&, first = first, second = second](caf::event_based_actor* self, int) {
-    self->send(first, go_atom::value);
-    self->send(second, go_atom::value);
-    result.set_value(shared->wait_for(60s) == std::future_status::ready);
-  }, 0);
-  BOOST_CHECK(result.get_future().get());
-  BOOST_CHECK(first_arrived.wait_for(60s) == std::future_status::ready);
+  fake_turn turn;
+  turn.thread.data_.resumed += 1h; // It is early, however slow this machine is.
+  turn.wake(first);
+  turn.wake(second);
+  BOOST_CHECK(turn.thread.data_.next == first);
+  BOOST_CHECK(turn.queue() == jobs{second});
+}
+
+BOOST_AUTO_TEST_CASE(nobody_waits_for_a_waker_who_has_run_for_long) {
+  fake_turn turn;
+  turn.thread.data_.resumed += 1h;
+  turn.wake(first);
+  turn.thread.data_.resumed -= 2h;
+  turn.wake(second);
+  BOOST_CHECK(!turn.thread.data_.next);
+  BOOST_CHECK((turn.queue() == jobs{first, second}));
 }
 
 BOOST_AUTO_TEST_CASE(a_chain_without_end_does_not_starve_the_queue) {
-  fake_pool pool;
-  fake_thread thread{&pool};
-  chain_policy policy;
-  int jobs[2]; // Are never run.
-  auto* chained = reinterpret_cast<caf::resumable*>(&jobs[0]);
-  auto* queued = reinterpret_cast<caf::resumable*>(&jobs[1]);
-  policy.central_enqueue(&pool, queued);
+  fake_turn turn;
+  turn.policy.central_enqueue(&turn.pool, second);
   int turns = 0;
-  for (caf::resumable* job = nullptr; job != queued && turns < 1000; ++turns) {
-    policy.before_resume(&thread, job);
-    policy.internal_enqueue(&thread, chained);
-    job = policy.dequeue(&thread);
+  for (caf::resumable* job = nullptr; job != second && turns < 1000; ++turns) {
+    turn.policy.before_resume(&turn.thread, job);
+    turn.wake(first);
+    job = turn.policy.dequeue(&turn.thread);
   }
   BOOST_CHECK_LE(turns, 100);
 }

@@ -79,6 +79,12 @@ class Results(BatchCase):
             self.assertEqual(self.batch(*options, "--output", other).returncode, 0)
             self.assertEqual(other.read_text(), self.output.read_text(), options)
 
+    def test_lines_that_want_more_answers_than_the_engine_admits_at_once_wait_for_room(self):
+        self.write([{"prompt": "a", "n": 128, "max_tokens": 1}] * 130)  # 16,384 are admitted.
+        done = self.batch()
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertEqual([len(result["choices"]) for result in self.results()], [128] * 130)
+
     def test_options_are_the_defaults_of_lines_that_do_not_say(self):
         self.write([{"prompt": "a"}, {"prompt": "a", "max_tokens": 3}])
         self.batch("--max-tokens", "5", "--ignore-eos")
@@ -98,7 +104,9 @@ class BadLines(BatchCase):
         good = '{"prompt": "good", "max_tokens": 2}'
         bad = (
             ("", "malformed", "JSON"), ("nonsense", "malformed", "JSON"), ("[1]", "malformed", "JSON"),
-            ('{"prompt": "x"', "malformed", "JSON"), ("[" * 100000, "malformed", "JSON"),
+            ('{"prompt": "x"', "malformed", "JSON"), ("[" * 100000, "limit_exceeded", "64"),
+            ('{"id": ' + "[" * 100000 + "]" * 100000 + ', "prompt": "x"}', "limit_exceeded", "64"),
+            ('{"prompt": "x", "n": ' + '{"a":' * 64 + "1" + "}" * 64 + "}", "limit_exceeded", "64"),
             ("{}", "invalid_argument", "prompt"), ('{"prompt": "x", "tokens": [5]}', "invalid_argument", "one of"),
             ('{"prompt": 5}', "invalid_argument", "prompt"), ('{"prompt": "", "raw": true}', "invalid_argument", "prompt"),
             ('{"prompt": "x", "beams": 1}', "unknown_field", "beams"),

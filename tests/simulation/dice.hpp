@@ -25,6 +25,12 @@ public:
 
   bool chance(std::uint32_t percent) { return below(100) < percent; }
 
+  /// With this chance `value` becomes a number between the two; otherwise it stays.
+  void perhaps(std::uint32_t percent, std::uint32_t& value, std::uint32_t low, std::uint32_t high) {
+    if (chance(percent))
+      value = between(low, high);
+  }
+
   template <class T>
   const T& pick(std::span<const T> values) {
     return values[below(values.size())];

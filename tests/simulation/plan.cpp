@@ -30,26 +30,20 @@ void draw_engine(dice& random, world_plan& plan) {
   plan.policy.ageing_ms = random.between(1, 50);
   plan.prefix_caching = random.chance(85);
   plan.tokenizers = random.between(1, 2);
-  if (random.chance(10))
-    plan.max_open_requests = random.between(1, 6);
+  random.perhaps(10, plan.max_open_requests, 1, 6);
 }
 
 void draw_troubles(dice& random, world_plan& plan) {
   plan.order = static_cast<job_order>(random.below(3));
   plan.link_us = random.chance(50) ? 0 : random.between(10, 3000);
   plan.step_us = random.between(50, 5000);
-  if (random.chance(25))
-    plan.crash_per_mille = random.between(5, 40);
-  if (random.chance(5))
-    plan.hang_per_mille = random.between(1, 10);
+  random.perhaps(25, plan.crash_per_mille, 5, 40);
+  random.perhaps(5, plan.hang_per_mille, 1, 10);
   if (random.chance(10))
     plan.worker_killed_at = microseconds(random.below(random.chance(50) ? 300 : 20000));
-  if (random.chance(15))
-    plan.cut_per_mille = random.between(5, 30);
-  if (random.chance(50))
-    plan.draft_percent = random.between(10, 100);
-  if (random.chance(20))
-    plan.double_percent = random.between(1, 30);
+  random.perhaps(15, plan.cut_per_mille, 5, 30);
+  random.perhaps(50, plan.draft_percent, 10, 100);
+  random.perhaps(20, plan.double_percent, 1, 30);
   if (random.chance(10)) {
     plan.happens = static_cast<disaster>(random.between(1, 6));
     plan.happens_at = microseconds(random.below(60000));
@@ -65,19 +59,13 @@ void draw_tier(dice& random, world_plan& plan) {
     plan.answers.capacity = std::min(plan.answers.capacity, plan.groups[0].blocks * tokens_per_block);
   }
   tier.capacity_blocks = random.chance(30) ? random.between(1, 10) : random.between(10, 200);
-  if (random.chance(30))
-    tier.max_saving = random.between(1, 4);
-  if (random.chance(30))
-    tier.max_loading = random.between(1, 4);
-  if (random.chance(15))
-    tier.max_hashes = random.between(1, 30);
+  random.perhaps(30, tier.max_saving, 1, 4);
+  random.perhaps(30, tier.max_loading, 1, 4);
+  random.perhaps(15, tier.max_hashes, 1, 30);
   tier.link_us = random.chance(25) ? 0 : random.between(10, 10000);
-  if (random.chance(25))
-    tier.missing_percent = random.between(5, 60);
-  if (random.chance(25))
-    tier.damage_percent = random.between(5, 60);
-  if (random.chance(15))
-    tier.stops_after = random.between(1, 20);
+  random.perhaps(25, tier.missing_percent, 5, 60);
+  random.perhaps(25, tier.damage_percent, 5, 60);
+  random.perhaps(15, tier.stops_after, 1, 20);
   tier.cannot_open = random.chance(3);
   if (random.chance(8))
     tier.dies_at = microseconds(random.below(60000));

@@ -6,6 +6,8 @@ import shutil
 import socket
 import subprocess
 import sys
+import tempfile
+import unittest
 import zipfile
 from pathlib import Path
 
@@ -68,3 +70,22 @@ def lend_python(project):
 def run(command, environment, **more):
     return subprocess.run([str(part) for part in command], env=environment, stdin=more.pop("stdin", subprocess.DEVNULL),
                           capture_output=True, text=True, timeout=100, **more)
+
+
+class ScriptTest(unittest.TestCase):
+    """Has a folder for all of its tests, and one for each."""
+
+    @classmethod
+    def setUpClass(cls):
+        cls.shared = Path(tempfile.mkdtemp())
+        cls.addClassCleanup(shutil.rmtree, cls.shared)
+
+    def setUp(self):
+        self.folder = Path(tempfile.mkdtemp())
+        self.addCleanup(shutil.rmtree, self.folder)
+
+    def assert_refused(self, done, *words):
+        """The last line on stderr says why."""
+        self.assertGreater(done.returncode, 0, done.stderr)
+        for word in words:
+            self.assertIn(word, done.stderr.splitlines()[-1])

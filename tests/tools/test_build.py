@@ -1,13 +1,11 @@
 """tools/build and tools/run on copies of the project, with a Debian, a Meson and a Ninja that are made up."""
 import hashlib
-import os
 import shutil
 import subprocess
-import tempfile
 import unittest
 from pathlib import Path
 
-from support import add_to_index, closed_port, copy_scripts, environment, run, write_wheel
+from support import ScriptTest, add_to_index, closed_port, copy_scripts, environment, run, write_wheel
 
 # Meson writes down that it ran. Ninja too, and that it ran twice at once; its "compiler" makes a program that shows its
 # arguments and its stdin, or fails if there is a file `broken`.
@@ -59,11 +57,10 @@ class fake_debian:
         return self.calls.read_text().splitlines() if self.calls.exists() else []
 
 
-class scripts(unittest.TestCase):
+class scripts(ScriptTest):
     @classmethod
     def setUpClass(cls):
-        cls.shared = Path(tempfile.mkdtemp())
-        cls.addClassCleanup(shutil.rmtree, cls.shared)
+        super().setUpClass()
         cls.index = cls.shared / "index"
         for name, version, code in (("meson", "1.12.0", MESON), ("ninja", "1.13", NINJA), ("helper", "1", b"")):
             script = f"[console_scripts]\n{name} = fake_{name}:main\n"
@@ -73,8 +70,7 @@ class scripts(unittest.TestCase):
         cls.ready.mkdir()
 
     def setUp(self):
-        self.folder = Path(tempfile.mkdtemp())
-        self.addCleanup(shutil.rmtree, self.folder)
+        super().setUp()
         self.use_project(self.ready)
 
     def use_project(self, folder):
@@ -100,11 +96,6 @@ class scripts(unittest.TestCase):
 
     def calls(self):
         return (self.project / "calls").read_text().splitlines() if (self.project / "calls").exists() else []
-
-    def assert_refused(self, done, *words):
-        self.assertGreater(done.returncode, 0, done.stderr)
-        for word in words:
-            self.assertIn(word, done.stderr.splitlines()[-1])
 
     def test_missing_packages_are_installed_after_one_update(self):
         debian = self.debian(installed=["libcaf"])

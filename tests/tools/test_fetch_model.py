@@ -3,15 +3,13 @@ import hashlib
 import http.server
 import os
 import resource
-import shutil
 import signal
 import subprocess
-import tempfile
 import threading
 import unittest
 from pathlib import Path
 
-from support import add_to_index, closed_port, copy_scripts, environment, lend_python, run, write_wheel
+from support import ScriptTest, add_to_index, closed_port, copy_scripts, environment, lend_python, run, write_wheel
 
 CONTENT = os.urandom(3_000_000)  # does not compress, so that the wheel is no smaller
 
@@ -57,11 +55,10 @@ class slow_index:
         self.server.server_close()
 
 
-class fetch_model(unittest.TestCase):
+class fetch_model(ScriptTest):
     @classmethod
     def setUpClass(cls):
-        cls.shared = Path(tempfile.mkdtemp())
-        cls.addClassCleanup(shutil.rmtree, cls.shared)
+        super().setUpClass()
         cls.project = cls.shared / "project"
         copy_scripts(cls.project)
         lend_python(cls.project)
@@ -70,8 +67,7 @@ class fetch_model(unittest.TestCase):
         add_to_index(cls.index, "tiny-model", cls.wheel)
 
     def setUp(self):
-        self.folder = Path(tempfile.mkdtemp())
-        self.addCleanup(shutil.rmtree, self.folder)
+        super().setUp()
         self.models = self.folder / "models"
         self.describe()
 
@@ -93,11 +89,9 @@ class fetch_model(unittest.TestCase):
                                 stdout=subprocess.PIPE, stderr=subprocess.PIPE)
 
     def assert_refused(self, done, *words):
-        self.assertGreater(done.returncode, 0, done.stderr)
+        super().assert_refused(done, *words)
         self.assertEqual(done.stdout, "")
         self.assertNotIn("Traceback", done.stderr)
-        for word in words:
-            self.assertIn(word, done.stderr.splitlines()[-1])
         self.assert_nothing_left()
 
     def assert_nothing_left(self):

@@ -12,6 +12,8 @@
 #include <nlohmann/json.hpp>
 #include <xxhash.h>
 
+#include "engine/admission.hpp"
+#include "model/bounded_json.hpp"
 #include "protocol/limits.hpp"
 #include "protocol/validate.hpp"
 #include "tools/troupe/answer.hpp"
@@ -26,7 +28,20 @@ using json = nlohmann::ordered_json;
 
 constexpr std::size_t max_line_bytes = 32u << 20;
 
+// A line is taken while those that are open have less than this: with one more, the engine still admits all of them.
+constexpr std::uint32_t enough_answers = admission_limits{}.max_open_sequences / 2;
+constexpr std::size_t enough_bytes = max_line_bytes; ///< Of lines. No prompt has more tokens than bytes.
+static_assert(enough_answers + max_choices <= admission_limits{}.max_open_sequences &&
+              enough_bytes + max_line_bytes <= admission_limits{}.max_open_tokens);
+
 struct wrong_type : std::exception {};
+
+expected<json> parse_line(const std::string& line) {
+  auto value = parse_bounded_json(line, max_frame_nesting);
+  if (value && !value->is_object())
+    return fail(errc::malformed, "The line is not a JSON object.");
+  return value;
+}
 
 /// One line of the input as a request, or what is wrong with it.
 class line_reader {
@@ -36,15 +51,15 @@ public:
   expected<generate_request> read(const std::string& line, json& id) const {
     if (line.size() > max_line_bytes)
       return fail(errc::limit_exceeded, "The line is longer than " + std::to_string(max_line_bytes) + " bytes.");
-    const auto object = json::parse(line, nullptr, false);
-    if (!object.is_object())
-      return fail(errc::malformed, "The line is not a JSON object.");
+    const auto object = parse_line(line);
+    if (!object)
+      return tl::unexpected(object.error());
     generate_request request = defaults_.request;
     std::optional<bool> raw;
     std::optional<std::string> text;
     int prompts = 0;
     try {
-      for (const auto& [key, value] : object.items()) {
+      for (const auto& [key, value] : object->items()) {
         field_ = key;
         if (key == "id")
           id = value;
@@ -129,8 +144,8 @@ public:
           return not_ours(lines + 1);
         ++lines;
         bytes += line.size() + 1;
-        const auto result = json::parse(line, nullptr, false);
-        errors_ += result.is_object() && result.contains("error");
+        const auto result = parse_line(line);
+        errors_ += result && result->contains("error");
       }
       if (!line.empty() && present.eof()) { // Half a line, if it is one of ours.
         if (!std::getline(input, from))
@@ -203,7 +218,7 @@ private:
   std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now(), shown_{};
 };
 
-/// Feeds the engine from the file, a bounded number of lines ahead of the oldest that has not ended.
+/// Feeds the engine from the file, as far ahead of the oldest line that has not ended as the engine admits.
 class batch_job {
 public:
   batch_job(local_engine& engine, const batch_flags& flags, std::ifstream& input, result_file& output,
@@ -249,19 +264,25 @@ public:
 
 private:
   struct line_state {
-    json result;              ///< Its first keys are those of `result_file::beginning_of`.
-    generate_request request; ///< But for its prompt.
+    json result;               ///< Its first keys are those of `result_file::beginning_of`.
+    generate_request request;  ///< But for its prompt.
+    std::size_t bytes = 0;     ///< Of the line.
+    std::uint32_t answers = 0; ///< That are generated for it.
     cli::answer answer;
     bool ended = false;
   };
 
   void fill() {
     bool more = true;
-    while (more && !failed_ && window_lines_.size() < window_) {
-      while (more && window_lines_.size() < window_)
+    while (more && !failed_ && has_room()) {
+      while (more && has_room())
         more = take_line();
       flush(); // Lines that ended at once make room for others.
     }
+  }
+
+  bool has_room() const {
+    return window_lines_.size() < window_ && answers_ < enough_answers && bytes_ < enough_bytes;
   }
 
   bool take_line() {
@@ -275,7 +296,9 @@ private:
     auto request = reader_.read(line, id);
     if (!id.is_null())
       state.result["id"] = id;
+    bytes_ += state.bytes = line.size();
     if (request) {
+      answers_ += state.answers = std::max(request->n, request->best_of);
       request->id = next_line_;
       auto prompt = std::exchange(request->prompt, {});
       state.request = *request;
@@ -327,6 +350,8 @@ private:
         failed_ = put.error();
         return;
       }
+      bytes_ -= window_lines_.front().bytes;
+      answers_ -= window_lines_.front().answers;
       window_lines_.pop_front();
       ++written_;
     }
@@ -339,6 +364,8 @@ private:
   std::size_t window_;
   std::deque<line_state> window_lines_; ///< Of the lines written_ + 1 to next_line_.
   std::size_t next_line_, written_;
+  std::size_t bytes_ = 0; ///< Of all of them together,
+  std::uint32_t answers_ = 0;
   std::uint64_t tokens_ = 0;
   progress_bar bar_;
   bool interrupted_ = false;

@@ -72,6 +72,8 @@ private:
     if (end.reason == finish_reason::cancelled)
       std::cerr << "[cancelled]" << std::endl;
     messages_.push_back({"assistant", std::move(answer)});
+    if (flags_.raw)
+      messages_.clear(); // Nothing is remembered.
   }
 
   local_engine& engine_;

@@ -102,8 +102,7 @@ expected<void> hand_over(const engine_settings& settings, engine_options& option
   plan.max_logit_rows = std::max(plan.max_logit_rows, plan.max_sequences); // The backend has as many.
   plan.step_budget_ms = settings.step_budget_ms;
   plan.policy = settings.policy;
-  plan.long_prefill_tokens =
-    settings.long_prefill_tokens == 0 ? settings.max_batched_tokens : settings.long_prefill_tokens;
+  plan.long_prefill_tokens = settings.long_prefill_tokens;
   options.cache.prefix_caching = settings.prefix_caching;
   options.cache.hash = settings.prefix_hash;
   options.limits.max_open_requests = settings.max_queued_requests;

@@ -9,6 +9,7 @@
 
 #include "protocol/codec.hpp"
 #include "protocol/limits.hpp"
+#include "protocol/status_fields.hpp"
 #include "tools/troupe/options.hpp"
 
 namespace troupe::cli {
@@ -78,34 +79,19 @@ private:
   std::uint64_t nonce_ = 0;
 };
 
-json json_of(const tier_status& tier) {
-  return {{"name", tier.name},         {"blocks", tier.blocks}, {"bytes", tier.bytes},
-          {"capacity", tier.capacity}, {"saved", tier.saved},   {"loaded", tier.loaded},
-          {"missed", tier.missed},     {"evicted", tier.evicted}, {"damaged", tier.damaged},
-          {"accepts", tier.accepts}};
-}
-
-json json_of(const server_status& status) {
-  auto tiers = json::array();
-  for (const auto& tier : status.tiers)
-    tiers.push_back(json_of(tier));
-  return {{"open_requests", status.open_requests},
-          {"waiting", status.waiting},
-          {"running", status.running},
-          {"paused", status.paused},
-          {"refused", status.refused},
-          {"kv_blocks", status.kv_blocks},
-          {"kv_free", status.kv_free},
-          {"kv_cached", status.kv_cached},
-          {"kv_leased", status.kv_leased},
-          {"kv_owned", status.kv_owned},
-          {"prefix_queries", status.prefix_queries},
-          {"prefix_hit_tokens", status.prefix_hit_tokens},
-          {"preemptions", status.preemptions},
-          {"steps", status.steps},
-          {"draining", status.draining},
-          {"tier_hit_tokens", status.tier_hit_tokens},
-          {"tiers", std::move(tiers)}};
+template <class Counts>
+json json_of(const Counts& counts) {
+  auto object = json::object();
+  each_field(counts, [&](const char* name, const auto& value) {
+    if constexpr (std::is_same_v<decltype(value), const std::vector<tier_status>&>) {
+      auto& tiers = object[name] = json::array();
+      for (const auto& tier : value)
+        tiers.push_back(json_of(tier));
+    } else {
+      object[name] = value;
+    }
+  });
+  return object;
 }
 
 /// A line for each count; those of a tier have its name in front.
@@ -116,8 +102,7 @@ std::string lines_of(const json& counts, const std::string& prefix = {}) {
       for (const auto& tier : value)
         lines += lines_of(tier, tier.at("name").get<std::string>() + "_");
     else if (name != "name")
-      lines +=
-        fmt::format("{:<18} {}\n", prefix + name, value.is_string() ? value.get<std::string>() : value.dump());
+      lines += fmt::format("{:<18} {}\n", prefix + name, value.is_string() ? value.get<std::string>() : value.dump());
   return lines;
 }
 

@@ -63,6 +63,13 @@ public:
     right(report);
   }
 
+  /// As after a worker's death.
+  void reset() {
+    kv_report report;
+    report.reset = true;
+    right(std::move(report));
+  }
+
   void release(sequence_id id) { right(operation(kind::release, id, 0, {}, 0)); }
 
   void drop_front(sequence_id id, std::uint32_t count, std::size_t group) {

@@ -4,12 +4,32 @@ using namespace troupe;
 
 namespace {
 
+/// A sequence runs and ends: what is to be saved of it.
+std::vector<kv_save> saves_of_run(store_driver& driver, const shared_tokens& tokens, sequence_id id = 1) {
+  driver.run(id, tokens);
+  driver.release(id);
+  return driver.store.take_saves();
+}
+
+void all_are_saved(store_driver& driver, const std::vector<kv_save>& saves) {
+  for (const auto& save : saves)
+    BOOST_TEST(driver.store.saved(save, true).value());
+}
+
+void all_are_loaded(store_driver& driver, const std::vector<kv_load>& loads) {
+  for (const auto& load : loads)
+    BOOST_TEST(driver.store.loaded(load, true).has_value());
+}
+
+kv_hit only_hit(store_driver& driver) {
+  const auto hits = driver.store.take_hits();
+  BOOST_REQUIRE_EQUAL(hits.size(), 1u);
+  return hits[0];
+}
+
 /// A sequence has run, all its blocks are in the tier, and none is in the KV memory any more.
 void move_to_tier(store_driver& driver, const shared_tokens& tokens, std::uint32_t pool) {
-  driver.run(1000, tokens);
-  driver.release(1000);
-  for (const auto& save : driver.store.take_saves())
-    BOOST_REQUIRE(driver.store.saved(save, true).value());
+  all_are_saved(driver, saves_of_run(driver, tokens, 1000));
   driver.next_blocks(pool);
   driver.store.take_events();
 }
@@ -43,9 +63,7 @@ BOOST_AUTO_TEST_CASE(released_blocks_are_offered_once_the_head_first) {
 
 BOOST_AUTO_TEST_CASE(before_a_stop_all_that_the_tier_lacks_is_offered_what_runs_too_each_head_first) {
   store_driver driver(tier_options(12));
-  driver.run(1, counted_tokens(48));
-  driver.release(1);
-  const auto failed = driver.store.take_saves();
+  const auto failed = saves_of_run(driver, counted_tokens(48));
   BOOST_TEST(driver.store.saved(failed[0], true).value());
   for (std::size_t i = 1; i < 3; ++i)
     BOOST_TEST(!driver.store.saved(failed[i], false).value());
@@ -74,9 +92,7 @@ BOOST_AUTO_TEST_CASE(no_more_blocks_are_held_for_saving_than_may_be) {
   auto options = tier_options(8);
   options.tier.max_saving = 2;
   store_driver driver(options);
-  driver.run(1, counted_tokens(64));
-  driver.release(1);
-  const auto first = driver.store.take_saves();
+  const auto first = saves_of_run(driver, counted_tokens(64));
   BOOST_TEST(first.size() == 2u);
   BOOST_TEST(driver.store.take_saves().empty());
   BOOST_TEST(driver.store.saved(first[0], true).value());
@@ -98,9 +114,7 @@ BOOST_AUTO_TEST_CASE(a_block_that_is_being_saved_is_not_leased_and_unsent_saves_
   auto options = tier_options(4);
   options.tier.max_saving = 1;
   store_driver driver(options);
-  driver.run(1, counted_tokens(64));
-  driver.release(1);
-  const auto saves = driver.store.take_saves();
+  const auto saves = saves_of_run(driver, counted_tokens(64));
   BOOST_REQUIRE_EQUAL(saves.size(), 1u);
   const auto next = driver.next_blocks(4);
   BOOST_TEST(next.size() == 3u);
@@ -114,13 +128,9 @@ BOOST_AUTO_TEST_CASE(a_block_that_is_being_saved_is_not_leased_and_unsent_saves_
 
 BOOST_AUTO_TEST_CASE(a_save_that_failed_or_was_overtaken_by_a_reset_is_not_in_the_tier) {
   store_driver driver(tier_options(4));
-  driver.run(1, counted_tokens(32));
-  driver.release(1);
-  const auto saves = driver.store.take_saves();
+  const auto saves = saves_of_run(driver, counted_tokens(32));
   BOOST_TEST(!driver.store.saved(saves[0], false).value());
-  kv_report reset;
-  reset.reset = true;
-  driver.right(reset);
+  driver.reset();
   BOOST_CHECK((driver.store.counts()[0] == kv_block_counts{4, 3, 0, 0, 1})); // the other one is still being read
   BOOST_TEST(!driver.store.saved(saves[1], true).value());
   BOOST_CHECK((driver.store.counts()[0] == kv_block_counts{4, 4, 0, 0, 0}));
@@ -142,10 +152,9 @@ BOOST_AUTO_TEST_CASE(a_prefix_in_the_tier_is_loaded_and_its_hit_comes_when_all_i
   BOOST_TEST(driver.store.loaded(loads[0], true).has_value());
   BOOST_TEST(driver.store.take_hits().empty());
   BOOST_TEST(driver.store.loaded(loads[1], true).has_value());
-  const auto hits = driver.store.take_hits();
-  BOOST_REQUIRE_EQUAL(hits.size(), 1u);
-  BOOST_TEST(hits[0].tokens == 48u);
-  BOOST_TEST(hits[0].blocks[0] == (std::vector<block_id>{loads[0].block, loads[1].block, loads[2].block}),
+  const auto hit = only_hit(driver);
+  BOOST_TEST(hit.tokens == 48u);
+  BOOST_TEST(hit.blocks[0] == (std::vector<block_id>{loads[0].block, loads[1].block, loads[2].block}),
              boost::test_tools::per_element());
   BOOST_TEST(driver.store.statistics().tier_hit_tokens == 48u);
   driver.spend(1, 1);
@@ -166,9 +175,8 @@ BOOST_AUTO_TEST_CASE(a_failed_load_shortens_the_hit_to_the_part_before_it) {
   BOOST_REQUIRE_EQUAL(loads.size(), 3u);
   for (std::size_t i = 0; i < 3; ++i)
     BOOST_TEST(driver.store.loaded(loads[i], i != 1).has_value());
-  const auto hits = driver.store.take_hits();
-  BOOST_REQUIRE_EQUAL(hits.size(), 1u);
-  BOOST_TEST(hits[0].tokens == 16u);
+  const auto hit = only_hit(driver);
+  BOOST_TEST(hit.tokens == 16u);
   BOOST_TEST(!driver.store.tier_contains(loads[1].hash));
   BOOST_CHECK((driver.store.counts()[0] == kv_block_counts{8, 6, 1, 0, 1})); // the third is good, though nobody's
   BOOST_CHECK(driver.store.check_integrity());
@@ -183,8 +191,7 @@ BOOST_AUTO_TEST_CASE(of_a_group_with_a_window_what_was_seen_last_is_saved_and_a_
   driver.release(1);
   const auto saves = driver.store.take_saves();
   BOOST_REQUIRE_EQUAL(saves.size(), 7u);
-  for (const auto& save : saves)
-    BOOST_TEST(driver.store.saved(save, true).value());
+  all_are_saved(driver, saves);
   BOOST_TEST((saves[5].group == 1 && saves[6].group == 1));
   BOOST_TEST((saves[5].hash != saves[3].hash)); // the contents of one group are not those of another
   for (const auto& list : driver.right([&] { // all blocks of both groups are somebody else's for a moment
@@ -193,26 +200,18 @@ BOOST_AUTO_TEST_CASE(of_a_group_with_a_window_what_was_seen_last_is_saved_and_a_
          return want;
        }()).blocks)
     BOOST_TEST(list.size() == 8u);
-  kv_report reset;
-  reset.reset = true;
-  driver.right(reset);
+  driver.reset();
   kv_report report;
   report.lookups.push_back({2, counted_tokens(90), {}, true});
   BOOST_TEST(driver.right(report).hits.empty());
   const auto loads = driver.store.take_loads();
   BOOST_REQUIRE_EQUAL(loads.size(), 7u);
-  for (const auto& load : loads)
-    BOOST_TEST(driver.store.loaded(load, true).has_value());
-  const auto hits = driver.store.take_hits();
-  BOOST_REQUIRE_EQUAL(hits.size(), 1u);
-  BOOST_TEST(hits[0].tokens == 80u);
-  BOOST_TEST(std::count(hits[0].blocks[1].begin(), hits[0].blocks[1].end(), no_block) == 3);
+  all_are_loaded(driver, loads);
+  const auto hit = only_hit(driver);
+  BOOST_TEST(hit.tokens == 80u);
+  BOOST_TEST(std::count(hit.blocks[1].begin(), hit.blocks[1].end(), no_block) == 3);
   driver.release(2);
-  driver.right([] {
-    kv_report again;
-    again.reset = true;
-    return again;
-  }());
+  driver.reset();
   driver.store.tier_lost(saves[5].hash); // of the window: what comes after it cannot be hit
   driver.look_up(3, counted_tokens(90));
   BOOST_TEST(driver.store.take_loads().empty());
@@ -222,14 +221,11 @@ BOOST_AUTO_TEST_CASE(saves_name_the_block_before_theirs_and_what_was_used_is_tol
   auto options = tier_options(8);
   options.tier.max_uses = 5;
   store_driver driver(options);
-  driver.run(1, counted_tokens(48));
-  driver.release(1);
-  const auto saves = driver.store.take_saves();
+  const auto saves = saves_of_run(driver, counted_tokens(48));
   BOOST_REQUIRE_EQUAL(saves.size(), 3u);
   BOOST_TEST(!saves[0].parent);
   BOOST_TEST((saves[1].parent == saves[0].hash && saves[2].parent == saves[1].hash));
-  for (const auto& save : saves)
-    BOOST_TEST(driver.store.saved(save, true).value());
+  all_are_saved(driver, saves);
   BOOST_TEST(driver.store.take_uses().empty());
   driver.look_up(2, counted_tokens(60));
   driver.release(2);
@@ -250,12 +246,10 @@ BOOST_AUTO_TEST_CASE(two_sequences_wait_for_one_load) {
   const auto loads = driver.store.take_loads();
   BOOST_REQUIRE_EQUAL(loads.size(), 2u);
   driver.release(1); // the other one still wants them
-  for (const auto& load : loads)
-    BOOST_TEST(driver.store.loaded(load, true).has_value());
-  const auto hits = driver.store.take_hits();
-  BOOST_REQUIRE_EQUAL(hits.size(), 1u);
-  BOOST_TEST(hits[0].sequence == 2u);
-  BOOST_TEST(hits[0].tokens == 32u);
+  all_are_loaded(driver, loads);
+  const auto hit = only_hit(driver);
+  BOOST_TEST(hit.sequence == 2u);
+  BOOST_TEST(hit.tokens == 32u);
 }
 
 BOOST_AUTO_TEST_CASE(a_load_from_before_a_cache_reset_serves_those_who_waited_and_nobody_else) {
@@ -305,8 +299,7 @@ BOOST_AUTO_TEST_CASE(a_hit_that_nobody_took_goes_with_its_sequence) {
   store_driver driver(tier_options(4));
   move_to_tier(driver, counted_tokens(32), 4);
   driver.look_up(1, counted_tokens(20));
-  for (const auto& load : driver.store.take_loads())
-    BOOST_TEST(driver.store.loaded(load, true).has_value());
+  all_are_loaded(driver, driver.store.take_loads());
   driver.release(1);
   BOOST_TEST(driver.store.take_hits().empty());
 }
@@ -348,8 +341,7 @@ BOOST_AUTO_TEST_CASE(what_is_in_the_kv_memory_is_not_evicted_to_load_what_comes_
   store_driver driver(tier_options(3));
   move_to_tier(driver, counted_tokens(48), 3);
   driver.look_up(1, counted_tokens(33));
-  for (const auto& load : driver.store.take_loads())
-    BOOST_TEST(driver.store.loaded(load, true).has_value());
+  all_are_loaded(driver, driver.store.take_loads());
   BOOST_TEST(driver.store.take_hits().size() == 1u);
   driver.release(1);
   driver.look_up(2, counted_tokens(16, 500));
@@ -371,7 +363,7 @@ BOOST_AUTO_TEST_CASE(the_tier_keeps_no_more_names_than_it_may) {
   BOOST_TEST(!driver.store.tier_has(two));
   driver.store.tier_lost(one);
   BOOST_TEST(driver.store.tier_has(two));
-  driver.store.tier_lost_all();
+  driver.store.tier_lost(two);
   BOOST_TEST(!driver.store.tier_contains(two));
 }
 

@@ -84,6 +84,13 @@ BOOST_AUTO_TEST_CASE(deeply_nested_values_can_be_made_and_freed_but_not_printed)
   BOOST_TEST(code_of(make + "{{ n.l == [n.l] }}") == errc::limit_exceeded);
 }
 
+BOOST_AUTO_TEST_CASE(json_that_is_nested_without_end_is_refused_before_its_values_are_copied) {
+  for (const std::size_t depth : {101u, 200'000u}) {
+    const auto text = "{\"a\": " + repeated("[", depth) + repeated("]", depth) + ", \"b\": 1}";
+    BOOST_TEST(code_of("{{ x | from_json }}", {{"x", text}}) == errc::limit_exceeded);
+  }
+}
+
 BOOST_AUTO_TEST_CASE(each_limit_is_the_one_that_was_set) {
   BOOST_TEST(code_of("{{ 'a' * 100 }}", {}, {.max_output_bytes = 100}) == errc::none);
   BOOST_TEST(code_of("{{ 'a' * 101 }}", {}, {.max_output_bytes = 100}) == errc::limit_exceeded);
