@@ -12,7 +12,7 @@ namespace troupe::cli {
 
 namespace {
 
-constexpr int end_of_watch = SIGUSR1;
+constexpr int wake_up = SIGUSR1; ///< Of the thread that watches.
 
 /// What a step brought, one message after the other. False as soon as `take` is.
 bool take_step(step_deltas& step, const std::function<bool(server_message&)>& take) {
@@ -75,7 +75,7 @@ void add_tiers(engine_options& options, const engine_flags& flags, bool referenc
 
 signal_watch::signal_watch(std::initializer_list<int> which) {
   sigemptyset(&signals_);
-  sigaddset(&signals_, end_of_watch);
+  sigaddset(&signals_, wake_up);
   for (int signal : which)
     sigaddset(&signals_, signal);
   pthread_sigmask(SIG_BLOCK, &signals_, nullptr);
@@ -83,16 +83,26 @@ signal_watch::signal_watch(std::initializer_list<int> which) {
 
 void signal_watch::watch(caf::actor whom) {
   thread_ = std::thread([this, whom = std::move(whom)] {
-    for (int signal = 0; sigwait(&signals_, &signal) == 0 && !ending_;)
-      if (signal != end_of_watch)
+    for (int signal = 0; sigwait(&signals_, &signal) == 0 && !ending_;) {
+      if (signal != wake_up) {
         caf::anon_send(whom, stop_atom::value);
+        continue;
+      }
+      for (constexpr timespec at_once{}; sigtimedwait(&signals_, nullptr, &at_once) > 0;)
+        ; // Those that came before `forget`: it drops them.
+      caf::anon_send(whom, reset_atom::value);
+    }
   });
+}
+
+void signal_watch::forget() {
+  pthread_kill(thread_.native_handle(), wake_up);
 }
 
 void signal_watch::stop() {
   if (thread_.joinable()) {
     ending_ = true;
-    pthread_kill(thread_.native_handle(), end_of_watch);
+    pthread_kill(thread_.native_handle(), wake_up);
     thread_.join();
   }
   pthread_sigmask(SIG_UNBLOCK, &signals_, nullptr); // From here on they end the program, as ever.
@@ -260,9 +270,11 @@ expected<void> local_engine::receive(const std::function<bool(server_message&)>&
 }
 
 void local_engine::forget_signals() {
+  signals_.forget();
   bool more = true;
   while (more)
-    (*self_)->receive([](stop_atom) {}, caf::after(std::chrono::milliseconds(0)) >> [&] { more = false; });
+    (*self_)->receive([](stop_atom) {}, [&](reset_atom) { more = false; },
+                      caf::after(timeouts::bookkeeping) >> [&] { more = false; });
 }
 
 } // namespace troupe::cli

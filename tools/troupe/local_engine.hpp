@@ -24,6 +24,9 @@ public:
   ~signal_watch();
   signal_watch(const signal_watch&) = delete;
   void watch(caf::actor whom);
+  /// Drops the signals that nobody has been told of, and tells with `reset_atom` when that is done: a `stop_atom` from
+  /// before has come by then.
+  void forget();
   void stop();
 
 private:
