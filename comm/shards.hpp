@@ -7,13 +7,19 @@
 
 namespace troupe {
 
+/// memcpy, also of nothing from nowhere.
+inline void copy_bytes(void* to, const void* from, std::size_t bytes) {
+  if (bytes != 0)
+    std::memcpy(to, from, bytes);
+}
+
 /// Up to so many floats every rank adds up all: meeting again costs more.
 inline constexpr std::size_t small_sum = 4096;
 
 /// sum = parts[0] + parts[1] + ..., added in this order. Only the first part may be `sum` itself.
 inline void add_in_order(std::span<const float* const> parts, std::span<float> sum) {
   if (parts[0] != sum.data())
-    std::memcpy(sum.data(), parts[0], sum.size_bytes());
+    copy_bytes(sum.data(), parts[0], sum.size_bytes());
   for (const float* part : parts.subspan(1))
     for (std::size_t i = 0; i < sum.size(); ++i)
       sum[i] += part[i];

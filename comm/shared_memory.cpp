@@ -180,7 +180,7 @@ public:
       const auto count = std::min(at_once, sum.size() - from);
       auto* mine = floats_of(rank_, exchange_ + 1);
       for (unsigned s = 0; s < shards(); ++s)
-        std::memcpy(mine + s * count, &partial[s * sum.size() + from], count * sizeof(float));
+        copy_bytes(mine + s * count, &partial[s * sum.size() + from], count * sizeof(float));
       if (auto met = meet(until); !met)
         return met;
       if (count <= small_sum)
@@ -196,11 +196,11 @@ public:
       return misused("all_gather into another number of bytes than each rank's together");
     for (std::size_t from = 0; from < mine.size(); from += where_.slot_bytes) {
       const auto count = std::min(where_.slot_bytes, mine.size() - from);
-      std::memcpy(slot_of(rank_, exchange_ + 1), &mine[from], count);
+      copy_bytes(slot_of(rank_, exchange_ + 1), &mine[from], count);
       if (auto met = meet(until); !met)
         return met;
       for (unsigned r = 0; r < size(); ++r)
-        std::memcpy(&all[r * mine.size() + from], slot_of(r, exchange_), count);
+        copy_bytes(&all[r * mine.size() + from], slot_of(r, exchange_), count);
     }
     return {};
   }
@@ -211,11 +211,11 @@ public:
     for (std::size_t from = 0; from < data.size(); from += where_.slot_bytes) {
       const auto count = std::min(where_.slot_bytes, data.size() - from);
       if (root == rank_)
-        std::memcpy(slot_of(rank_, exchange_ + 1), &data[from], count);
+        copy_bytes(slot_of(rank_, exchange_ + 1), &data[from], count);
       if (auto met = meet(until); !met)
         return met;
       if (root != rank_)
-        std::memcpy(&data[from], slot_of(root, exchange_), count);
+        copy_bytes(&data[from], slot_of(root, exchange_), count);
     }
     return {};
   }
@@ -227,11 +227,11 @@ public:
     for (std::size_t begin = 0; begin < each; begin += at_once) {
       const auto count = std::min(at_once, each - begin);
       for (unsigned r = 0; r < size(); ++r)
-        std::memcpy(slot_of(rank_, exchange_ + 1) + r * count, &to[r * each + begin], count);
+        copy_bytes(slot_of(rank_, exchange_ + 1) + r * count, &to[r * each + begin], count);
       if (auto met = meet(until); !met)
         return met;
       for (unsigned r = 0; r < size(); ++r)
-        std::memcpy(&from[r * each + begin], slot_of(r, exchange_) + rank_ * count, count);
+        copy_bytes(&from[r * each + begin], slot_of(r, exchange_) + rank_ * count, count);
     }
     return {};
   }
@@ -246,8 +246,8 @@ public:
         return room;
       auto* slot = queue_slot(rank_, to, sent);
       const std::uint64_t left = data.size() - from;
-      std::memcpy(slot, &left, sizeof left);
-      std::memcpy(slot + line, data.data() + from, std::min<std::size_t>(where_.slot_bytes, left));
+      copy_bytes(slot, &left, sizeof left);
+      copy_bytes(slot + line, data.data() + from, std::min<std::size_t>(where_.slot_bytes, left));
       advance(queue->sent);
     }
     return {};
@@ -263,11 +263,11 @@ public:
         return there;
       const auto* slot = queue_slot(from, rank_, taken);
       std::uint64_t left = 0;
-      std::memcpy(&left, slot, sizeof left);
+      copy_bytes(&left, slot, sizeof left);
       if (left != data.size() - begin)
         return broken(errc::internal, fmt::format("Rank {} receives {} bytes where rank {} sends {}.", rank_,
                                                   data.size() - begin, from, left));
-      std::memcpy(data.data() + begin, slot + line, std::min<std::size_t>(where_.slot_bytes, left));
+      copy_bytes(data.data() + begin, slot + line, std::min<std::size_t>(where_.slot_bytes, left));
       advance(queue->taken);
     }
     return {};
@@ -339,7 +339,7 @@ private:
       return met;
     for (unsigned r = 0; r < size(); ++r) {
       const auto part = sum_part_of(sum.size(), r, size());
-      std::memcpy(&sum[part.begin], floats_of(r, exchange_), part.size() * sizeof(float));
+      copy_bytes(sum.data() + part.begin, floats_of(r, exchange_), part.size() * sizeof(float));
     }
     return {};
   }

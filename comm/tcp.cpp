@@ -144,7 +144,7 @@ public:
   expected<void> all_gather(std::span<const std::byte> mine, std::span<std::byte> all, deadline until) override {
     if (all.size() != mine.size() * size())
       return misused("all_gather into another number of bytes than each rank's together");
-    std::memcpy(all.data() + rank_ * mine.size(), mine.data(), mine.size());
+    copy_bytes(all.data() + rank_ * mine.size(), mine.data(), mine.size());
     return with_others([&](unsigned) { return mine; },
                        [&](unsigned peer) { return all.subspan(peer * mine.size(), mine.size()); }, until);
   }
@@ -165,7 +165,7 @@ public:
     if (to.size() != from.size() || to.size() % size() != 0)
       return misused("all_to_all of bytes that the ranks do not divide");
     const auto each = to.size() / size();
-    std::memcpy(from.data() + rank_ * each, to.data() + rank_ * each, each);
+    copy_bytes(from.data() + rank_ * each, to.data() + rank_ * each, each);
     return with_others([&](unsigned peer) { return to.subspan(peer * each, each); },
                        [&](unsigned peer) { return from.subspan(peer * each, each); }, until);
   }

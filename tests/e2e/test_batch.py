@@ -54,7 +54,9 @@ class Results(BatchCase):
         self.assertEqual([result["id"] for result in results], [line["id"] for line in lines])
         for asked, got in zip(lines, results):
             self.assertEqual(list(got), ["line", "input", "id", "text", "finish_reason", "usage"])
-            self.assertEqual(got["finish_reason"] == "length", got["usage"]["completion_tokens"] == asked["max_tokens"])
+            self.assertIn(got["finish_reason"], ("length", "stop"))  # A stop may come with the last token.
+            tokens = got["usage"]["completion_tokens"]
+            (self.assertEqual if got["finish_reason"] == "length" else self.assertLessEqual)(tokens, asked["max_tokens"])
 
     def test_a_line_gets_the_answer_that_run_gives(self):
         lines = [line(number) for number in range(12)]
