@@ -14,7 +14,7 @@ struct admin_state {
   client_actor client;
   connection_id connection = 0;
   actor_tree tree;
-  admin_reply reply; ///< As far as it is known.
+  admin_reply reply;       ///< As far as it is known.
   std::size_t awaited = 0; ///< Answers that are still to come.
   static inline const char* name = "admin";
 };
@@ -123,8 +123,8 @@ void gather_status(self_pointer self) {
     self,
     [](admin_reply& reply, const std::vector<tier_counts>& layers) {
       for (const auto& layer : layers)
-        reply.status->tiers.push_back({layer.name, layer.blocks, layer.bytes, layer.capacity, layer.saved, layer.loaded,
-                                       layer.missed, layer.evicted, layer.damaged, layer.accepts});
+        reply.status->tiers.push_back({layer.name, layer.blocks, layer.bytes, layer.capacity, layer.saved,
+                                       layer.loaded, layer.missed, layer.evicted, layer.damaged, layer.accepts});
     },
     status_atom::value);
 }
@@ -162,13 +162,16 @@ void drain(self_pointer self) {
 /// Which actors know what the operator wants.
 void begin(self_pointer self, admin_command command) {
   switch (command) {
-    case admin_command::status: return gather_status(self);
-    case admin_command::check: return gather_checks(self);
-    case admin_command::reset_prefix_cache:
-      return gather<expected<nothing>>(
-        self, self->state.tree.kv_cache, "KV-cache manager",
-        [=](admin_reply&, const expected<nothing>& done) { gather_done(self, done); }, reset_atom::value);
-    case admin_command::drain: return drain(self);
+  case admin_command::status:
+    return gather_status(self);
+  case admin_command::check:
+    return gather_checks(self);
+  case admin_command::reset_prefix_cache:
+    return gather<expected<nothing>>(
+      self, self->state.tree.kv_cache, "KV-cache manager",
+      [=](admin_reply&, const expected<nothing>& done) { gather_done(self, done); }, reset_atom::value);
+  case admin_command::drain:
+    return drain(self);
   }
 }
 
@@ -191,8 +194,8 @@ caf::behavior admin(self_pointer self, const supervisor_actor& supervisor, clien
 
 } // namespace
 
-void answer_admin(caf::actor_system& system, supervisor_actor supervisor, client_actor client, connection_id connection,
-                  admin_request request) {
+void answer_admin(caf::actor_system& system, supervisor_actor supervisor, client_actor client,
+                  connection_id connection, admin_request request) {
   system.spawn(admin, std::move(supervisor), std::move(client), connection, request);
 }
 

@@ -9,7 +9,7 @@
 namespace troupe {
 
 /// Answers with one `admin_reply`, whatever happens: unavailable where a part of the server does not answer.
-void answer_admin(caf::actor_system& system, supervisor_actor supervisor, client_actor client, connection_id connection,
-                  admin_request request);
+void answer_admin(caf::actor_system& system, supervisor_actor supervisor, client_actor client,
+                  connection_id connection, admin_request request);
 
 } // namespace troupe

@@ -38,7 +38,8 @@ expected<void> check_file(const std::string& file, const std::string& option) {
   if (!std::filesystem::is_socket(status))
     return fail(errc::io, "Cannot listen on " + std::string(ipc) + file +
                             ": there is a file that is no socket. Choose another "
-                            "endpoint with " + option + ".");
+                            "endpoint with " +
+                            option + ".");
   if (somebody_listens(file))
     return fail(errc::io, "Cannot listen on " + std::string(ipc) + file +
                             ": another server does. Choose another endpoint with " + option + ".");
@@ -69,7 +70,8 @@ expected<void> check_endpoint(const std::string& endpoint, const std::string& op
   if (endpoint.starts_with(tcp) && colon >= tcp.size() && !is_port(std::string_view(endpoint).substr(colon + 1)))
     return fail(errc::invalid_argument, "Cannot listen on " + endpoint +
                                           ": a port is a number from 0 to 65535, or * for a free "
-                                          "one. Choose another endpoint with " + option + ".");
+                                          "one. Choose another endpoint with " +
+                                          option + ".");
   return {};
 }
 

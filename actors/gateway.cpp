@@ -229,10 +229,10 @@ private:
   void take(connection& from, const admin_request& request) {
     if (!options_.takes_commands)
       return void(send_message(
-        from.identity,
-        admin_reply{request.nonce,
-                    {errc::unsupported, "This endpoint takes no operator's commands, since other machines can reach it: "
-                                        "use that of the server's --admin-zmq."}}));
+        from.identity, admin_reply{request.nonce,
+                                   {errc::unsupported,
+                                    "This endpoint takes no operator's commands, since other machines can reach it: "
+                                    "use that of the server's --admin-zmq."}}));
     answer_admin(system(), supervisor_, self_, ids_.at(from.identity), request);
   }
 
@@ -290,8 +290,7 @@ expected<running_gateway> spawn_gateway(caf::actor_system& system, supervisor_ac
     router.bind(options.endpoint);
   } catch (const zmq::error_t& problem) {
     return fail(errc::io, "Cannot listen on " + options.endpoint + ": " + problem.what() +
-                            ". Choose another endpoint with " + options.option +
-                            ", for example tcp://127.0.0.1:*.");
+                            ". Choose another endpoint with " + options.option + ", for example tcp://127.0.0.1:*.");
   }
   auto endpoint = router.get(zmq::sockopt::last_endpoint);
   auto actor = system.spawn<gateway, caf::detached>(std::move(supervisor), std::move(options), std::move(socket));

@@ -16,8 +16,8 @@ struct gateway_options {
   std::string model_name;
   std::uint32_t context_length = 0;
   std::uint32_t max_connections = 4096;
-  bool takes_commands = false;    ///< An operator's, from whoever can connect.
-  std::string option = "--zmq";   ///< What the endpoint was given with: errors name it.
+  bool takes_commands = false;  ///< An operator's, from whoever can connect.
+  std::string option = "--zmq"; ///< What the endpoint was given with: errors name it.
 };
 
 /// A gateway that has bound its socket.

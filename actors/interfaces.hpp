@@ -146,8 +146,7 @@ using kv_tier_actor = caf::typed_actor<
   // Keeps these no longer.
   caf::reacts_to<drop_atom, std::vector<block_hash>>,
   // The counts of each of its layers, the first that is asked first.
-  caf::replies_to<status_atom>::with<std::vector<tier_counts>>,
-  caf::replies_to<check_atom>::with<expected<nothing>>>;
+  caf::replies_to<status_atom>::with<std::vector<tier_counts>>, caf::replies_to<check_atom>::with<expected<nothing>>>;
 
 /// Tells subscribers on a ZeroMQ socket what happens to cached blocks.
 using kv_events_actor = caf::typed_actor<
@@ -220,7 +219,8 @@ struct actor_tree {
   kv_cache_actor kv_cache;
   kv_tier_actor kv_tier; ///< Invalid: there is none.
   executor_actor executor;
-  worker_actor worker; ///< Of the present epoch.
+  worker_actor worker;               ///< Of the present epoch; the first of several.
+  std::vector<worker_actor> workers; ///< All tensor-parallel ranks.
 };
 
 /// The tree: spawns, monitors, restarts within a limit, stops in order.

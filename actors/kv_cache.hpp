@@ -8,9 +8,9 @@ namespace troupe {
 
 /// Who the manager works with, beside its scheduler.
 struct kv_cache_partners {
-  executor_actor executor;    ///< Through it contents are read and written, where there is a tier.
-  kv_tier_actor tier;         ///< Invalid: none.
-  kv_events_actor publisher;  ///< Invalid: events are not published.
+  executor_actor executor;   ///< Through it contents are read and written, where there is a tier.
+  kv_tier_actor tier;        ///< Invalid: none.
+  kv_events_actor publisher; ///< Invalid: events are not published.
   warning_sink warn = nullptr;
 };
 
@@ -22,10 +22,12 @@ struct kv_cache_state {
   scheduler_actor scheduler;
   std::uint64_t epoch = 0; ///< Of the last report.
   kv_event_numbers numbers;
-  bool ready = true; ///< False until the tier has said what it has: a prompt that is looked up before would find nothing.
+  bool ready =
+    true; ///< False until the tier has said what it has: a prompt that is looked up before would find nothing.
   std::optional<std::pair<kv_report, caf::typed_response_promise<kv_grant>>> first_report; ///< Waits for that.
   bool telling_uses = false; ///< A message with them is on its way: the next one waits for its answer.
-  std::vector<caf::typed_response_promise<expected<nothing>>> flushing; ///< To be answered when nothing is left to save.
+  std::vector<caf::typed_response_promise<expected<nothing>>>
+    flushing; ///< To be answered when nothing is left to save.
   static inline const char* name = "kv_cache";
 };
 

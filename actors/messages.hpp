@@ -15,8 +15,8 @@
 #include "engine/kv/event_buffer.hpp"
 #include "engine/kv/store.hpp"
 #include "engine/planner.hpp"
-#include "engine/step.hpp"
 #include "engine/shared_credit.hpp"
+#include "engine/step.hpp"
 #include "model/backend.hpp"
 #include "protocol/messages.hpp"
 
@@ -101,7 +101,7 @@ struct stream_events {
 
 /// How fast a client wants the answers of one request, all of them told at once.
 struct flow_change {
-  sequence_id first = 0;       ///< The sequences are this one and those after it.
+  sequence_id first = 0; ///< The sequences are this one and those after it.
   std::uint32_t sequences = 1;
   bool paused = false;
   std::vector<credit_share> credit; ///< Added.

@@ -99,8 +99,7 @@ void collect(scheduler_state& state, std::span<const token_event> events) {
     auto& out = events_for(state, event.slot);
     if (event.logprob)
       out.logprobs.push_back({static_cast<std::uint32_t>(out.tokens.size()), *event.logprob});
-    out.tokens.push_back(
-      {event.sequence, event.index, event.token, sequence_event::finished_by(event.finished)});
+    out.tokens.push_back({event.sequence, event.index, event.token, sequence_event::finished_by(event.finished)});
     if (event.finished)
       state.owners[event.slot].sequence = 0;
   }

@@ -17,8 +17,8 @@ struct stand_ins {
   std::function<kv_cache_actor(const kv_cache_actor&)> kv_cache;    ///< As the scheduler knows it.
   std::function<executor_actor(const executor_actor&)> executor;    ///< As the scheduler knows it.
   std::function<scheduler_actor(const scheduler_actor&)> scheduler; ///< As the router and the streams know it.
-  std::function<stage_actor(const stage_actor&)> stage;             ///< As the executor knows it; a new one each time.
-  std::function<router_actor(const router_actor&)> router;          ///< As the streams know it.
+  std::function<stage_actor(const stage_actor&)> stage;    ///< As the executor knows it; a new one each time.
+  std::function<router_actor(const router_actor&)> router; ///< As the streams know it.
   std::function<tokenizer_actor(const tokenizer_actor&)> tokenizer; ///< As the streams know it.
   std::function<kv_tier_actor(const kv_tier_actor&)> kv_tier;       ///< As the KV-cache manager knows it.
 };

@@ -22,7 +22,7 @@ struct stream_context {
   client_actor client;
   connection_id connection = 0;
   scheduling_policy::kind_type policy = scheduling_policy::kind_type::first_come; ///< Of the engine.
-  shared_tokens end_tokens; ///< model::end_tokens()
+  shared_tokens end_tokens;                                                       ///< model::end_tokens()
 };
 
 struct stream_state {
@@ -40,7 +40,7 @@ struct stream_state {
     bool told_paused = false;     ///< What the scheduler knows of `paused`,
     bool telling = false;         ///< and that it is being told.
     std::uint32_t new_credit = 0; ///< Of a started request: granted, and not told yet.
-    bool started = false; ///< Its sequences are at the scheduler; a paused request is not started.
+    bool started = false;         ///< Its sequences are at the scheduler; a paused request is not started.
     shared_tokens prompt;
     std::vector<shared_sampling> sampling; ///< One for each sequence.
     answers text;

@@ -16,15 +16,50 @@ namespace {
 
 using self_pointer = supervisor_actor::stateful_pointer<supervisor_state>;
 
+worker_actor spawn_worker(self_pointer self, backend_factory make_backend, const executor_actor& results) {
+  const auto& given = self->state.options;
+  worker_options options{std::move(make_backend), given.source->program.vocabulary, given.plan.groups.size(),
+                         results};
+  return given.spawn_worker       ? given.spawn_worker(self, std::move(options))
+         : given.detached_workers ? self->spawn<caf::detached>(worker, std::move(options))
+                                  : self->spawn(worker, std::move(options));
+}
+
+/// The workers of all tensor-parallel ranks, of which the first reports.
+expected<std::shared_ptr<shared_group>> spawn_ranks(self_pointer self) {
+  auto& state = self->state;
+  const shared_group_options options{.shards = state.options.rank_shards, .epoch = ++state.groups};
+  auto group = shared_group::create(options);
+  if (!group)
+    return tl::unexpected(group.error());
+  for (unsigned rank = 0; rank < options.shards.size(); ++rank) {
+    auto make = [options, rank, address = group->address(),
+                 make_rank = state.options.make_rank]() -> expected<std::unique_ptr<backend>> {
+      auto joined = join_shared_group(address, options, rank);
+      if (!joined)
+        return tl::unexpected(joined.error());
+      return make_rank(rank, std::move(*joined));
+    };
+    state.tree.workers.push_back(
+      spawn_worker(self, std::move(make), rank == 0 ? state.tree.executor : executor_actor{}));
+  }
+  return std::make_shared<shared_group>(std::move(*group));
+}
+
 /// A worker loads its weights when it starts, so this returns at once; steps wait in its mailbox.
 void spawn_stage(self_pointer self) {
   auto& state = self->state;
-  worker_options options{state.options.make_backend, state.options.source->program.vocabulary,
-                         state.options.plan.groups.size(), state.tree.executor};
-  state.tree.worker = state.options.spawn_worker     ? state.options.spawn_worker(self, std::move(options))
-                      : state.options.detached_workers ? self->spawn<caf::detached>(worker, std::move(options))
-                                                       : self->spawn(worker, std::move(options));
-  state.stage = self->spawn(stage, state.tree.worker);
+  state.tree.workers.clear();
+  std::shared_ptr<shared_group> group;
+  if (state.options.rank_shards.empty()) {
+    state.tree.workers.push_back(spawn_worker(self, state.options.make_backend, state.tree.executor));
+  } else if (auto made = spawn_ranks(self)) {
+    group = std::move(*made);
+  } else {
+    return self->send(state.tree.executor, fail_atom::value, made.error());
+  }
+  state.tree.worker = state.tree.workers.front();
+  state.stage = self->spawn(stage, state.tree.workers, std::move(group));
   self->send(state.tree.executor, replace_atom::value, in_place_of(state.stage, state.options.between.stage));
 }
 
@@ -59,9 +94,9 @@ expected<void> spawn_cache_partners(self_pointer self) {
   partners.executor = state.tree.executor;
   partners.warn = state.options.warn;
   if (state.options.open_tier)
-    state.tree.kv_tier = partners.tier =
-      state.options.detached_workers ? self->spawn<caf::detached>(kv_tier, state.options.open_tier)
-                                     : self->spawn(kv_tier, state.options.open_tier);
+    state.tree.kv_tier = partners.tier = state.options.detached_workers
+                                           ? self->spawn<caf::detached>(kv_tier, state.options.open_tier)
+                                           : self->spawn(kv_tier, state.options.open_tier);
   if (!state.options.events)
     return {};
   auto publisher = spawn_kv_events(self->system(), *state.options.events);
@@ -114,7 +149,8 @@ void stop_the_rest(self_pointer self) {
   self->send_exit(state.cache_partners.publisher, reason);
   state.cache_partners = {};
   self->send_exit(state.stage, reason);
-  self->send_exit(tree.worker, reason);
+  for (const auto& worker : tree.workers)
+    self->send_exit(worker, reason);
   tree = {};
   state.stage = nullptr;
   self->quit(state.reason);
@@ -180,9 +216,13 @@ stream_actor open(self_pointer self, const client_actor& client, connection_id c
   auto& state = self->state;
   const auto& tokenizers = state.tree.tokenizers;
   const auto& between = state.options.between;
-  stream_context context{state.options.source, in_place_of(state.tree.router, between.router),
-                         in_place_of(tokenizers[state.opened++ % tokenizers.size()], between.tokenizer), client,
-                         connection, state.options.plan.policy.kind, state.end_tokens};
+  stream_context context{state.options.source,
+                         in_place_of(state.tree.router, between.router),
+                         in_place_of(tokenizers[state.opened++ % tokenizers.size()], between.tokenizer),
+                         client,
+                         connection,
+                         state.options.plan.policy.kind,
+                         state.end_tokens};
   auto result = self->spawn<caf::monitored>(stream, std::move(context));
   state.streams.push_back(result);
   return result;

@@ -11,12 +11,12 @@ namespace troupe {
 
 namespace {
 
-void compute(worker_state& state, const batch_state::rows& rows, std::uint32_t vocabulary) {
+expected<void> compute(worker_state& state, const batch_state::rows& rows, std::uint32_t vocabulary) {
   std::vector<batch_span> spans;
   for (const auto& s : rows.spans)
     spans.push_back({s.first_row, s.count, s.first_position, s.tables[0], s.tables});
   state.logits.resize(std::size_t{vocabulary} * rows.logit_rows.size());
-  state.device->forward({rows.tokens, spans, rows.logit_rows}, state.logits);
+  return state.device->forward({rows.tokens, spans, rows.logit_rows}, state.logits);
 }
 
 std::span<const float> logits_of(const worker_state& state, std::uint32_t index, std::uint32_t vocabulary) {
@@ -115,7 +115,10 @@ step_outcome run(worker_state& state, const step_changes& step, std::uint32_t vo
     join(state, joined);
   for (const auto& copy : step.copied)
     state.device->copy_block(copy.group, copy.from, copy.to);
-  compute(state, **rows, vocabulary);
+  if (auto done = compute(state, **rows, vocabulary); !done) {
+    state.lost = done.error();
+    return tl::unexpected(done.error());
+  }
   step_result result;
   result.epoch = step.epoch;
   result.step = step.step;
@@ -147,7 +150,10 @@ worker_actor::behavior_type worker(worker_actor::stateful_pointer<worker_state> 
     [self, vocabulary = options.vocabulary, results = options.results](step_atom, const step_ptr& step) {
       auto& state = self->state;
       auto outcome = state.failed ? step_outcome(tl::unexpected(*state.failed)) : run(state, *step, vocabulary);
-      self->send(results, result_atom::value, step->epoch, std::move(outcome));
+      if (state.lost)
+        self->quit(caf::make_error(caf::sec::runtime_error, state.lost->message));
+      else if (results)
+        self->send(results, result_atom::value, step->epoch, std::move(outcome));
     },
     [=](read_atom, const std::vector<block_place>& places) -> expected<block_contents> {
       if (self->state.failed)

@@ -23,10 +23,11 @@ struct worker_state {
 
   std::unique_ptr<backend> device;
   std::optional<error> failed;
+  std::optional<error> lost; ///< The other ranks: a worker ends with them.
   batch_state batch;
   std::vector<sequence_sampler> samplers; ///< By slot.
-  std::vector<sampling_workspace> rooms; ///< One for each thread that samples.
-  std::vector<sampled_row> sampled;      ///< Of the present step.
+  std::vector<sampling_workspace> rooms;  ///< One for each thread that samples.
+  std::vector<sampled_row> sampled;       ///< Of the present step.
   std::vector<float> logits;
   static inline const char* name = "worker";
 };
@@ -35,7 +36,7 @@ struct worker_options {
   backend_factory make_backend;
   std::uint32_t vocabulary = 0;
   std::size_t kv_groups = 1;
-  executor_actor results; ///< Gets what becomes of each step.
+  executor_actor results; ///< Gets what becomes of each step; invalid: another rank tells it.
 };
 
 /// A worker; spawn it detached, for it computes in its handlers. Its weights are loaded when it starts; steps wait in

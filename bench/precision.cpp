@@ -32,7 +32,7 @@ using namespace troupe;
 using namespace troupe::bench;
 
 constexpr std::uint32_t chunk_tokens = 512, first_counted = 256, rows_at_once = 64;
-constexpr backend_options sizes{.kv_blocks = 64, .max_rows = rows_at_once, .max_logit_rows = rows_at_once};
+const backend_options sizes{.kv_blocks = 64, .max_rows = rows_at_once, .max_logit_rows = rows_at_once};
 
 /// Whether the distribution after token `row` of a chunk counts.
 bool counts(std::uint32_t row) {

@@ -65,15 +65,17 @@ std::size_t packed_matrix::scale_stride() const {
   return std::size_t{columns_} / block_columns * scale_vectors(kind_) * panel_columns * (half_scales_ ? 2 : 4);
 }
 
-expected<packed_matrix> packed_matrix::plan(const gguf::tensor& from) {
+expected<packed_matrix> packed_matrix::plan(const gguf::tensor& from, const weight_slice& part) {
   packed_matrix out;
   out.kind_ = kind_of(from.type);
   out.half_scales_ = has_half_scales(from.type);
-  out.rows_ = static_cast<std::uint32_t>(from.rows());
-  out.columns_ = static_cast<std::uint32_t>(from.columns());
-  if (is_quantised(out.kind_) && out.columns_ % block_columns != 0)
-    return fail(errc::unsupported, fmt::format("The tensor \"{}\" has {} columns, which is no multiple of {}.",
-                                               from.name, out.columns_, block_columns));
+  out.rows_ = part.rows ? part.rows : static_cast<std::uint32_t>(from.rows());
+  out.columns_ = part.columns ? part.columns : static_cast<std::uint32_t>(from.columns());
+  out.first_row_ = part.first_row;
+  out.first_column_ = part.first_column;
+  if (is_quantised(out.kind_) && (out.columns_ % block_columns != 0 || out.first_column_ % block_columns != 0))
+    return fail(errc::unsupported, fmt::format("{} columns of the tensor \"{}\" are no multiple of {}.", out.columns_,
+                                               from.name, block_columns));
   return out;
 }
 
@@ -98,15 +100,15 @@ void packed_matrix::pack(const gguf::tensor& from, std::uint32_t index) {
     if (row >= rows_) // Zero pages already: scale 0.
       return;
     if (is_quantised(kind_))
-      pack_quantised(from, row, lane, quants, scales);
+      pack_quantised(from, first_row_ + row, lane, quants, scales);
     else
-      pack_float(from, row, lane, quants);
+      pack_float(from, first_row_ + row, lane, quants);
   }
 }
 
 void packed_matrix::pack_float(const gguf::tensor& from, std::uint32_t row, unsigned lane, std::uint8_t* values) {
   const std::size_t size = float_bytes(kind_);
-  const std::byte* source = from.row(row).data();
+  const std::byte* source = from.row(row).data() + first_column_ * size;
   for (std::uint32_t k = 0; k < columns_; ++k)
     std::memcpy(values + (std::size_t{k} * panel_columns + lane) * size, source + k * size, size);
 }
@@ -115,16 +117,16 @@ void packed_matrix::pack_quantised(const gguf::tensor& from, std::uint32_t row, 
                                    std::uint8_t* scales) {
   const auto source = from.row(row);
   const std::size_t step = quant_bytes(kind_);
-  const std::uint32_t blocks = columns_ / block_columns;
+  const std::uint32_t blocks = columns_ / block_columns, first = first_column_ / block_columns;
   const unsigned vectors = scale_vectors(kind_);
   const std::size_t stored = gguf::format_of(from.type).bytes;
   for (std::uint32_t b = 0; b < blocks; ++b, quants += step) {
-    const std::byte* at = source.data() + b * stored;
+    const std::byte* at = source.data() + (first + b) * stored;
     if (from.type == tensor_type::q4_1) { // The common case, whose nibbles lie as the panel wants them already.
       for (unsigned v = 0; v < 4; ++v)
         std::memcpy(quants + v * 64 + lane * 4, at + 4 + v * 4, 4);
     } else {
-      const auto block = unpack(from.type, source.data(), b);
+      const auto block = unpack(from.type, source.data(), first + b);
       for (unsigned i = 0; i < 32; ++i) {
         const auto q = static_cast<std::uint8_t>(block.quants[i]);
         auto& to = quants[i % (kind_ == panel_kind::q4 ? 16 : 32) / 4 * 64 + lane * 4 + i % 4];

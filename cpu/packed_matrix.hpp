@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "cpu/kernels.hpp"
+#include "model/architecture.hpp"
 #include "model/gguf/file.hpp"
 #include "protocol/error.hpp"
 
@@ -14,9 +15,9 @@ namespace troupe::cpu {
 
 class packed_matrix {
 public:
-  /// The panels of a tensor of [N rows, K columns], without memory yet. Errors: unsupported (a number of columns that
-  /// is no multiple of 32 with a quantised type).
-  static expected<packed_matrix> plan(const gguf::tensor& from);
+  /// The panels of a tensor of [N rows, K columns], or of a part of it, without memory yet. Errors: unsupported (columns
+  /// that are not whole blocks of 32 with a quantised type).
+  static expected<packed_matrix> plan(const gguf::tensor& from, const weight_slice& part = {});
 
   /// Bytes that `place` wants: zeroed, aligned to 64, and outliving the matrix.
   std::size_t bytes() const { return quants_bytes() + panels() * scale_stride(); }
@@ -42,7 +43,7 @@ private:
 
   panel_kind kind_ = panel_kind::f32;
   bool half_scales_ = false;
-  std::uint32_t rows_ = 0, columns_ = 0;
+  std::uint32_t rows_ = 0, columns_ = 0, first_row_ = 0, first_column_ = 0; ///< The last two: in the tensor.
   std::uint8_t* quants_ = nullptr;
   std::uint8_t* scales_ = nullptr;
 };

@@ -25,6 +25,9 @@ bool reads(const operation& op, buffer which) {
   case op_kind::matmul:
   case op_kind::attention:
     return op.input == which;
+  case op_kind::all_reduce:
+  case op_kind::all_gather:
+    return op.output == which;
   }
   return true;
 }
@@ -49,6 +52,13 @@ public:
         break;
       case op_kind::attention:
         steps_.push_back({.kind = step_kind::attention, .op = op});
+        break;
+      case op_kind::all_reduce:
+        if (operations_[i - 1].kind != op_kind::embed) // Every rank reads any token's row from the file.
+          steps_.push_back({.kind = step_kind::all_reduce, .op = op});
+        break;
+      case op_kind::all_gather:
+        steps_.push_back({.kind = step_kind::all_gather, .op = op});
         break;
       case op_kind::take_rows:
         steps_.push_back({.kind = step_kind::take_rows, .op = op});

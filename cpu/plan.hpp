@@ -18,6 +18,8 @@ enum class step_kind : std::uint8_t {
   product, ///< `products`, all of the same input
   attention,
   take_rows,
+  all_reduce, ///< `op`, with the other ranks; likewise
+  all_gather,
 };
 
 /// What a product reads its input as. Floats are there anyway; the others are made of them.

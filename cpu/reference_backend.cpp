@@ -9,9 +9,11 @@
 
 #include <fmt/format.h>
 
+#include "comm/shards.hpp"
 #include "cpu/backends.hpp"
 #include "cpu/page_memory.hpp"
 #include "cpu/thread_pool.hpp"
+#include "model/sharding.hpp"
 
 namespace troupe {
 
@@ -36,6 +38,14 @@ float dot(const float* a, const float* b, std::size_t count) {
   return sums[0];
 }
 
+/// How many logical shards this rank has, whose results are added up with those of the others.
+unsigned partial_results(const model_program& program) {
+  for (const auto& op : program.operations)
+    if (!op.shard_columns.empty())
+      return static_cast<unsigned>(op.shard_columns.size()) - 1;
+  return 1;
+}
+
 struct range {
   std::size_t begin, end;
 };
@@ -56,7 +66,7 @@ public:
   std::optional<error> load();
 
   std::string_view name() const override { return "reference"; }
-  void forward(const forward_batch& batch, std::span<float> logits) override;
+  expected<void> forward(const forward_batch& batch, std::span<float> logits) override;
   memory_account memory() const override { return {weights_.size(), kv_.size(), workspace_.size()}; }
   std::string_view kv_type() const override { return "f32"; }
   std::size_t block_bytes(kv_group) const override { return program_.layers * layer_bytes(); }
@@ -79,6 +89,9 @@ private:
   void attention(const operation& op, std::size_t row, std::uint32_t head, std::span<float> scores);
   void swiglu(const operation& op, std::size_t row);
   void take_rows(const operation& op);
+  expected<void> all_reduce(const operation& op);
+  expected<void> all_gather();
+  communicator::deadline deadline() const { return std::chrono::steady_clock::now() + options_.collective_timeout; }
 
   float* row_of(buffer which, std::size_t row) {
     return buffers_[static_cast<std::size_t>(which)] + row * program_.width_of(which);
@@ -114,12 +127,49 @@ private:
   std::size_t rows_ = 0; ///< Of the buffers, at this point of the program.
   std::vector<row_place> places_;
   const forward_batch* batch_ = nullptr;
+  // Where several ranks share the model.
+  struct slice_of_weight {
+    const gguf::tensor* tensor;
+    weight_slice part;
+  };
+  std::vector<slice_of_weight> slices() const;
+  std::uint32_t own_logits() const {
+    return program_.logit_cuts.empty() ? program_.vocabulary
+                                       : program_.logit_cuts[program_.rank + 1] - program_.logit_cuts[program_.rank];
+  }
+  std::vector<float> partial_; ///< [logical shards][rows][width]
+  std::vector<float> own_part_,
+    all_parts_; ///< Of the logits: [rows][width of the largest part], and [ranks] of these.
+  std::optional<error> failure_;
 };
+
+/// What of each tensor this rank needs.
+std::vector<reference_backend::slice_of_weight> reference_backend::slices() const {
+  std::map<std::string_view, weight_slice> cut;
+  for (const auto& op : program_.operations)
+    if (!op.weight.empty()) {
+      cut[op.weight] = op.slice;
+      if (!op.bias.empty())
+        cut[op.bias] = {.first_column = op.slice.first_row, .columns = op.slice.rows};
+    }
+  std::vector<slice_of_weight> out;
+  for (const auto& tensor : file_->tensors()) {
+    const auto found = cut.find(tensor.name);
+    auto part = found == cut.end() ? weight_slice{} : found->second;
+    if (part.rows == 0)
+      part.rows = static_cast<std::uint32_t>(tensor.rows());
+    if (part.columns == 0)
+      part.columns = static_cast<std::uint32_t>(tensor.columns());
+    out.push_back({&tensor, part});
+  }
+  return out;
+}
 
 std::optional<error> reference_backend::load() {
   std::size_t elements = 0;
-  for (const auto& tensor : file_->tensors())
-    elements += (tensor.elements() + 15) / 16 * 16;
+  const auto parts = slices();
+  for (const auto& [tensor, part] : parts)
+    elements += (std::size_t{part.rows} * part.columns + 15) / 16 * 16;
   auto weights = page_memory::allocate(elements, sizeof(float), "the model's weights in float32", true);
   auto kv = page_memory::allocate(options_.kv_blocks, kv_block_bytes(program_, sizeof(float)), "the KV cache", false);
   std::size_t widths = 0;
@@ -141,23 +191,35 @@ std::optional<error> reference_backend::load() {
     at += std::size_t{program_.width_of(static_cast<buffer>(i))} * options_.max_rows;
   }
   at = weights_.as<float>();
-  for (const auto& tensor : file_->tensors()) {
-    tensors_.emplace(tensor.name, at);
-    at += (tensor.elements() + 15) / 16 * 16;
+  for (const auto& [tensor, part] : parts) {
+    tensors_.emplace(tensor->name, at);
+    at += (std::size_t{part.rows} * part.columns + 15) / 16 * 16;
   }
   pool_.run([&](unsigned thread) {
-    for (const auto& tensor : file_->tensors()) {
-      const auto rows = part_of(tensor.rows(), thread, pool_.size());
-      auto* to = const_cast<float*>(tensors_.find(tensor.name)->second);
-      for (std::size_t r = rows.begin; r < rows.end; ++r)
-        gguf::dequantise(tensor.type, tensor.row(r), {to + r * tensor.columns(), tensor.columns()});
+    std::vector<float> whole;
+    for (const auto& [tensor, part] : parts) {
+      const auto rows = part_of(part.rows, thread, pool_.size());
+      auto* to = const_cast<float*>(tensors_.find(tensor->name)->second);
+      whole.resize(tensor->columns());
+      for (std::size_t r = rows.begin; r < rows.end; ++r) {
+        gguf::dequantise(tensor->type, tensor->row(part.first_row + r), whole);
+        std::copy_n(whole.begin() + part.first_column, part.columns, to + r * part.columns);
+      }
     }
   });
+  if (!program_.logit_cuts.empty()) {
+    std::uint32_t largest = 0;
+    for (std::size_t r = 0; r + 1 < program_.logit_cuts.size(); ++r)
+      largest = std::max(largest, program_.logit_cuts[r + 1] - program_.logit_cuts[r]);
+    own_part_.resize(std::size_t{options_.max_logit_rows} * largest);
+    all_parts_.resize(own_part_.size() * (program_.logit_cuts.size() - 1));
+    partial_.resize(std::size_t{partial_results(program_)} * options_.max_rows * program_.width);
+  }
   file_->release_pages();
   return {};
 }
 
-void reference_backend::forward(const forward_batch& batch, std::span<float> logits) {
+expected<void> reference_backend::forward(const forward_batch& batch, std::span<float> logits) {
   assert(batch.tokens.size() <= options_.max_rows && batch.logit_rows.size() <= options_.max_logit_rows);
   assert(logits.size() == batch.logit_rows.size() * program_.vocabulary);
   batch_ = &batch;
@@ -174,8 +236,13 @@ void reference_backend::forward(const forward_batch& batch, std::span<float> log
         return;
       run(op, thread);
       pool_.barrier();
+      if (failure_)
+        return;
     }
   });
+  if (failure_)
+    return tl::unexpected(*failure_);
+  return {};
 }
 
 void reference_backend::run(const operation& op, unsigned thread) {
@@ -185,8 +252,16 @@ void reference_backend::run(const operation& op, unsigned thread) {
       take_rows(op);
     return;
   }
+  if (op.kind == op_kind::all_reduce || op.kind == op_kind::all_gather) {
+    if (thread != 0)
+      return;
+    if (auto done = op.kind == op_kind::all_reduce ? all_reduce(op) : all_gather(); !done)
+      failure_ = done.error();
+    return;
+  }
   if (op.kind == op_kind::matmul)
-    return matmul(op, part_of(program_.width_of(op.output), thread, threads));
+    return matmul(
+      op, part_of(op.output == buffer::logits ? own_logits() : program_.width_of(op.output), thread, threads));
   if (op.kind == op_kind::attention) {
     auto& scores = scores_[thread];
     for (std::size_t row = 0; row < rows_; ++row)
@@ -220,6 +295,8 @@ void reference_backend::run(const operation& op, unsigned thread) {
     case op_kind::matmul:
     case op_kind::attention:
     case op_kind::take_rows:
+    case op_kind::all_reduce:
+    case op_kind::all_gather:
       break;
     }
 }
@@ -227,8 +304,21 @@ void reference_backend::run(const operation& op, unsigned thread) {
 void reference_backend::embed(const operation& op, std::size_t row) {
   const auto token = static_cast<std::size_t>(batch_->tokens[row]);
   assert(token < program_.vocabulary);
-  std::memcpy(row_of(op.output, row), tensors_.find(op.weight)->second + token * program_.width,
-              program_.width * sizeof(float));
+  const float* table = tensors_.find(op.weight)->second;
+  if (op.slice.rows == 0) {
+    std::memcpy(row_of(op.output, row), table + token * program_.width, program_.width * sizeof(float));
+    return;
+  }
+  // One rank has the token; what its other shards and all other ranks bring to the sum is 0.
+  const bool mine = token >= op.slice.first_row && token - op.slice.first_row < op.slice.rows;
+  const std::size_t shards = partial_results(program_);
+  for (std::size_t s = 0; s < shards; ++s) {
+    float* to = partial_.data() + (s * rows_ + row) * program_.width;
+    if (mine && s == 0)
+      std::memcpy(to, table + (token - op.slice.first_row) * program_.width, program_.width * sizeof(float));
+    else
+      std::fill_n(to, program_.width, 0.0f);
+  }
 }
 
 void reference_backend::rms_norm(const operation& op, std::size_t row) {
@@ -242,15 +332,56 @@ void reference_backend::rms_norm(const operation& op, std::size_t row) {
 }
 
 void reference_backend::matmul(const operation& op, range outputs) {
-  const std::size_t columns = program_.width_of(op.input), width = program_.width_of(op.output);
+  const std::size_t columns = program_.width_of(op.input);
   const float* weight = tensors_.find(op.weight)->second;
   const float* bias = op.bias.empty() ? nullptr : tensors_.find(op.bias)->second;
+  const bool own_part = op.output == buffer::logits && !program_.logit_cuts.empty();
+  const std::size_t width = own_part ? own_logits() : program_.width_of(op.output);
+  const std::vector<std::uint32_t> whole{0, static_cast<std::uint32_t>(columns)};
+  const auto& cuts = op.shard_columns.empty() ? whole : op.shard_columns;
+  float* out = own_part ? own_part_.data() : op.shard_columns.empty() ? row_of(op.output, 0) : partial_.data();
   constexpr std::size_t rows_at_once = 32; // Their inputs stay in the cache while the weights pass.
   for (std::size_t first = 0; first < rows_; first += rows_at_once)
     for (std::size_t n = outputs.begin; n < outputs.end; ++n)
       for (std::size_t row = first; row < std::min(rows_, first + rows_at_once); ++row)
-        row_of(op.output, 0)[row * width + n] =
-          dot(row_of(op.input, row), weight + n * columns, columns) + (bias ? bias[n] : 0);
+        for (std::size_t s = 0; s + 1 < cuts.size(); ++s)
+          out[(s * rows_ + row) * width + n] =
+            dot(row_of(op.input, row) + cuts[s], weight + n * columns + cuts[s], cuts[s + 1] - cuts[s]) +
+            (bias && s == 0 ? bias[n] : 0);
+}
+
+expected<void> reference_backend::all_reduce(const operation& op) {
+  const std::size_t count = rows_ * program_.width;
+  const std::size_t shards = partial_results(program_);
+  const std::span<float> sum(row_of(op.output, 0), count);
+  if (options_.group)
+    return options_.group->all_reduce(std::span<const float>(partial_).first(shards * count), sum, deadline());
+  std::vector<const float*> parts;
+  for (std::size_t s = 0; s < shards; ++s)
+    parts.push_back(partial_.data() + s * count);
+  add_in_order(parts, sum);
+  return {};
+}
+
+/// The logits of all ranks, whose parts may be of different widths: rows have room for the largest.
+expected<void> reference_backend::all_gather() {
+  const std::size_t ranks = program_.logit_cuts.size() - 1, room = own_part_.size() / options_.max_logit_rows * rows_;
+  const std::span<const float> mine = std::span<const float>(own_part_).first(room);
+  if (options_.group) {
+    if (auto done = options_.group->all_gather(
+          std::as_bytes(mine), std::as_writable_bytes(std::span(all_parts_).first(ranks * room)), deadline());
+        !done)
+      return done;
+  } else {
+    std::ranges::copy(mine, all_parts_.begin());
+  }
+  for (std::size_t r = 0; r < ranks; ++r) {
+    const std::size_t begin = program_.logit_cuts[r], width = program_.logit_cuts[r + 1] - begin;
+    for (std::size_t row = 0; row < rows_; ++row)
+      std::copy_n(all_parts_.begin() + static_cast<std::ptrdiff_t>(r * room + row * width), width,
+                  row_of(buffer::logits, row) + begin);
+  }
+  return {};
 }
 
 void reference_backend::rope(const operation& op, std::size_t row) {
@@ -348,6 +479,8 @@ expected<std::unique_ptr<backend>> make_reference_backend(std::shared_ptr<const 
                 fmt::format("The reference backend keeps keys and values in float32; kv-cache-dtype {} is for the "
                             "cpu backend.",
                             to_string(options.kv_dtype)));
+  if (auto failure = check_group(program, options, partial_results(program)))
+    return tl::unexpected(*failure);
   if (options.arithmetic != cpu_arithmetic::int8)
     return fail(errc::unsupported, "The reference backend computes in float32 and has no other arithmetic.");
   try {

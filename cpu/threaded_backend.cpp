@@ -11,6 +11,7 @@
 
 #include "cpu/backends.hpp"
 #include "cpu/sine.hpp"
+#include "model/sharding.hpp"
 
 namespace troupe::cpu {
 
@@ -62,7 +63,8 @@ void threaded_backend::bind_weights() {
         operation.weight = weights_.vector(operation.op.weight);
     for (auto& product : step.products) {
       product.matrix = &weights_.matrix(product.op.weight);
-      product.bias = product.op.bias.empty() ? nullptr : weights_.vector(product.op.bias);
+      product.bias =
+        product.op.bias.empty() ? nullptr : weights_.vector(product.op.bias) + product.op.slice.first_row;
     }
   }
 }
@@ -113,12 +115,17 @@ std::optional<error> threaded_backend::lay_out_workspace() {
   return {};
 }
 
-void threaded_backend::forward(const forward_batch& batch, std::span<float> logits) {
+expected<void> threaded_backend::forward(const forward_batch& batch, std::span<float> logits) {
   prepare(batch, logits);
   pool_.run([this](unsigned thread) { run_steps(thread); });
+  if (failure_)
+    return tl::unexpected(*failure_);
+  return {};
 }
 
 std::span<const float> threaded_backend::largest_logits() const {
+  if (shares_logits())
+    return {}; // Each rank has looked at its own alone.
   return std::span(largest_logits_).first(logit_rows_ * sampling::blocks_of(program_.vocabulary));
 }
 
@@ -181,9 +188,17 @@ void threaded_backend::run_steps(unsigned thread) {
       if (thread == 0)
         take_rows(step.op);
       break;
+    case step_kind::all_reduce:
+    case step_kind::all_gather:
+      if (thread == 0)
+        if (auto done = step.kind == step_kind::all_reduce ? all_reduce(step.op, rows) : all_gather(rows); !done)
+          failure_ = done.error();
+      break;
     }
     pool_.barrier();
     products_[i % 2].reset(thread);
+    if (failure_) // Written before the barrier.
+      return;
   }
 }
 
@@ -222,6 +237,8 @@ void threaded_backend::run_row_operation(const row_operation& what, std::uint32_
   case op_kind::matmul:
   case op_kind::attention:
   case op_kind::take_rows:
+  case op_kind::all_reduce:
+  case op_kind::all_gather:
     break;
   }
   assert(false);
@@ -269,7 +286,7 @@ void threaded_backend::run_product(const product& what, std::uint32_t first_pane
     const std::uint32_t count = std::min(rows - row, tile_rows);
     for (std::uint32_t p = first_panel; p < end_panel; ++p) {
       const std::uint32_t n = p * panel_columns;
-      const product_target target{.out = row_of(op.output, row) + n,
+      const product_target target{.out = output_of(op, row) + n,
                                   .stride = width,
                                   .outputs = std::min<std::uint32_t>(panel_columns, matrix.rows() - n),
                                   .bias = what.bias ? what.bias + n : nullptr,
@@ -281,7 +298,7 @@ void threaded_backend::run_product(const product& what, std::uint32_t first_pane
       else
         kernels_.matmul_float(matrix.view(p), row_of(op.input, row), columns, count, target);
     }
-    if (op.output == buffer::logits)
+    if (op.output == buffer::logits && !shares_logits())
       scan_logits(row, count, first_panel, end_panel);
   }
 }
@@ -305,14 +322,14 @@ void threaded_backend::run_bf16_product(const product& what, std::uint32_t first
     for (std::uint32_t i = 0; i < count; ++i)
       weights[i] = matrix.view(p + i);
     bf16_kernels_.matmul(weights, count, bfloat_tile_of(what.op.input, 0), rows,
-                         {.out = row_of(what.op.output, 0) + n,
+                         {.out = output_of(what.op, 0) + n,
                           .stride = program_.width_of(what.op.output),
                           .outputs = std::min(count * panel_columns, matrix.rows() - n),
                           .bias = what.bias ? what.bias + n : nullptr,
                           .accumulate = what.accumulate},
                          unpacked_ + thread * bf16_scratch_bytes);
   }
-  if (what.op.output == buffer::logits)
+  if (what.op.output == buffer::logits && !shares_logits())
     scan_logits(0, rows, first_panel, end_panel);
 }
 
@@ -333,6 +350,36 @@ void threaded_backend::take_rows(const operation& op) {
   for (std::size_t i = 0; i < batch_->logit_rows.size(); ++i)
     for (buffer which : {op.input, op.input2})
       std::memmove(row_of(which, i), row_of(which, batch_->logit_rows[i]), program_.width_of(which) * sizeof(float));
+}
+
+expected<void> threaded_backend::all_reduce(const operation& op, std::uint32_t rows) {
+  const std::span<float> sum(row_of(op.output, 0), std::size_t{rows} * program_.width_of(op.output));
+  return options_.group ? options_.group->all_reduce(sum, sum, deadline()) : expected<void>{};
+}
+
+/// Ranks' parts may be of different widths: in what travels, rows have room for the largest.
+expected<void> threaded_backend::all_gather(std::uint32_t rows) {
+  if (!shares_logits())
+    return {};
+  const auto& cuts = program_.logit_cuts;
+  std::uint32_t widest = 0;
+  for (std::size_t r = 0; r + 1 < cuts.size(); ++r)
+    widest = std::max(widest, cuts[r + 1] - cuts[r]);
+  const std::size_t each = std::size_t{rows} * widest;
+  own_part_.resize(each);
+  all_parts_.resize(each * (cuts.size() - 1));
+  for (std::uint32_t row = 0; row < rows; ++row)
+    std::copy(row_of(buffer::logits, row) + cuts[program_.rank],
+              row_of(buffer::logits, row) + cuts[program_.rank + 1], &own_part_[std::size_t{row} * widest]);
+  if (auto done = options_.group->all_gather(std::as_bytes(std::span(own_part_)),
+                                             std::as_writable_bytes(std::span(all_parts_)), deadline());
+      !done)
+    return done;
+  for (std::size_t r = 0; r + 1 < cuts.size(); ++r)
+    for (std::uint32_t row = 0; row < rows; ++row)
+      std::copy_n(&all_parts_[r * each + std::size_t{row} * widest], cuts[r + 1] - cuts[r],
+                  row_of(buffer::logits, row) + cuts[r]);
+  return {};
 }
 
 void threaded_backend::make_angles(std::uint32_t row) {
@@ -398,6 +445,8 @@ std::uint64_t cpu_kv_block_bytes(const model_program& program, kv_cache_dtype dt
 
 expected<std::unique_ptr<backend>> make_cpu_backend(std::shared_ptr<const gguf::file> file,
                                                     const model_program& program, const backend_options& options) {
+  if (auto failure = check_group(program, options, 1))
+    return tl::unexpected(*failure);
   const auto instructions = cpu::chosen_instruction_set();
   if (!instructions)
     return tl::unexpected(instructions.error());

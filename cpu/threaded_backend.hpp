@@ -56,7 +56,7 @@ public:
   std::optional<error> load(std::shared_ptr<const gguf::file> file);
 
   std::string_view name() const override { return name_; }
-  void forward(const forward_batch& batch, std::span<float> logits) override;
+  expected<void> forward(const forward_batch& batch, std::span<float> logits) override;
   std::span<const float> largest_logits() const override;
   unsigned threads() const override { return pool_.size(); }
   void for_each(std::uint32_t count, const std::function<void(std::uint32_t, unsigned)>& body) override;
@@ -97,6 +97,9 @@ private:
   /// Makes another form of columns [column, column + width) of a row: whole blocks, or all of a row's.
   void convert(buffer which, std::uint32_t row, std::size_t column, std::size_t width, activation_form form);
   void take_rows(const operation& op);
+  expected<void> all_reduce(const operation& op, std::uint32_t rows);
+  expected<void> all_gather(std::uint32_t rows);
+  communicator::deadline deadline() const { return std::chrono::steady_clock::now() + options_.collective_timeout; }
   void make_angles(std::uint32_t row);
   void embed(const operation& op, std::uint32_t row);
   void rope(const operation& op, std::uint32_t row);
@@ -105,6 +108,12 @@ private:
   float* row_of(buffer which, std::size_t row) const {
     return buffers_[static_cast<std::size_t>(which)] + row * program_.width_of(which);
   }
+  /// Where a product of all of a matrix's outputs goes: of logits those of this rank alone.
+  float* output_of(const operation& op, std::size_t row) const {
+    const bool part = op.output == buffer::logits && shares_logits();
+    return row_of(op.output, row) + (part ? program_.logit_cuts[program_.rank] : 0);
+  }
+  bool shares_logits() const { return program_.logit_cuts.size() > 2; }
   /// The tile of 16 rows that `row` is in.
   template <unsigned Bytes>
   activation_block<Bytes>* tile_of(buffer which, std::size_t row) const {
@@ -142,8 +151,10 @@ private:
   std::uint32_t attention_rows_ = 1, heads_at_once_ = 1;
   page_memory kv_, workspace_;
   const sampling::kernel_table& sampling_ = sampling::kernels_for(sampling::best_vectors());
-  std::vector<float> largest_logits_; ///< [max_logit_rows][blocks of the vocabulary]
-  std::size_t logit_rows_ = 0;        ///< Of the last pass.
+  std::vector<float> largest_logits_;       ///< [max_logit_rows][blocks of the vocabulary]
+  std::vector<float> own_part_, all_parts_; ///< Of logits: [rows][width of the largest part], and [ranks] of these.
+  std::optional<error> failure_;            ///< Of the group, once.
+  std::size_t logit_rows_ = 0;              ///< Of the last pass.
   float* buffers_[buffer_count] = {};
   // Memory of their own for each: kernels also compute with rows that nobody asked for, and where those are bytes of
   // something else, numbers too small to be normal make that slow.

@@ -26,7 +26,7 @@ expected<weights> weights::load(std::shared_ptr<const gguf::file> file, const mo
       out.vectors_.emplace(op.weight, vector_of(*out.stored(op.weight)));
     if (op.kind != op_kind::matmul || out.matrices_.contains(op.weight))
       continue;
-    auto matrix = packed_matrix::plan(*out.stored(op.weight));
+    auto matrix = packed_matrix::plan(*out.stored(op.weight), op.slice);
     if (!matrix)
       return tl::unexpected(matrix.error());
     bytes += (matrix->bytes() + 63) / 64 * 64;

@@ -24,15 +24,23 @@ namespace troupe {
 /// Row buffers. Their widths are in `model_program::width_of`.
 enum class buffer : std::uint8_t { hidden, normed, query, key, value, attended, gate, up, projected, logits, count };
 
+/// A part of a stored matrix; 0 rows or columns: all from the first on.
+struct weight_slice {
+  std::uint32_t first_row = 0, rows = 0, first_column = 0, columns = 0;
+  bool operator==(const weight_slice&) const = default;
+};
+
 enum class op_kind : std::uint8_t {
-  embed,     ///< output = weight[token of the row]
-  rms_norm,  ///< output = input / sqrt(mean(input^2) + epsilon) * weight
-  matmul,    ///< output = input * transpose(weight) (+ bias); weight has shape [N rows, K columns]
-  rope,      ///< rotates each head of `output` in place by the row's position
-  store_kv,  ///< writes `input` (keys) and `input2` (values) of the row into its block
-  attention, ///< output = softmax(query * keys^T * scale) * values over positions up to the row's own
-  swiglu,    ///< output = silu(input) * input2
-  add,       ///< output += input
+  embed,      ///< output = weight[token of the row]
+  rms_norm,   ///< output = input / sqrt(mean(input^2) + epsilon) * weight
+  matmul,     ///< output = input * transpose(weight) (+ bias); weight has shape [N rows, K columns]
+  rope,       ///< rotates each head of `output` in place by the row's position
+  store_kv,   ///< writes `input` (keys) and `input2` (values) of the row into its block
+  attention,  ///< output = softmax(query * keys^T * scale) * values over positions up to the row's own
+  swiglu,     ///< output = silu(input) * input2
+  add,        ///< output += input
+  all_reduce, ///< output = the sum of what all ranks' logical shards have computed for it
+  all_gather, ///< logits = the parts of all ranks
   take_rows, ///< from here on only the rows whose logits are wanted: keeps those rows of `input` and `input2`, drops all other buffers
 };
 
@@ -45,6 +53,11 @@ struct operation {
   std::string bias = {};   ///< Tensor's name; empty where there is none.
   std::uint32_t layer = 0;
   kv_group group = 0;
+  weight_slice slice =
+    {}; ///< Of `weight`; of `bias` the same rows. Of embed: the rows that this rank has; others' tokens become 0.
+  /// matmul: where the input's columns of each logical shard begin, and the last one's end: each has a result of its own, which
+  /// the all_reduce that follows adds up. Empty: one result.
+  std::vector<std::uint32_t> shard_columns = {};
 };
 
 enum class rope_layout : std::uint8_t {
@@ -70,6 +83,9 @@ struct model_program {
   std::string architecture, name;
   std::uint32_t layers = 0, width = 0, heads = 0, kv_heads = 0, head_size = 0, feed_forward = 0, vocabulary = 0;
   std::uint32_t context_length = 0;
+  unsigned rank = 0; ///< Of those that share this model; see model/sharding.hpp.
+  std::vector<std::uint32_t>
+    logit_cuts{}; ///< Where each rank's part of the vocabulary begins, and the last one's end; empty: no parts.
   float rms_epsilon = 1e-5f;
   float attention_scale = 0; ///< 1 / sqrt(head_size)
   rope_parameters rope;

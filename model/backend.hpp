@@ -6,6 +6,7 @@
 // are in the batch and however the sequence was cut into calls.
 #pragma once
 
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
@@ -13,6 +14,7 @@
 #include <span>
 #include <string_view>
 
+#include "comm/communicator.hpp"
 #include "engine/step.hpp"
 #include "model/architecture.hpp"
 #include "model/kv_cache_dtype.hpp"
@@ -47,7 +49,8 @@ public:
 
   /// Computes all rows and stores their KV. logits: [logit_rows.size(), vocabulary] float32.
   /// The caller has checked tokens, positions and blocks; wrong ones are a bug (assert).
-  virtual void forward(const forward_batch& batch, std::span<float> logits) = 0;
+  /// Errors: those of the group of ranks, which is broken then; logits and KV of this batch mean nothing.
+  virtual expected<void> forward(const forward_batch& batch, std::span<float> logits) = 0;
 
   /// What sampling's `scan` finds in the logits of the last `forward`, for those who can look while they are near:
   /// [logit_rows, blocks]. Empty: nobody has looked.
@@ -93,6 +96,8 @@ struct backend_options {
   std::uint32_t threads = 0; ///< 0: as many as the process may run on.
   kv_cache_dtype kv_dtype = kv_cache_dtype::bf16;
   cpu_arithmetic arithmetic = cpu_arithmetic::int8;
+  std::shared_ptr<communicator> group;                 ///< This rank's, where the program is one of several ranks'.
+  std::chrono::milliseconds collective_timeout{30000}; ///< For each call of the group.
 };
 
 /// Bytes of KV memory that one block takes, for all layers.

@@ -93,8 +93,9 @@ BOOST_AUTO_TEST_CASE(weights_that_cannot_be_loaded_end_every_request_with_the_re
 BOOST_AUTO_TEST_CASE(a_model_that_computes_no_numbers_is_an_error_and_not_an_answer) {
   class broken_backend : public fake_backend {
     using fake_backend::fake_backend;
-    void forward(const forward_batch&, std::span<float> logits) override {
+    expected<void> forward(const forward_batch&, std::span<float> logits) override {
       std::fill(logits.begin(), logits.end(), std::numeric_limits<float>::quiet_NaN());
+      return {};
     }
   };
   engine_fixture engine([](engine_options& o) {

@@ -16,7 +16,7 @@ namespace {
 using gguf::tensor_type;
 using rows_of_logits = std::vector<std::vector<float>>;
 
-constexpr backend_options sizes{.kv_blocks = 64, .max_rows = 256, .max_logit_rows = 256, .threads = 2};
+const backend_options sizes{.kv_blocks = 64, .max_rows = 256, .max_logit_rows = 256, .threads = 2};
 
 std::shared_ptr<const gguf::file> tiny_file(const tiny_model_options& options) {
   auto file = gguf::parse(tiny_model(options));

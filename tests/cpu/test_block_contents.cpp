@@ -13,7 +13,7 @@ using namespace troupe::test;
 
 namespace {
 
-constexpr backend_options sizes{.kv_blocks = 32, .max_rows = 128, .max_logit_rows = 128, .threads = 2};
+const backend_options sizes{.kv_blocks = 32, .max_rows = 128, .max_logit_rows = 128, .threads = 2};
 struct kind {
   maker make;
   kv_cache_dtype dtype;

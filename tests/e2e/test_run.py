@@ -4,7 +4,7 @@ import os
 import signal
 import subprocess
 
-from support import END_TOKENS, PATIENCE, TestCase, main, run, tiny, tiny_model, troupe
+from support import END_TOKENS, PATIENCE, TestCase, folder, main, run, tiny, tiny_model, troupe
 
 ENDLESS = ["--ignore-eos", "--max-tokens", "60000"]
 
@@ -141,6 +141,24 @@ class Output(TestCase):
             plain = self.run_json(*arguments)["token_ids"]
             for other in (["--threads", "2"], ["--max-num-batched-tokens", "7"], ["--max-num-batched-tokens", "1"]):
                 self.assertEqual(self.run_json(*arguments, *other)["token_ids"], plain, (device, other))
+
+    def test_the_number_of_tensor_parallel_ranks_changes_no_token_of_the_reference_backend(self):
+        options = ["--ignore-eos", "--max-tokens", "40", "--seed", "3", "--temperature", "1", "hello there"]
+        for backend in "reference", "cpu":
+            answers = [run("run", *tiny(backend), "--tensor-parallel-size", ranks, *options) for ranks in "122"]
+            for answer in answers:
+                self.assertEqual(answer.returncode, 0, answer.stderr)
+            if backend == "reference":
+                self.assertEqual(len({answer.stdout for answer in answers}), 1)
+            self.assertEqual(answers[1].stdout, answers[2].stdout)
+
+    def test_ranks_that_cannot_be_are_refused(self):
+        too_many = run("run", *tiny("cpu"), "--tensor-parallel-size", "3", "hello")
+        self.assertEqual((too_many.returncode, too_many.stdout), (1, ""))
+        self.assertIn("The model can be cut into 2 parts at most, not into 3.", too_many.stderr)
+        with_disk = run("run", *tiny("cpu"), "--tensor-parallel-size", "2", "--kv-disk", folder / "ranks", "hello")
+        self.assertEqual((with_disk.returncode, with_disk.stdout), (1, ""))
+        self.assertIn("--kv-disk", with_disk.stderr)
 
 
 class Ending(TestCase):

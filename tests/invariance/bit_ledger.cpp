@@ -123,7 +123,7 @@ void watched_backend::take(const batch_span& span, std::span<const token_id> tok
   }
 }
 
-void watched_backend::forward(const forward_batch& batch, std::span<float> logits) {
+expected<void> watched_backend::forward(const forward_batch& batch, std::span<float> logits) {
   ledger_->passes_gate.pass();
   if (ledger_->crash_in_passes >= 0 && ledger_->crash_in_passes-- == 0)
     throw std::runtime_error("the device has crashed, as the test wanted");
@@ -132,7 +132,8 @@ void watched_backend::forward(const forward_batch& batch, std::span<float> logit
   std::vector<prefix_name> after;
   for (const auto& span : batch.spans)
     take(span, batch.tokens, after);
-  real_->forward(batch, logits);
+  if (auto done = real_->forward(batch, logits); !done)
+    return done;
   for (std::size_t i = 0; i < batch.logit_rows.size(); ++i)
     ledger_->logits(after[batch.logit_rows[i]], logits.subspan(i * vocabulary_, vocabulary_));
   std::vector<std::byte> contents(real_->block_bytes(0));
@@ -140,6 +141,7 @@ void watched_backend::forward(const forward_batch& batch, std::span<float> logit
     real_->read_block(0, block, contents);
     ledger_->block(pages_[block].ends[tokens_per_block - 1], contents, pages_[block].cuts);
   }
+  return {};
 }
 
 void watched_backend::write_block(kv_group group, block_id block, std::span<const std::byte> from) {

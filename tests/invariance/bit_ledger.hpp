@@ -90,7 +90,7 @@ public:
   std::string_view kv_type() const override { return real_->kv_type(); }
   memory_account memory() const override { return real_->memory(); }
   std::size_t block_bytes(kv_group group) const override { return real_->block_bytes(group); }
-  void forward(const forward_batch& batch, std::span<float> logits) override;
+  expected<void> forward(const forward_batch& batch, std::span<float> logits) override;
   void read_block(kv_group group, block_id block, std::span<std::byte> to) const override {
     real_->read_block(group, block, to);
   }

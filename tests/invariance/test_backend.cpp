@@ -12,7 +12,7 @@ using namespace troupe::test;
 
 namespace {
 
-constexpr backend_options sizes{.kv_blocks = 64, .max_rows = 256, .max_logit_rows = 256, .threads = 2};
+const backend_options sizes{.kv_blocks = 64, .max_rows = 256, .max_logit_rows = 256, .threads = 2};
 constexpr std::uint32_t prompt_tokens_count = 150; // The last block is not full.
 
 loaded load_real() {

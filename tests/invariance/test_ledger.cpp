@@ -10,7 +10,7 @@ using namespace troupe::test;
 
 namespace {
 
-constexpr backend_options sizes{.kv_blocks = 32, .max_rows = 128, .max_logit_rows = 128, .threads = 2};
+const backend_options sizes{.kv_blocks = 32, .max_rows = 128, .max_logit_rows = 128, .threads = 2};
 
 /// Computes right but for one bit.
 class liar final : public backend {
@@ -30,19 +30,21 @@ public:
     honest_->write_block(group, block, from);
   }
   void copy_block(kv_group group, block_id from, block_id to) override { honest_->copy_block(group, from, to); }
-  void forward(const forward_batch& batch, std::span<float> logits) override {
-    honest_->forward(batch, logits);
+  expected<void> forward(const forward_batch& batch, std::span<float> logits) override {
+    if (auto done = honest_->forward(batch, logits); !done)
+      return done;
     if (batch.spans.size() < 2)
-      return;
+      return {};
     if (lies_about_logits)
       flip(std::as_writable_bytes(logits).back()); // Of the sequence whose logits are known.
     if (!lies_about_keys)
-      return;
+      return {};
     std::vector<std::byte> bytes(block_bytes(0));
     const auto block = batch.spans[0].blocks[0];
     read_block(0, block, bytes);
     flip(bytes.front());
     write_block(0, block, bytes);
+    return {};
   }
 
 private:

@@ -108,7 +108,7 @@ public:
     std::copy_n(memory.begin() + from * tokens_per_block, tokens_per_block, memory.begin() + to * tokens_per_block);
   }
 
-  void forward(const forward_batch& batch, std::span<float> logits) override {
+  expected<void> forward(const forward_batch& batch, std::span<float> logits) override {
     device_->steps_gate.pass();
     if (device_->crash_in_steps >= 0 && device_->crash_in_steps-- == 0)
       throw std::runtime_error("the device has crashed, as the test wanted");
@@ -127,6 +127,7 @@ public:
       }
     if (device_->step_time.count() > 0)
       std::this_thread::sleep_for(device_->step_time);
+    return {};
   }
 
 private:

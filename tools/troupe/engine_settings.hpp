@@ -23,19 +23,20 @@ struct engine_options;
 namespace troupe::cli {
 
 struct engine_settings {
-  std::uint32_t max_batched_tokens = 512; ///< --max-num-batched-tokens: rows in one step
+  std::uint32_t max_batched_tokens = 512;     ///< --max-num-batched-tokens: rows in one step
   std::optional<std::uint32_t> max_sequences; ///< --max-num-seqs: running at once
   double step_budget_ms = 0; ///< --step-budget-ms: a step takes about so long at most; 0: as long as it takes
-  scheduling_policy policy; ///< --scheduling-policy, --priority-ageing-ms, --default-ttft-ms
+  scheduling_policy policy;  ///< --scheduling-policy, --priority-ageing-ms, --default-ttft-ms
   std::uint32_t long_prefill_tokens = 256; ///< --long-prefill-tokens: of one prompt in one step at most; 0: no limit
   bool prefix_caching = true;              ///< --no-prefix-caching
   block_hash_kind prefix_hash = block_hash_kind::xxh128; ///< --prefix-hash
   kv_cache_dtype kv_dtype = kv_cache_dtype::bf16;        ///< --kv-cache-dtype: how keys and values are stored
   std::filesystem::path kv_disk;                         ///< --kv-disk: a folder for evicted blocks; empty: none
   std::uint32_t kv_disk_gib = 8;                         ///< --kv-disk-gib: how much of it at most
-  std::uint32_t kv_host_gib = 0; ///< --kv-host-gib: memory for blocks that were evicted, in front of the disk; 0: none
-  std::string kv_events_replay;                          ///< --kv-events-replay: where missed ones are asked for; empty: nowhere
-  std::string kv_events;                       ///< --kv-events: an endpoint to publish block events on; empty: none
+  std::uint32_t kv_host_gib =
+    0;                          ///< --kv-host-gib: memory for blocks that were evicted, in front of the disk; 0: none
+  std::string kv_events_replay; ///< --kv-events-replay: where missed ones are asked for; empty: nowhere
+  std::string kv_events;        ///< --kv-events: an endpoint to publish block events on; empty: none
   std::uint32_t max_queued_requests = 4096;    ///< --max-queued-requests: open at once, running ones too
   std::uint64_t max_queued_tokens = 64u << 20; ///< --max-queued-tokens: of their prompts
   bool operator==(const engine_settings&) const = default;

@@ -4,9 +4,11 @@
 
 #include "actors/timeouts.hpp"
 #include "cpu/backends.hpp"
+#include "cpu/thread_pool.hpp"
 #include "engine/kv/disk_tier.hpp"
 #include "engine/kv/layered_tier.hpp"
 #include "engine/kv/memory_tier.hpp"
+#include "model/sharding.hpp"
 
 namespace troupe::cli {
 
@@ -32,7 +34,7 @@ numeric_fingerprint fingerprint_of(const model& source, const engine_flags& flag
   numeric_fingerprint result;
   result.model = hash_of(source.file->bytes());
   source.file->release_pages();
-  result.backend = reference ? "reference" : fingerprint_of(flags.arithmetic);
+  result.backend = reference ? "reference-shards" : fingerprint_of(flags.arithmetic);
   result.kv_type = reference ? "f32" : to_string(flags.settings.kv_dtype);
   result.hashing = flags.settings.prefix_hash == block_hash_kind::sha256 ? "sha256" : "xxh128";
   result.tokens_per_block = tokens_per_block;
@@ -112,6 +114,37 @@ signal_watch::~signal_watch() {
   stop();
 }
 
+namespace {
+
+/// Who computes: one worker, or --tensor-parallel-size of them with a part of the model and of the threads each.
+expected<void> share_among_ranks(const engine_flags& flags, bool reference, backend_options device,
+                                 engine_options& options) {
+  const auto make = reference ? make_reference_backend : make_cpu_backend;
+  const auto& source = options.source;
+  const unsigned ranks = flags.tensor_parallel_size;
+  auto plan = plan_shards(source->program, *source->file, ranks);
+  if (ranks == 1) {
+    // The reference backend adds up logical shards, of which it has all: the same bits as with more ranks.
+    const auto program = reference && plan ? program_of_rank(source->program, *plan, 0) : source->program;
+    options.make_backend = [make, device, source, program] { return make(source->file, program, device); };
+    return {};
+  }
+  if (!plan)
+    return fail(errc::invalid_argument, "--tensor-parallel-size: " + plan.error().message);
+  if (options.open_tier)
+    return fail(errc::unsupported, "--kv-disk and --kv-host-gib do not go with --tensor-parallel-size yet.");
+  device.threads = std::max(1u, (device.threads ? device.threads : cpu::usable_cpus()) / ranks);
+  options.rank_shards = reference ? plan->shards_of_ranks() : std::vector<unsigned>(ranks, 1);
+  options.make_rank = [make, device, source, plan = *plan](unsigned rank, std::shared_ptr<communicator> group) {
+    auto own = device;
+    own.group = std::move(group);
+    return make(source->file, program_of_rank(source->program, plan, rank), own);
+  };
+  return {};
+}
+
+} // namespace
+
 expected<engine_options> make_engine_options(const engine_flags& flags) {
   if (flags.device != "cpu")
     return fail(errc::unsupported, "--device " + flags.device + " is not part of this build; there is: cpu.");
@@ -146,10 +179,8 @@ expected<engine_options> make_engine_options(const engine_flags& flags) {
   device.threads = flags.threads;
   device.kv_dtype = flags.settings.kv_dtype;
   device.arithmetic = flags.arithmetic;
-  const auto make = reference ? make_reference_backend : make_cpu_backend;
-  options.make_backend = [make, device, source = options.source] {
-    return make(source->file, source->program, device);
-  };
+  if (auto shared = share_among_ranks(flags, reference, device, options); !shared)
+    return tl::unexpected(shared.error());
   return options;
 }
 

@@ -30,6 +30,12 @@ void add_engine_options(CLI::App* command, engine_flags& flags) {
     group, "--cpu-arithmetic", flags.arithmetic, {{"int8", arithmetic::int8}, {"bf16", arithmetic::bf16}},
     "How --backend cpu multiplies: int8 (activations of 8 and 12 bits where weights are quantised) "
     "or bf16 (activations and weights in bfloat16)");
+  group
+    ->add_option(
+      "--tensor-parallel-size", flags.tensor_parallel_size,
+      "Workers that share every layer of the model, each with a part of its heads and matrices and of --threads")
+    ->capture_default_str()
+    ->check(CLI::Range(1u, 64u));
   group->add_option("--threads", flags.threads, "Threads that compute; 0: all that this process may use")
     ->capture_default_str()
     ->check(CLI::Range(0u, 1024u));

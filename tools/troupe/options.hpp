@@ -24,6 +24,7 @@ struct engine_flags {
   std::string backend = "cpu";                      ///< --backend: which CPU implementation, "cpu" or "reference"
   cpu_arithmetic arithmetic = cpu_arithmetic::int8; ///< --cpu-arithmetic
   std::uint32_t threads = 0;                        ///< --threads: 0 is all that the process may use
+  std::uint32_t tensor_parallel_size = 1;           ///< --tensor-parallel-size
   std::uint32_t kv_tokens =
     0; ///< --kv-tokens: 0 is the context, but `least_kv_tokens` at least and `most_kv_tokens` at most
   engine_settings settings;

@@ -1,0 +1,100 @@
+// A model shared by several workers: the same tokens as one gives, also when any of them dies.
+#include "cpu/backends.hpp"
+#include "model/sharding.hpp"
+#include "tests/actors/engine_fixture.hpp"
+
+using namespace troupe;
+using namespace troupe::test;
+
+namespace {
+
+std::shared_ptr<const model> three_groups() {
+  static const auto loaded =
+    load_tiny({.heads = 6, .kv_heads = 3, .feed_forward = 160, .type = gguf::tensor_type::q4_1});
+  return loaded;
+}
+
+/// An engine over real backends on so many ranks, with a thread each.
+void share(engine_options& options, unsigned ranks, decltype(&make_cpu_backend) make) {
+  const bool reference = make == make_reference_backend;
+  options.source = three_groups();
+  const auto plan = plan_shards(options.source->program, *options.source->file, ranks);
+  BOOST_REQUIRE_MESSAGE(plan, plan.error().message);
+  options.rank_shards = reference ? plan->shards_of_ranks() : std::vector<unsigned>(ranks, 1);
+  options.make_rank = [make, plan = *plan, source = options.source, blocks = options.kv_blocks,
+                       rows = options.plan.max_batched_tokens](unsigned rank, std::shared_ptr<communicator> group) {
+    backend_options device{.kv_blocks = blocks, .max_rows = rows, .threads = 1};
+    device.group = std::move(group);
+    return make(source->file, program_of_rank(source->program, plan, rank), device);
+  };
+}
+
+constexpr std::uint32_t requests = 6, tokens = 40;
+
+using answers = std::vector<std::vector<token_id>>;
+
+void submit_all(client& c) {
+  for (std::uint32_t i = 0; i < requests; ++i)
+    c.submit(i, numbered_prompt(i, 5 + 9 * i), tokens);
+}
+
+answers wait_for_all(client& c) {
+  answers out;
+  for (std::uint32_t i = 0; i < requests; ++i)
+    out.push_back(c.wait(i).tokens);
+  return out;
+}
+
+answers undisturbed(unsigned ranks, decltype(&make_cpu_backend) make) {
+  engine_fixture engine([&](engine_options& o) { share(o, ranks, make); });
+  client c(engine);
+  submit_all(c);
+  return wait_for_all(c);
+}
+
+} // namespace
+
+BOOST_AUTO_TEST_SUITE(ranks)
+
+BOOST_AUTO_TEST_CASE(any_number_of_ranks_gives_the_same_tokens_on_the_reference_backend) {
+  const auto wanted = undisturbed(1, make_reference_backend);
+  for (const auto& answer : wanted)
+    BOOST_TEST(answer.size() == tokens);
+  for (unsigned ranks : {2u, 3u})
+    BOOST_TEST((undisturbed(ranks, make_reference_backend) == wanted), ranks << " ranks give other tokens.");
+}
+
+BOOST_AUTO_TEST_CASE(requests_outlive_any_rank_that_is_killed) {
+  for (auto make : {make_reference_backend, make_cpu_backend}) {
+    const auto wanted = undisturbed(2, make);
+    for (std::size_t victim : {0u, 1u})
+      for (std::size_t after : {0u, 1u, 20u}) {
+        engine_fixture engine([&](engine_options& o) { share(o, 2, make); });
+        BOOST_TEST_REQUIRE(engine.tree.workers.size() == 2u);
+        client c(engine);
+        submit_all(c);
+        c.take_until([&] { return c.answers[0].tokens.size() >= after; });
+        caf::anon_send_exit(engine.tree.workers[victim], caf::exit_reason::kill);
+        BOOST_TEST((wait_for_all(c) == wanted), "rank " << victim << " after " << after << " tokens");
+        const auto now = engine.ask<actor_tree>(engine.supervisor, tree_atom::value);
+        BOOST_TEST((now.workers[victim] != engine.tree.workers[victim]), "Nobody has taken its place.");
+      }
+  }
+}
+
+BOOST_AUTO_TEST_CASE(a_status_tells_of_all_ranks) {
+  engine_fixture one([](engine_options& o) { share(o, 1, make_cpu_backend); });
+  engine_fixture three([](engine_options& o) { share(o, 3, make_cpu_backend); });
+  const auto info_of = [](engine_fixture& engine) {
+    const auto info = engine.ask<expected<worker_info>>(engine.tree.executor, info_atom::value);
+    BOOST_REQUIRE_MESSAGE(info, (info ? "" : info.error().message));
+    return *info;
+  };
+  const auto whole = info_of(one), parts = info_of(three);
+  BOOST_TEST(parts.block_bytes == whole.block_bytes, boost::test_tools::per_element());
+  BOOST_TEST(parts.memory.kv_bytes >= whole.memory.kv_bytes);
+  BOOST_TEST(parts.memory.weight_bytes >= whole.memory.weight_bytes);
+  BOOST_TEST(parts.memory.weight_bytes < 2 * whole.memory.weight_bytes);
+}
+
+BOOST_AUTO_TEST_SUITE_END()
