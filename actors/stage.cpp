@@ -73,8 +73,9 @@ stage_actor::behavior_type stage(stage_actor::pointer self, std::vector<worker_a
       for (const auto& worker : workers)
         ask<expected<worker_info>>(
           self, worker, timeouts::step, [sum](expected<worker_info>& one) { sum->add(one); },
-          [sum](const caf::error& reason) {
-            sum->fail({errc::unavailable, caf::to_string(reason)});
+          [sum](const caf::error& reason) { // Its death, of which a new epoch comes.
+            if (sum->promise.pending())
+              sum->promise.deliver(reason);
           },
           info);
       return sum->promise;

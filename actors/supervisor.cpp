@@ -16,10 +16,10 @@ namespace {
 
 using self_pointer = supervisor_actor::stateful_pointer<supervisor_state>;
 
-worker_actor spawn_worker(self_pointer self, backend_factory make_backend, const executor_actor& results) {
+worker_actor spawn_worker(self_pointer self, backend_factory make_backend, bool reports) {
   const auto& given = self->state.options;
   worker_options options{std::move(make_backend), given.source->program.vocabulary, given.plan.groups.size(),
-                         results};
+                         self->state.tree.executor, reports};
   return given.spawn_worker       ? given.spawn_worker(self, std::move(options))
          : given.detached_workers ? self->spawn<caf::detached>(worker, std::move(options))
                                   : self->spawn(worker, std::move(options));
@@ -40,8 +40,7 @@ expected<std::shared_ptr<shared_group>> spawn_ranks(self_pointer self) {
         return tl::unexpected(joined.error());
       return make_rank(rank, std::move(*joined));
     };
-    state.tree.workers.push_back(
-      spawn_worker(self, std::move(make), rank == 0 ? state.tree.executor : executor_actor{}));
+    state.tree.workers.push_back(spawn_worker(self, std::move(make), rank == 0));
   }
   return std::make_shared<shared_group>(std::move(*group));
 }
@@ -50,9 +49,11 @@ expected<std::shared_ptr<shared_group>> spawn_ranks(self_pointer self) {
 void spawn_stage(self_pointer self) {
   auto& state = self->state;
   state.tree.workers.clear();
+  state.tree.worker = nullptr;
+  state.stage = nullptr;
   std::shared_ptr<shared_group> group;
   if (state.options.rank_shards.empty()) {
-    state.tree.workers.push_back(spawn_worker(self, state.options.make_backend, state.tree.executor));
+    state.tree.workers.push_back(spawn_worker(self, state.options.make_backend, true));
   } else if (auto made = spawn_ranks(self)) {
     group = std::move(*made);
   } else {

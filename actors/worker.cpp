@@ -147,12 +147,13 @@ worker_actor::behavior_type worker(worker_actor::stateful_pointer<worker_state> 
   else
     self->state.failed = device.error();
   return {
-    [self, vocabulary = options.vocabulary, results = options.results](step_atom, const step_ptr& step) {
+    [self, vocabulary = options.vocabulary, results = options.results,
+     reports = options.reports](step_atom, const step_ptr& step) {
       auto& state = self->state;
       auto outcome = state.failed ? step_outcome(tl::unexpected(*state.failed)) : run(state, *step, vocabulary);
       if (state.lost)
         self->quit(caf::make_error(caf::sec::runtime_error, state.lost->message));
-      else if (results)
+      else if (reports || !outcome)
         self->send(results, result_atom::value, step->epoch, std::move(outcome));
     },
     [=](read_atom, const std::vector<block_place>& places) -> expected<block_contents> {

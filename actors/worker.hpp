@@ -36,7 +36,8 @@ struct worker_options {
   backend_factory make_backend;
   std::uint32_t vocabulary = 0;
   std::size_t kv_groups = 1;
-  executor_actor results; ///< Gets what becomes of each step; invalid: another rank tells it.
+  executor_actor results; ///< Gets what becomes of each step,
+  bool reports = true;    ///< or its errors alone, where another rank reports.
 };
 
 /// A worker; spawn it detached, for it computes in its handlers. Its weights are loaded when it starts; steps wait in

@@ -53,8 +53,8 @@ public:
   /// Returns when all ranks have called it.
   virtual expected<void> barrier(deadline until) = 0;
 
-  /// Makes all calls of all ranks fail, those that wait now and all that come; but for a call for which everything has
-  /// come already.
+  /// Makes all calls of all ranks fail, those that wait now and all that come. Over TCP a call for which everything has
+  /// come already may still end well, and who waits for one rank alone is told by that one.
   virtual void abort() = 0;
 };
 

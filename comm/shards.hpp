@@ -2,10 +2,19 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <cstring>
 #include <span>
 
 namespace troupe {
+
+/// Tells groups apart whose ranks have other shards (FNV-1a).
+constexpr std::uint64_t hash_of_shards(std::span<const unsigned> shards) {
+  std::uint64_t hash = 0xcbf29ce484222325u;
+  for (const auto count : shards)
+    hash = (hash ^ count) * 0x100000001b3u;
+  return hash;
+}
 
 /// memcpy, also of nothing from nowhere.
 inline void copy_bytes(void* to, const void* from, std::size_t bytes) {

@@ -42,7 +42,7 @@ constexpr bool reached(std::uint32_t value, std::uint32_t wanted) {
 }
 
 struct alignas(line) header {
-  std::uint64_t magic, epoch, slot_bytes;
+  std::uint64_t magic, epoch, slot_bytes, shards;
   std::uint32_t ranks;
 };
 constexpr std::uint64_t magic_number = 0x3170756f72675554;
@@ -377,6 +377,7 @@ expected<shared_group> shared_group::create(const shared_group_options& options)
     return tl::unexpected(segment.error());
   for_all_counters(segment->data(), where, [](counter& c) { new (&c) counter; });
   *reinterpret_cast<header*>(segment->data()) = {magic_number, options.epoch, where.slot_bytes,
+                                                 hash_of_shards(options.shards),
                                                  static_cast<std::uint32_t>(where.ranks)};
   return shared_group(std::move(*segment));
 }
@@ -400,6 +401,10 @@ expected<std::unique_ptr<communicator>> join_shared_group(const std::string& add
   if (about->epoch != options.epoch)
     return fail(errc::version_mismatch,
                 fmt::format("The group at {} is of epoch {}, not {}.", address, about->epoch, options.epoch));
+  if (about->shards != hash_of_shards(options.shards))
+    return fail(errc::malformed, fmt::format("The group at {} divides its shards otherwise.", address));
+  if (reinterpret_cast<counter*>(segment->data() + where.counter_at(rank))->value & aborted_bit)
+    return fail(errc::unavailable, fmt::format("The group of epoch {} was aborted.", options.epoch));
   return std::make_unique<shared_memory_rank>(std::move(*segment), options, rank);
 }
 

@@ -43,8 +43,8 @@ private:
   memory_segment segment_;
 };
 
-/// One rank of a group, which joins once. Errors: unavailable (the group is gone), malformed, version_mismatch (made
-/// with other options), invalid_argument (no such rank).
+/// One rank of a group, which joins once. Errors: unavailable (the group is gone or aborted), malformed (no group, or one
+/// of other sizes or shards), version_mismatch (another epoch), invalid_argument (no such rank).
 expected<std::unique_ptr<communicator>> join_shared_group(const std::string& address,
                                                           const shared_group_options& options, unsigned rank);
 

@@ -66,7 +66,7 @@ std::optional<socket_address> parse(const std::string& address) {
 
 /// What the rank that connects sends first; the other answers with `accepted`.
 struct greeting {
-  std::uint64_t magic, epoch, secret;
+  std::uint64_t magic, epoch, secret, shards;
   std::uint32_t rank, ranks;
   bool operator==(const greeting&) const = default;
 };
@@ -80,8 +80,13 @@ int milliseconds_to(clock::time_point until) {
 
 /// Waits for `events` on a socket, at most until then.
 bool ready(int descriptor, short events, clock::time_point until) {
-  pollfd on{descriptor, events, 0};
-  return poll(&on, 1, milliseconds_to(until)) > 0;
+  do {
+    pollfd on{descriptor, events, 0};
+    const int found = poll(&on, 1, milliseconds_to(until));
+    if (found > 0 || (found < 0 && errno != EINTR))
+      return found > 0;
+  } while (clock::now() < until);
+  return false;
 }
 
 /// Whole or not at all, of a few bytes.
@@ -490,7 +495,9 @@ expected<std::unique_ptr<communicator>> join_tcp_group(const tcp_listener& own,
       std::ranges::find(options.shards, 0u) != options.shards.end())
     return fail(errc::invalid_argument,
                 fmt::format("Rank {} of {} with {} addresses cannot be.", rank, ranks, addresses.size()));
-  greeting hello{magic_number, options.epoch, options.secret, rank, static_cast<std::uint32_t>(ranks)};
+  greeting hello{magic_number,   options.epoch,
+                 options.secret, hash_of_shards(options.shards),
+                 rank,           static_cast<std::uint32_t>(ranks)};
   std::vector<socket_handle> peers(ranks);
   for (unsigned peer = 0; peer < rank; ++peer) {
     auto made = connect_to(addresses[peer], hello, until);

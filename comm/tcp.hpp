@@ -44,7 +44,7 @@ private:
 /// Where a rank takes connections; made before the group, whose ranks need to know of each other.
 class tcp_listener {
 public:
-  /// host: an IPv4 or IPv6 address of this machine. Errors: io.
+  /// host: an IPv4 or IPv6 address of this machine. Errors: invalid_argument (no such), io.
   static expected<tcp_listener> open(const std::string& host);
 
   /// "127.0.0.1:34567", "[::1]:34567"

@@ -163,8 +163,8 @@ inline std::uint16_t to_bfloat(float x) {
   return static_cast<std::uint16_t>((bits + 0x7fffu + (bits >> 16 & 1u)) >> 16);
 }
 
-/// The integers of `size` floats, given 16 at a time to put(index, integers, count). Returns their scale; where one of the floats is
-/// no number, that is none either, and so is every product with them.
+/// The integers of `size` floats, given 16 at a time to put(index, integers, count). Returns their scale, which is no number
+/// where one of the floats is none.
 template <class Put>
 inline float put_integers(const float* x, unsigned size, Put put) {
   lanes most = lanes::zero(), sum = lanes::zero();

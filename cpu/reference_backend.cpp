@@ -6,6 +6,7 @@
 #include <map>
 #include <optional>
 #include <system_error>
+#include <utility>
 
 #include <fmt/format.h>
 
@@ -139,7 +140,8 @@ private:
   }
   std::vector<float> partial_; ///< [logical shards][rows][width]
   std::vector<float> own_part_,
-    all_parts_; ///< Of the logits: [rows][width of the largest part], and [ranks] of these.
+    all_parts_;      ///< Of the logits: [rows][width of the largest part], and [ranks] of these.
+  bool met_ = false; ///< The other ranks, which may load longer.
   std::optional<error> failure_;
 };
 
@@ -222,6 +224,9 @@ std::optional<error> reference_backend::load() {
 expected<void> reference_backend::forward(const forward_batch& batch, std::span<float> logits) {
   assert(batch.tokens.size() <= options_.max_rows && batch.logit_rows.size() <= options_.max_logit_rows);
   assert(logits.size() == batch.logit_rows.size() * program_.vocabulary);
+  if (options_.group && !std::exchange(met_, true))
+    if (auto met = options_.group->barrier(std::chrono::steady_clock::now() + options_.loading_timeout); !met)
+      return met;
   batch_ = &batch;
   buffers_[static_cast<std::size_t>(buffer::logits)] = logits.data();
   rows_ = batch.tokens.size();
@@ -236,7 +241,8 @@ expected<void> reference_backend::forward(const forward_batch& batch, std::span<
         return;
       run(op, thread);
       pool_.barrier();
-      if (failure_)
+      // Only here: after other operations thread 0 may be writing it already.
+      if ((op.kind == op_kind::all_reduce || op.kind == op_kind::all_gather) && failure_)
         return;
     }
   });

@@ -50,6 +50,13 @@ std::optional<error> threaded_backend::load(std::shared_ptr<const gguf::file> fi
   positions_.reserve(options_.max_rows);
   blocks_.reserve(options_.max_rows);
   attention_.reserve(options_.max_rows);
+  if (shares_logits()) {
+    std::uint32_t widest = 0;
+    for (std::size_t r = 0; r + 1 < program_.logit_cuts.size(); ++r)
+      widest = std::max(widest, program_.logit_cuts[r + 1] - program_.logit_cuts[r]);
+    own_part_.resize(std::size_t{options_.max_logit_rows} * widest);
+    all_parts_.resize(own_part_.size() * (program_.logit_cuts.size() - 1));
+  }
   largest_logits_.resize(options_.max_logit_rows * sampling::blocks_of(program_.vocabulary));
   if (auto failure = lay_out_attention())
     return failure;
@@ -116,6 +123,8 @@ std::optional<error> threaded_backend::lay_out_workspace() {
 }
 
 expected<void> threaded_backend::forward(const forward_batch& batch, std::span<float> logits) {
+  if (auto met = meet_group(); !met)
+    return met;
   prepare(batch, logits);
   pool_.run([this](unsigned thread) { run_steps(thread); });
   if (failure_)
@@ -197,7 +206,8 @@ void threaded_backend::run_steps(unsigned thread) {
     }
     pool_.barrier();
     products_[i % 2].reset(thread);
-    if (failure_) // Written before the barrier.
+    // Only here: after other steps thread 0 may be writing it already.
+    if ((step.kind == step_kind::all_reduce || step.kind == step_kind::all_gather) && failure_)
       return;
   }
 }
@@ -352,6 +362,14 @@ void threaded_backend::take_rows(const operation& op) {
       std::memmove(row_of(which, i), row_of(which, batch_->logit_rows[i]), program_.width_of(which) * sizeof(float));
 }
 
+/// The first time, when ranks may still load.
+expected<void> threaded_backend::meet_group() {
+  if (!options_.group || met_)
+    return {};
+  met_ = true;
+  return options_.group->barrier(std::chrono::steady_clock::now() + options_.loading_timeout);
+}
+
 expected<void> threaded_backend::all_reduce(const operation& op, std::uint32_t rows) {
   const std::span<float> sum(row_of(op.output, 0), std::size_t{rows} * program_.width_of(op.output));
   return options_.group ? options_.group->all_reduce(sum, sum, deadline()) : expected<void>{};
@@ -362,23 +380,18 @@ expected<void> threaded_backend::all_gather(std::uint32_t rows) {
   if (!shares_logits())
     return {};
   const auto& cuts = program_.logit_cuts;
-  std::uint32_t widest = 0;
-  for (std::size_t r = 0; r + 1 < cuts.size(); ++r)
-    widest = std::max(widest, cuts[r + 1] - cuts[r]);
-  const std::size_t each = std::size_t{rows} * widest;
-  own_part_.resize(each);
-  all_parts_.resize(each * (cuts.size() - 1));
+  const std::size_t widest = own_part_.size() / options_.max_logit_rows, each = rows * widest;
   for (std::uint32_t row = 0; row < rows; ++row)
     std::copy(row_of(buffer::logits, row) + cuts[program_.rank],
-              row_of(buffer::logits, row) + cuts[program_.rank + 1], &own_part_[std::size_t{row} * widest]);
-  if (auto done = options_.group->all_gather(std::as_bytes(std::span(own_part_)),
-                                             std::as_writable_bytes(std::span(all_parts_)), deadline());
+              row_of(buffer::logits, row) + cuts[program_.rank + 1], &own_part_[row * widest]);
+  if (auto done = options_.group->all_gather(
+        std::as_bytes(std::span(own_part_).first(each)),
+        std::as_writable_bytes(std::span(all_parts_).first(each * (cuts.size() - 1))), deadline());
       !done)
     return done;
   for (std::size_t r = 0; r + 1 < cuts.size(); ++r)
     for (std::uint32_t row = 0; row < rows; ++row)
-      std::copy_n(&all_parts_[r * each + std::size_t{row} * widest], cuts[r + 1] - cuts[r],
-                  row_of(buffer::logits, row) + cuts[r]);
+      std::copy_n(&all_parts_[r * each + row * widest], cuts[r + 1] - cuts[r], row_of(buffer::logits, row) + cuts[r]);
   return {};
 }
 

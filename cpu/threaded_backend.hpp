@@ -61,7 +61,8 @@ public:
   unsigned threads() const override { return pool_.size(); }
   void for_each(std::uint32_t count, const std::function<void(std::uint32_t, unsigned)>& body) override;
   memory_account memory() const override {
-    return {weights_.bytes(), kv_.size(), workspace_.size() + partials_.size()};
+    return {weights_.bytes(), kv_.size(),
+            workspace_.size() + partials_.size() + (own_part_.size() + all_parts_.size()) * sizeof(float)};
   }
   std::string_view kv_type() const override { return to_string(shape_.dtype); }
   std::size_t block_bytes(kv_group) const override { return block_stride_; }
@@ -97,6 +98,7 @@ private:
   /// Makes another form of columns [column, column + width) of a row: whole blocks, or all of a row's.
   void convert(buffer which, std::uint32_t row, std::size_t column, std::size_t width, activation_form form);
   void take_rows(const operation& op);
+  expected<void> meet_group();
   expected<void> all_reduce(const operation& op, std::uint32_t rows);
   expected<void> all_gather(std::uint32_t rows);
   communicator::deadline deadline() const { return std::chrono::steady_clock::now() + options_.collective_timeout; }
@@ -151,10 +153,12 @@ private:
   std::uint32_t attention_rows_ = 1, heads_at_once_ = 1;
   page_memory kv_, workspace_;
   const sampling::kernel_table& sampling_ = sampling::kernels_for(sampling::best_vectors());
-  std::vector<float> largest_logits_;       ///< [max_logit_rows][blocks of the vocabulary]
-  std::vector<float> own_part_, all_parts_; ///< Of logits: [rows][width of the largest part], and [ranks] of these.
-  std::optional<error> failure_;            ///< Of the group, once.
-  std::size_t logit_rows_ = 0;              ///< Of the last pass.
+  std::vector<float> largest_logits_; ///< [max_logit_rows][blocks of the vocabulary]
+  std::vector<float> own_part_,
+    all_parts_; ///< Of logits: [max_logit_rows][width of the largest part], and [ranks] of these.
+  bool met_ = false;
+  std::optional<error> failure_; ///< Of the group, once.
+  std::size_t logit_rows_ = 0;   ///< Of the last pass.
   float* buffers_[buffer_count] = {};
   // Memory of their own for each: kernels also compute with rows that nobody asked for, and where those are bytes of
   // something else, numbers too small to be normal make that slow.

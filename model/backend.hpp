@@ -96,8 +96,9 @@ struct backend_options {
   std::uint32_t threads = 0; ///< 0: as many as the process may run on.
   kv_cache_dtype kv_dtype = kv_cache_dtype::bf16;
   cpu_arithmetic arithmetic = cpu_arithmetic::int8;
-  std::shared_ptr<communicator> group;                 ///< This rank's, where the program is one of several ranks'.
-  std::chrono::milliseconds collective_timeout{30000}; ///< For each call of the group.
+  std::shared_ptr<communicator> group = nullptr;       ///< This rank's, where the program is one of several ranks'.
+  std::chrono::milliseconds collective_timeout{30000}; ///< For each call of the group,
+  std::chrono::milliseconds loading_timeout{600000};   ///< but for the first, when other ranks may still load.
 };
 
 /// Bytes of KV memory that one block takes, for all layers.

@@ -47,8 +47,9 @@ expected<sharding_plan> plan_shards(const model_program& whole, const gguf::file
   const auto feed_forward_unit = columns_together(whole, file, down);
   // As few KV heads together as leave blocks whole.
   const auto kv_heads_unit = std::lcm(columns_of_kv_head, attended_unit) / columns_of_kv_head;
-  const auto shards = std::min((whole.kv_heads + kv_heads_unit - 1) / kv_heads_unit,
-                               (whole.feed_forward + feed_forward_unit - 1) / feed_forward_unit);
+  const auto units = [](std::uint32_t count, std::uint32_t unit) { return (count + unit - 1) / unit; };
+  const auto shards = std::min({units(whole.kv_heads, kv_heads_unit), units(whole.feed_forward, feed_forward_unit),
+                                units(whole.vocabulary, vocabulary_unit)});
   if (ranks == 0 || ranks > shards)
     return fail(errc::invalid_argument,
                 fmt::format("The model can be cut into {} parts at most, not into {}.", shards, ranks));

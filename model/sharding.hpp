@@ -36,7 +36,7 @@ struct sharding_plan {
 };
 
 /// Ranks may have different numbers of shards: nine heads in three groups run on two. Errors: invalid_argument (no
-/// rank, or more ranks than the model has shards), unsupported (matrices whose blocks no cut leaves whole).
+/// rank, or more ranks than the model has shards).
 expected<sharding_plan> plan_shards(const model_program& whole, const gguf::file& file, unsigned ranks);
 
 /// What one rank executes: its heads, its feed-forward width, its part of the vocabulary, its slices of the matrices.

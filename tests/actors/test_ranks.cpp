@@ -14,7 +14,7 @@ std::shared_ptr<const model> three_groups() {
   return loaded;
 }
 
-/// An engine over real backends on so many ranks, with a thread each.
+/// An engine over real backends on so many ranks, with two threads each.
 void share(engine_options& options, unsigned ranks, decltype(&make_cpu_backend) make) {
   const bool reference = make == make_reference_backend;
   options.source = three_groups();
@@ -23,7 +23,7 @@ void share(engine_options& options, unsigned ranks, decltype(&make_cpu_backend) 
   options.rank_shards = reference ? plan->shards_of_ranks() : std::vector<unsigned>(ranks, 1);
   options.make_rank = [make, plan = *plan, source = options.source, blocks = options.kv_blocks,
                        rows = options.plan.max_batched_tokens](unsigned rank, std::shared_ptr<communicator> group) {
-    backend_options device{.kv_blocks = blocks, .max_rows = rows, .threads = 1};
+    backend_options device{.kv_blocks = blocks, .max_rows = rows, .threads = 2};
     device.group = std::move(group);
     return make(source->file, program_of_rank(source->program, plan, rank), device);
   };

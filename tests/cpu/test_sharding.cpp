@@ -175,7 +175,7 @@ BOOST_AUTO_TEST_CASE(a_rank_that_is_alone_fails_at_its_deadline_and_stays_failed
   BOOST_REQUIRE(group);
   auto options = sizes;
   options.group = *join_shared_group(group->address(), group_options, 0);
-  options.collective_timeout = std::chrono::milliseconds(50);
+  options.collective_timeout = options.loading_timeout = std::chrono::milliseconds(50);
   const auto program = program_of_rank(model.program, *plan, 0);
   for (auto make : {maker(make_reference_backend), maker(make_cpu_backend)})
     BOOST_TEST((make(model.file, program, sizes).error().code == errc::invalid_argument));

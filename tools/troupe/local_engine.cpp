@@ -131,8 +131,6 @@ expected<void> share_among_ranks(const engine_flags& flags, bool reference, back
   }
   if (!plan)
     return fail(errc::invalid_argument, "--tensor-parallel-size: " + plan.error().message);
-  if (options.open_tier)
-    return fail(errc::unsupported, "--kv-disk and --kv-host-gib do not go with --tensor-parallel-size yet.");
   device.threads = std::max(1u, (device.threads ? device.threads : cpu::usable_cpus()) / ranks);
   options.rank_shards = reference ? plan->shards_of_ranks() : std::vector<unsigned>(ranks, 1);
   options.make_rank = [make, device, source, plan = *plan](unsigned rank, std::shared_ptr<communicator> group) {
@@ -158,6 +156,8 @@ expected<engine_options> make_engine_options(const engine_flags& flags) {
   if (reference && flags.arithmetic != cpu_arithmetic::int8)
     return fail(errc::invalid_argument,
                 "--cpu-arithmetic is of --backend cpu: leave it out with --backend reference.");
+  if (flags.tensor_parallel_size > 1 && (!flags.settings.kv_disk.empty() || flags.settings.kv_host_gib > 0))
+    return fail(errc::unsupported, "--kv-disk and --kv-host-gib do not go with --tensor-parallel-size yet.");
   engine_options options;
   if (auto taken = hand_over(flags.settings, options); !taken)
     return tl::unexpected(taken.error());
