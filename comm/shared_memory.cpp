@@ -12,6 +12,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "comm/pause.hpp"
 #include "comm/shards.hpp"
 
 namespace troupe {
@@ -115,14 +116,6 @@ void for_all_counters(std::byte* memory, const layout& where, Function f) {
 
 void abort_all(std::byte* memory, const layout& where) {
   for_all_counters(memory, where, abort_counter);
-}
-
-void pause() {
-#if defined(__x86_64__)
-  __builtin_ia32_pause();
-#elif defined(__aarch64__)
-  __asm__ volatile("yield");
-#endif
 }
 
 enum class outcome { arrived, late, aborted };

@@ -9,6 +9,8 @@
 #include <xmmintrin.h>
 #endif
 
+#include "comm/pause.hpp"
+
 namespace troupe::cpu {
 
 namespace {
@@ -16,14 +18,6 @@ namespace {
 // Each round is a pause of some 40 to 140 cycles: 20 to 60 microseconds in all, about the cost of sleeping and
 // waking.
 constexpr unsigned barrier_spins = 1000;
-
-void pause() {
-#if defined(__x86_64__)
-  __builtin_ia32_pause();
-#elif defined(__aarch64__)
-  __asm__ volatile("yield");
-#endif
-}
 
 /// Round to nearest, denormals as they are, for as long as it lives: a program that embeds us may have other habits,
 /// and which thread takes a row must change no bit.

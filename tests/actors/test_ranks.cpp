@@ -82,6 +82,26 @@ BOOST_AUTO_TEST_CASE(requests_outlive_any_rank_that_is_killed) {
   }
 }
 
+BOOST_AUTO_TEST_CASE(weights_that_any_rank_cannot_load_end_every_request_with_the_reason) {
+  for (unsigned failing : {0u, 1u}) {
+    engine_fixture engine([&](engine_options& o) {
+      share(o, 2, make_cpu_backend);
+      o.make_rank = [failing, make = o.make_rank](
+                      unsigned rank, std::shared_ptr<communicator> group) -> expected<std::unique_ptr<backend>> {
+        if (rank == failing)
+          return fail(errc::out_of_memory, "There is no memory, as the test wanted.");
+        return make(rank, std::move(group));
+      };
+    });
+    engine.expect_failure = true;
+    client c(engine);
+    c.submit(1, numbered_prompt(1, 20), 10);
+    const auto& ended = c.wait(1).ends[0];
+    BOOST_CHECK(ended.failure.code == errc::out_of_memory);
+    BOOST_TEST(ended.failure.message == "There is no memory, as the test wanted.");
+  } // The other rank waits for it, and wakes up when the engine stops.
+}
+
 BOOST_AUTO_TEST_CASE(a_status_tells_of_all_ranks) {
   engine_fixture one([](engine_options& o) { share(o, 1, make_cpu_backend); });
   engine_fixture three([](engine_options& o) { share(o, 3, make_cpu_backend); });
