@@ -29,7 +29,7 @@ void share(engine_options& options, unsigned ranks, decltype(&make_cpu_backend) 
   };
 }
 
-constexpr std::uint32_t requests = 6, tokens = 40;
+constexpr std::uint32_t requests = 6, tokens = 20;
 
 using answers = std::vector<std::vector<token_id>>;
 
@@ -68,7 +68,7 @@ BOOST_AUTO_TEST_CASE(requests_outlive_any_rank_that_is_killed) {
   for (auto make : {make_reference_backend, make_cpu_backend}) {
     const auto wanted = undisturbed(2, make);
     for (std::size_t victim : {0u, 1u})
-      for (std::size_t after : {0u, 1u, 20u}) {
+      for (std::size_t after : {0u, 10u}) {
         engine_fixture engine([&](engine_options& o) { share(o, 2, make); });
         BOOST_TEST_REQUIRE(engine.tree.workers.size() == 2u);
         client c(engine);
