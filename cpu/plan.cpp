@@ -12,6 +12,7 @@ namespace {
 bool reads(const operation& op, buffer which) {
   switch (op.kind) {
   case op_kind::embed:
+  case op_kind::take_hidden:
     return false;
   case op_kind::rope:
     return op.output == which;
@@ -24,6 +25,7 @@ bool reads(const operation& op, buffer which) {
   case op_kind::rms_norm:
   case op_kind::matmul:
   case op_kind::attention:
+  case op_kind::give_hidden:
     return op.input == which;
   case op_kind::all_reduce:
   case op_kind::all_gather:
@@ -32,8 +34,13 @@ bool reads(const operation& op, buffer which) {
   return true;
 }
 
+/// Its `output` means nothing.
+bool only_reads(const operation& op) {
+  return op.kind == op_kind::store_kv || op.kind == op_kind::take_rows || op.kind == op_kind::give_hidden;
+}
+
 bool writes(const operation& op, buffer which) {
-  return op.kind != op_kind::store_kv && op.kind != op_kind::take_rows && op.output == which;
+  return !only_reads(op) && op.output == which;
 }
 
 class planner {
@@ -69,7 +76,7 @@ public:
         add_row_operation({.op = op});
         break;
       }
-      forms_.erase(op.kind == op_kind::store_kv || op.kind == op_kind::take_rows ? buffer::count : op.output);
+      forms_.erase(only_reads(op) ? buffer::count : op.output);
     }
     return std::move(steps_);
   }

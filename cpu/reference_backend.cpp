@@ -15,6 +15,7 @@
 #include "cpu/page_memory.hpp"
 #include "cpu/thread_pool.hpp"
 #include "model/sharding.hpp"
+#include "model/stages.hpp"
 
 namespace troupe {
 
@@ -83,6 +84,8 @@ private:
 
   void run(const operation& op, unsigned thread);
   void embed(const operation& op, std::size_t row);
+  void take_hidden(const operation& op, std::size_t row);
+  void give_hidden(const operation& op, std::size_t row);
   void rms_norm(const operation& op, std::size_t row);
   void matmul(const operation& op, range outputs);
   void rope(const operation& op, std::size_t row);
@@ -145,7 +148,7 @@ private:
   std::optional<error> failure_;
 };
 
-/// What of each tensor this rank needs.
+/// What this rank and stage needs of the tensors that its operations name.
 std::vector<reference_backend::slice_of_weight> reference_backend::slices() const {
   std::map<std::string_view, weight_slice> cut;
   for (const auto& op : program_.operations)
@@ -157,7 +160,9 @@ std::vector<reference_backend::slice_of_weight> reference_backend::slices() cons
   std::vector<slice_of_weight> out;
   for (const auto& tensor : file_->tensors()) {
     const auto found = cut.find(tensor.name);
-    auto part = found == cut.end() ? weight_slice{} : found->second;
+    if (found == cut.end())
+      continue;
+    auto part = found->second;
     if (part.rows == 0)
       part.rows = static_cast<std::uint32_t>(tensor.rows());
     if (part.columns == 0)
@@ -209,13 +214,14 @@ std::optional<error> reference_backend::load() {
       }
     }
   });
-  if (!program_.logit_cuts.empty()) {
+  if (!program_.logit_cuts.empty())
+    partial_.resize(std::size_t{partial_results(program_)} * options_.max_rows * program_.width);
+  if (!program_.logit_cuts.empty() && !program_.gives_hidden()) {
     std::uint32_t largest = 0;
     for (std::size_t r = 0; r + 1 < program_.logit_cuts.size(); ++r)
       largest = std::max(largest, program_.logit_cuts[r + 1] - program_.logit_cuts[r]);
     own_part_.resize(std::size_t{options_.max_logit_rows} * largest);
     all_parts_.resize(own_part_.size() * (program_.logit_cuts.size() - 1));
-    partial_.resize(std::size_t{partial_results(program_)} * options_.max_rows * program_.width);
   }
   file_->release_pages();
   return {};
@@ -224,6 +230,7 @@ std::optional<error> reference_backend::load() {
 expected<void> reference_backend::forward(const forward_batch& batch, std::span<float> logits) {
   assert(batch.tokens.size() <= options_.max_rows && batch.logit_rows.size() <= options_.max_logit_rows);
   assert(logits.size() == batch.logit_rows.size() * program_.vocabulary);
+  assert(fits_stage(batch, program_));
   if (options_.group && !std::exchange(met_, true))
     if (auto met = options_.group->barrier(std::chrono::steady_clock::now() + options_.loading_timeout); !met)
       return met;
@@ -282,6 +289,12 @@ void reference_backend::run(const operation& op, unsigned thread) {
     case op_kind::embed:
       embed(op, row);
       break;
+    case op_kind::take_hidden:
+      take_hidden(op, row);
+      break;
+    case op_kind::give_hidden:
+      give_hidden(op, row);
+      break;
     case op_kind::rms_norm:
       rms_norm(op, row);
       break;
@@ -325,6 +338,15 @@ void reference_backend::embed(const operation& op, std::size_t row) {
     else
       std::fill_n(to, program_.width, 0.0f);
   }
+}
+
+void reference_backend::take_hidden(const operation& op, std::size_t row) {
+  std::copy_n(batch_->input.data() + row * program_.width, program_.width, row_of(op.output, row));
+}
+
+void reference_backend::give_hidden(const operation& op, std::size_t row) {
+  if (!batch_->output.empty())
+    std::copy_n(row_of(op.input, row), program_.width, batch_->output.data() + row * program_.width);
 }
 
 void reference_backend::rms_norm(const operation& op, std::size_t row) {

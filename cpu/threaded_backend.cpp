@@ -12,6 +12,7 @@
 #include "cpu/backends.hpp"
 #include "cpu/sine.hpp"
 #include "model/sharding.hpp"
+#include "model/stages.hpp"
 
 namespace troupe::cpu {
 
@@ -50,14 +51,15 @@ std::optional<error> threaded_backend::load(std::shared_ptr<const gguf::file> fi
   positions_.reserve(options_.max_rows);
   blocks_.reserve(options_.max_rows);
   attention_.reserve(options_.max_rows);
-  if (shares_logits()) {
+  if (shares_logits() && !program_.gives_hidden()) {
     std::uint32_t widest = 0;
     for (std::size_t r = 0; r + 1 < program_.logit_cuts.size(); ++r)
       widest = std::max(widest, program_.logit_cuts[r + 1] - program_.logit_cuts[r]);
     own_part_.resize(std::size_t{options_.max_logit_rows} * widest);
     all_parts_.resize(own_part_.size() * (program_.logit_cuts.size() - 1));
   }
-  largest_logits_.resize(options_.max_logit_rows * sampling::blocks_of(program_.vocabulary));
+  if (!program_.gives_hidden())
+    largest_logits_.resize(options_.max_logit_rows * sampling::blocks_of(program_.vocabulary));
   if (auto failure = lay_out_attention())
     return failure;
   return lay_out_workspace();
@@ -151,6 +153,7 @@ void threaded_backend::for_each(std::uint32_t count, const std::function<void(st
 void threaded_backend::prepare(const forward_batch& batch, std::span<float> logits) {
   assert(batch.tokens.size() <= options_.max_rows && batch.logit_rows.size() <= options_.max_logit_rows);
   assert(logits.size() == batch.logit_rows.size() * program_.vocabulary);
+  assert(fits_stage(batch, program_));
   batch_ = &batch;
   logit_rows_ = batch.logit_rows.size();
   buffers_[static_cast<std::size_t>(buffer::logits)] = logits.data();
@@ -234,6 +237,14 @@ void threaded_backend::run_row_operation(const row_operation& what, std::uint32_
   case op_kind::embed:
     make_angles(row);
     return embed(op, row);
+  case op_kind::take_hidden:
+    make_angles(row);
+    std::copy_n(batch_->input.data() + row * width, width, row_of(op.output, row));
+    return;
+  case op_kind::give_hidden:
+    if (!batch_->output.empty())
+      std::copy_n(row_of(op.input, row), program_.width, batch_->output.data() + row * program_.width);
+    return;
   case op_kind::rms_norm:
     return kernels_.rms_norm(row_of(op.input, row), what.weight, width, program_.rms_epsilon, row_of(op.output, row));
   case op_kind::rope:

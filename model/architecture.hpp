@@ -31,16 +31,18 @@ struct weight_slice {
 };
 
 enum class op_kind : std::uint8_t {
-  embed,      ///< output = weight[token of the row]
-  rms_norm,   ///< output = input / sqrt(mean(input^2) + epsilon) * weight
-  matmul,     ///< output = input * transpose(weight) (+ bias); weight has shape [N rows, K columns]
-  rope,       ///< rotates each head of `output` in place by the row's position
-  store_kv,   ///< writes `input` (keys) and `input2` (values) of the row into its block
-  attention,  ///< output = softmax(query * keys^T * scale) * values over positions up to the row's own
-  swiglu,     ///< output = silu(input) * input2
-  add,        ///< output += input
-  all_reduce, ///< output = the sum of what all ranks' logical shards have computed for it
-  all_gather, ///< logits = the parts of all ranks
+  embed,       ///< output = weight[token of the row]
+  rms_norm,    ///< output = input / sqrt(mean(input^2) + epsilon) * weight
+  matmul,      ///< output = input * transpose(weight) (+ bias); weight has shape [N rows, K columns]
+  rope,        ///< rotates each head of `output` in place by the row's position
+  store_kv,    ///< writes `input` (keys) and `input2` (values) of the row into its block
+  attention,   ///< output = softmax(query * keys^T * scale) * values over positions up to the row's own
+  swiglu,      ///< output = silu(input) * input2
+  add,         ///< output += input
+  all_reduce,  ///< output = the sum of what all ranks' logical shards have computed for it
+  all_gather,  ///< logits = the parts of all ranks
+  take_hidden, ///< output = the rows that the stage before has given; see model/stages.hpp
+  give_hidden, ///< gives the rows of `input` to the next stage
   take_rows, ///< from here on only the rows whose logits are wanted: keeps those rows of `input` and `input2`, drops all other buffers
 };
 
@@ -92,6 +94,9 @@ struct model_program {
   std::vector<operation> operations;
 
   std::uint32_t width_of(buffer which) const;
+  /// Whether a pipeline stage comes before it, and whether one comes after it, so that it has no logits.
+  bool takes_hidden() const { return !operations.empty() && operations.front().kind == op_kind::take_hidden; }
+  bool gives_hidden() const { return !operations.empty() && operations.back().kind == op_kind::give_hidden; }
 };
 
 /// What an angle of RoPE is made of: pair i of a head turns by position * frequencies[i] radians, and its result is

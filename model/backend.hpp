@@ -30,10 +30,14 @@ struct batch_span {
   std::span<const std::vector<block_id>> tables{}; ///< Of all groups, for backends that have several.
 };
 
+/// Of one pipeline stage (model/stages.hpp), or of a whole model, which is the first and the last one.
 struct forward_batch {
-  std::span<const token_id> tokens;          ///< [rows]
+  std::span<const token_id> tokens;          ///< [rows]; they mean nothing to a stage that is not the first.
   std::span<const batch_span> spans;         ///< Cover every row once, in order.
-  std::span<const std::uint32_t> logit_rows; ///< Ascending rows whose logits are wanted.
+  std::span<const std::uint32_t> logit_rows; ///< Ascending rows whose logits are wanted: none but of the last stage.
+  std::span<const float> input = {};         ///< [rows, width]: what the stage before gave; empty: it is the first.
+  /// [rows, width]: for the next stage. Empty: it is the last one, or another rank gives them.
+  std::span<float> output = {};
 };
 
 struct memory_account {

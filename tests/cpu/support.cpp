@@ -41,10 +41,9 @@ void check_largest(const backend& on, std::span<const float> logits, std::size_t
 
 } // namespace
 
-std::vector<std::vector<float>> forward(loaded& on, std::span<const piece> pieces) {
-  std::vector<token_id> tokens;
-  std::vector<batch_span> spans;
-  std::vector<std::uint32_t> logit_rows;
+batch_of_pieces lay_out(std::span<const piece> pieces) {
+  batch_of_pieces out;
+  auto& [tokens, spans, logit_rows] = out;
   for (const auto& piece : pieces) {
     auto& from = *piece.of;
     const auto first_row = static_cast<std::uint32_t>(tokens.size());
@@ -56,6 +55,11 @@ std::vector<std::vector<float>> forward(loaded& on, std::span<const piece> piece
     }
     from.done += piece.rows;
   }
+  return out;
+}
+
+std::vector<std::vector<float>> forward(loaded& on, std::span<const piece> pieces) {
+  const auto [tokens, spans, logit_rows] = lay_out(pieces);
   const std::size_t vocabulary = on.program.vocabulary;
   std::vector<float> logits(logit_rows.size() * vocabulary);
   on.backend->forward({tokens, spans, logit_rows}, logits);

@@ -42,6 +42,16 @@ struct piece {
   std::uint32_t logits = 1; ///< Of the last so many rows.
 };
 
+/// What a backend is told of one forward pass.
+struct batch_of_pieces {
+  std::vector<token_id> tokens;
+  std::vector<batch_span> spans;
+  std::vector<std::uint32_t> logit_rows;
+};
+
+/// The next rows of each sequence, which count as done from now on.
+batch_of_pieces lay_out(std::span<const piece> pieces);
+
 /// One forward pass over the next rows of each sequence. Returns the logits of each wanted row, in order.
 std::vector<std::vector<float>> forward(loaded& on, std::span<const piece> pieces);
 
