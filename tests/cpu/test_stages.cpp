@@ -1,10 +1,12 @@
 // A model's layers on several stages, each with one rank or more: the logits have the same bits on any number of stages.
+#include <cmath>
 #include <cstring>
 #include <thread>
 
 #include <boost/test/unit_test.hpp>
 
 #include "comm/shared_memory.hpp"
+#include "model/measured_costs.hpp"
 #include "model/sharding.hpp"
 #include "model/stages.hpp"
 #include "tests/cpu/support.hpp"
@@ -210,6 +212,35 @@ BOOST_AUTO_TEST_CASE(a_stage_has_the_weights_and_the_kv_memory_of_its_layers_alo
     const auto middle = cut.stages()[1][0].backend->memory().weight_bytes;
     BOOST_TEST(middle < all.weight_bytes * 3 / 5);
   }
+}
+
+BOOST_AUTO_TEST_CASE(measured_costs_are_positive_and_cut_a_model) {
+  for (auto make : {maker(make_reference_backend), maker(make_cpu_backend)})
+    for (std::uint32_t layers : {1u, 5u}) {
+      auto options = five_layers;
+      options.layers = layers;
+      options.type = tensor_type::q8_0;
+      const auto file = gguf::parse(tiny_model(options));
+      BOOST_REQUIRE(file);
+      const auto whole = make_program(**file);
+      BOOST_REQUIRE(whole);
+      const auto costs =
+        measure_costs(**file, *whole, [&](const model_program& part) { return make(*file, part, sizes); });
+      BOOST_REQUIRE_MESSAGE(costs, costs.error().message);
+      BOOST_TEST_REQUIRE(costs->layers.size() == layers);
+      for (double cost : costs->layers)
+        BOOST_TEST((std::isfinite(cost) && cost > 0));
+      BOOST_TEST((std::isfinite(costs->head) && costs->head >= 0 && (layers == 1 || costs->head > 0)));
+      BOOST_TEST((std::isfinite(costs->embed) && costs->embed >= 0 && costs->embed < costs->layers[0]));
+      const auto cut = balance_layers(*costs, std::min(layers, 3u));
+      BOOST_REQUIRE(cut);
+      BOOST_TEST(cut->back().end == layers);
+    }
+  const part_maker none = [](const model_program&) -> expected<std::unique_ptr<backend>> {
+    return fail(errc::out_of_memory, "none");
+  };
+  const auto file = gguf::parse(tiny_model(five_layers));
+  BOOST_TEST((measure_costs(**file, *make_program(**file), none).error().code == errc::out_of_memory));
 }
 
 BOOST_AUTO_TEST_SUITE_END()
