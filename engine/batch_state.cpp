@@ -1,5 +1,6 @@
 #include "engine/batch_state.hpp"
 
+#include <algorithm>
 #include <string>
 
 namespace troupe {
@@ -21,6 +22,8 @@ expected<void> batch_state::change_members(const step_changes& step) {
   if (step.snapshot) {
     members_.clear();
     sequences_ = 0;
+    awaited_.clear();
+    epoch_ = step.epoch;
   }
   for (auto slot : step.left) {
     auto* m = find(slot);
@@ -37,7 +40,7 @@ expected<void> batch_state::change_members(const step_changes& step) {
     auto& m = members_[joined.slot];
     if (m.joined)
       return broken(joined.slot, "it joined where another is");
-    m = {joined.sequence, true, joined.prompt_tokens, std::vector<std::vector<block_id>>(groups_), -1};
+    m = {joined.sequence, true, joined.prompt_tokens, std::vector<std::vector<block_id>>(groups_), -1, 0};
     ++sequences_;
   }
   for (const auto& appended : step.appended) {
@@ -65,7 +68,58 @@ expected<const batch_state::rows*> batch_state::apply(const step_changes& step) 
   for (std::uint32_t i = 0; i < step.rows.size(); ++i)
     if (auto added = add_rows(step, i); !added)
       return tl::unexpected(added.error());
+  if (place_ == stage_place::first)
+    await_tokens(step);
   return &rows_;
+}
+
+void batch_state::await_tokens(const step_changes& step) {
+  std::vector<slot_id> slots;
+  for (const auto& r : step.rows)
+    if (r.samples) {
+      slots.push_back(r.slot);
+      members_[r.slot].awaited_step = step.step;
+    }
+  if (!slots.empty())
+    awaited_.push_back({step.step, std::move(slots)});
+}
+
+bool batch_state::has_tokens_for(const step_changes& next) const {
+  if (awaited_.empty() || next.snapshot)
+    return true;
+  for (const auto& r : next.rows)
+    if (r.holds_last && r.slot < members_.size() && members_[r.slot].awaited_step != 0)
+      return false;
+  return true;
+}
+
+expected<void> batch_state::take_tokens(const step_tokens& tokens) {
+  if (tokens.epoch != epoch_)
+    return {};
+  const auto wrong = [&] {
+    return fail(errc::internal, "The tokens of step " + std::to_string(tokens.step) +
+                                  " do not fit the steps that wait for some; this is a bug of the last stage.");
+  };
+  if (tokens.sampled.empty() && (awaited_.empty() || awaited_.front().step != tokens.step))
+    return {}; // Nothing was sampled in it, and nobody waits.
+  if (awaited_.empty() || awaited_.front().step != tokens.step)
+    return wrong();
+  const auto slots = std::move(awaited_.front().slots);
+  awaited_.pop_front();
+  if (!tokens.accepted.empty() && tokens.accepted.size() != slots.size())
+    return wrong();
+  std::size_t next = 0;
+  for (std::size_t i = 0; i < slots.size(); ++i) {
+    next += 1u + (tokens.accepted.empty() ? 0u : tokens.accepted[i]);
+    if (next > tokens.sampled.size())
+      return wrong();
+    // Who has left awaits nothing, and who came in its place awaits a later step.
+    if (auto& m = members_[slots[i]]; m.awaited_step == tokens.step) {
+      m.awaited_step = 0;
+      m.last_token = std::max(tokens.sampled[next - 1], token_id{0}); // After no_token rows in flight are for nobody.
+    }
+  }
+  return next == tokens.sampled.size() ? expected<void>{} : wrong();
 }
 
 expected<void> batch_state::add_rows(const step_changes& step, std::uint32_t index) {
@@ -73,7 +127,7 @@ expected<void> batch_state::add_rows(const step_changes& step, std::uint32_t ind
   auto* m = find(r.slot);
   if (!m)
     return broken(r.slot, "it has rows but has not joined");
-  if (r.count <= r.drafts || (r.holds_last && m->last_token < 0) || r.offset + r.given() > step.tokens.size())
+  if (r.count <= r.drafts || (r.holds_last && !holds_token(*m)) || r.offset + r.given() > step.tokens.size())
     return broken(r.slot, "its rows lack tokens");
   for (const auto& table : m->tables)
     if (std::uint64_t{r.first_position} + r.count > table.size() * std::uint64_t{tokens_per_block})
@@ -84,9 +138,17 @@ expected<void> batch_state::add_rows(const step_changes& step, std::uint32_t ind
   const auto known = given.first(given.size() - r.drafts);
   rows_.tokens.insert(rows_.tokens.end(), known.begin(), known.end());
   if (r.holds_last)
-    rows_.tokens.push_back(m->last_token);
+    rows_.tokens.push_back(place_ == stage_place::middle ? 0 : m->last_token);
   rows_.tokens.insert(rows_.tokens.end(), drafts.begin(), drafts.end());
   rows_.spans.push_back({r.slot, first_row, r.count, r.first_position, m->tables});
+  return place_ == stage_place::last ? add_logits(step, index, *m, drafts) : expected<void>{};
+}
+
+/// Which logits the last of `rows_.spans` wants, and what for.
+expected<void> batch_state::add_logits(const step_changes& step, std::uint32_t index, const member& m,
+                                       std::span<const token_id> drafts) {
+  const auto& r = step.rows[index];
+  const auto first_row = rows_.spans.back().first_row;
   const auto base = r.count - r.drafts;
   const auto first_logit = static_cast<std::uint32_t>(rows_.logit_rows.size());
   const auto first_wanted = r.prompt_logprobs ? 0 : r.samples ? base - 1 : r.count;
@@ -95,7 +157,7 @@ expected<void> batch_state::add_rows(const step_changes& step, std::uint32_t ind
   if (r.samples)
     rows_.samples.push_back({r.slot, index, first_logit + base - 1 - first_wanted, r.first_position + base, drafts});
   if (r.prompt_logprobs) {
-    const auto end = std::min(r.first_position + r.count + 1, m->prompt_tokens);
+    const auto end = std::min(r.first_position + r.count + 1, m.prompt_tokens);
     const auto wanted = end > r.first_position + 1 ? end - r.first_position - 1 : 0;
     if (r.holds_last || r.offset + 1 + wanted > step.tokens.size())
       return broken(r.slot, "its prompt's next token is not given");

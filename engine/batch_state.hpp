@@ -1,10 +1,15 @@
 // The batch as a worker holds it: block tables and the last sampled token of each sequence that has joined. Steps are
 // changes to it.
 //
+// In a pipeline every stage holds one. The last stage samples, and remembers that itself. The first one needs the token to
+// go on from, and gets it later: it asks `has_tokens_for` before it applies a step, and a step whose tokens are missing
+// waits, with all behind it, for `take_tokens`. Stages between them compute with rows, and no token means anything to them.
+//
 // Owner: one worker (or the stage that stands before it); one thread.
 #pragma once
 
 #include <cstdint>
+#include <deque>
 #include <span>
 #include <vector>
 
@@ -13,10 +18,14 @@
 
 namespace troupe {
 
+/// A worker's stage in the pipeline; the only one is the last one.
+enum class stage_place : std::uint8_t { first, middle, last };
+
 class batch_state {
 public:
   /// `groups`: KV groups of the model, each with a table of its own for every sequence.
-  explicit batch_state(std::size_t groups = 1) : groups_(groups) {}
+  explicit batch_state(std::size_t groups = 1, stage_place place = stage_place::last)
+      : groups_(groups), place_(place) {}
 
   /// What one step computes, flat: the form in which a backend wants it. Valid until the next `apply`.
   struct rows {
@@ -41,8 +50,9 @@ public:
       std::uint32_t position; ///< Of the first of `tokens`.
       std::span<const token_id> tokens;
     };
-    std::vector<token_id> tokens;
+    std::vector<token_id> tokens; ///< Of a stage in the middle anything, as many as rows.
     std::vector<span> spans;
+    // Of the last stage; empty in the others.
     std::vector<std::uint32_t> logit_rows; ///< Ascending.
     std::vector<sample> samples;
     std::vector<prompt_part> prompt_parts;
@@ -52,7 +62,15 @@ public:
   /// of the scheduler, or a step that was lost; the state is then undefined until the next snapshot.
   expected<const rows*> apply(const step_changes& step);
 
-  /// Remembers a sampled token, for the step that goes on from it.
+  /// Whether the tokens have come that the next step to be applied goes on from. Always, but at the first of several stages.
+  bool has_tokens_for(const step_changes& next) const;
+
+  /// First stage: what a step that was applied has sampled; the last token of each of its sequences counts, if that has
+  /// not left meanwhile. Tokens of another epoch are void. Error: internal (no such step waits for tokens, or for another
+  /// number of them).
+  expected<void> take_tokens(const step_tokens& tokens);
+
+  /// Last stage: remembers a sampled token, for the step that goes on from it.
   void sampled(slot_id slot, token_id token) { members_[slot].last_token = token; }
 
   std::size_t sequences() const { return sequences_; }
@@ -64,13 +82,29 @@ private:
     std::uint32_t prompt_tokens = 0;
     std::vector<std::vector<block_id>> tables;
     token_id last_token = -1;
+    std::uint64_t awaited_step = 0; ///< Has sampled its last token, which has not come; 0: none.
+  };
+
+  /// A step whose tokens have not come.
+  struct sampling_step {
+    std::uint64_t step = 0;
+    std::vector<slot_id> slots; ///< Of its rows that sample, in their order.
   };
 
   expected<void> change_members(const step_changes& step);
   expected<void> add_rows(const step_changes& step, std::uint32_t index);
+  expected<void> add_logits(const step_changes& step, std::uint32_t index, const member& m,
+                            std::span<const token_id> drafts);
+  bool holds_token(const member& m) const {
+    return place_ == stage_place::middle || (m.last_token >= 0 && m.awaited_step == 0);
+  }
+  void await_tokens(const step_changes& step);
   member* find(slot_id slot);
 
   std::size_t groups_;
+  stage_place place_;
+  std::uint64_t epoch_ = 0;
+  std::deque<sampling_step> awaited_; ///< Of the first stage, in their order.
   std::size_t sequences_ = 0;
   std::vector<member> members_; ///< By slot.
   rows rows_;

@@ -120,4 +120,12 @@ struct step_result {
   double compute_ms = 0;
 };
 
+/// What a pipeline's first stage is told by its last one: what was sampled in a step, as in `step_result`.
+struct step_tokens {
+  std::uint64_t epoch = 0;
+  std::uint64_t step = 0;
+  std::vector<token_id> sampled;
+  std::vector<std::uint16_t> accepted;
+};
+
 } // namespace troupe

@@ -156,4 +156,133 @@ BOOST_AUTO_TEST_CASE(wrong_steps_are_refused_and_a_snapshot_heals) {
   BOOST_TEST(batch.apply(good()).has_value());
 }
 
+namespace {
+
+/// A step with rows of the sequence in slot 2, the first of them at `position`, going on from the token sampled last.
+step_changes decode(std::uint64_t number, std::uint32_t position, std::vector<token_id> drafts = {}) {
+  step_changes step;
+  step.step = number;
+  const auto count = static_cast<std::uint32_t>(drafts.size()) + 1;
+  auto& rows = add_rows(step, position, count, std::move(drafts));
+  rows.drafts = static_cast<std::uint16_t>(count - 1);
+  rows.samples = rows.holds_last = true;
+  return step;
+}
+
+/// Step 1 of epoch 3: slot 2 has a prompt of four tokens.
+step_changes prompt() {
+  auto step = joining({5, 6});
+  step.epoch = 3;
+  step.step = 1;
+  add_rows(step, 0, 4, {10, 11, 12, 13}).samples = true;
+  return step;
+}
+
+std::vector<token_id> tokens_of(batch_state& batch, const step_changes& step) {
+  auto rows = batch.apply(step);
+  BOOST_REQUIRE_MESSAGE(rows, rows.error().message);
+  return (*rows)->tokens;
+}
+
+} // namespace
+
+BOOST_AUTO_TEST_CASE(a_first_stage_goes_on_when_the_last_one_has_told_what_it_sampled) {
+  batch_state batch(1, stage_place::first);
+  BOOST_TEST(batch.has_tokens_for(prompt()));
+  auto rows = batch.apply(prompt());
+  BOOST_REQUIRE(rows);
+  BOOST_TEST((*rows)->logit_rows.empty());
+  BOOST_TEST((*rows)->samples.empty());
+  BOOST_TEST(!batch.has_tokens_for(decode(2, 4)));
+  step_changes other; // A step of others goes on meanwhile.
+  other.joined.push_back({0, 71, std::make_shared<sequence_sampling>(), 4, nullptr, 0, 0});
+  other.appended.push_back({0, 0, 0, 1});
+  other.blocks = {7};
+  other.step = 2;
+  add_rows(other, 0, 2, {1, 2}).slot = 0;
+  BOOST_TEST(batch.has_tokens_for(other));
+  BOOST_REQUIRE(batch.apply(other));
+  BOOST_TEST(batch.take_tokens({2, 1, {44}, {}}).has_value());
+  BOOST_TEST(!batch.has_tokens_for(decode(3, 4)), "those were of another epoch");
+  BOOST_TEST(batch.take_tokens({3, 1, {99}, {}}).has_value());
+  BOOST_TEST(batch.has_tokens_for(decode(3, 4)));
+  BOOST_TEST(tokens_of(batch, decode(3, 4)) == std::vector<token_id>{99}, boost::test_tools::per_element());
+  BOOST_TEST(batch.take_tokens({3, 2, {}, {}}).has_value(), "nothing was sampled in it");
+  BOOST_TEST(!batch.has_tokens_for(decode(4, 5)));
+  refused(batch, decode(4, 5));
+}
+
+BOOST_AUTO_TEST_CASE(of_drafts_the_last_token_that_was_sampled_counts_of_each_row) {
+  batch_state batch(1, stage_place::first);
+  auto step = prompt();
+  step.joined.push_back({0, 71, std::make_shared<sequence_sampling>(), 4, nullptr, 0, 0});
+  step.appended.push_back({0, 0, 2, 1});
+  step.blocks.push_back(7);
+  auto& second = add_rows(step, 0, 2, {1, 2});
+  second.slot = 0;
+  second.samples = true;
+  BOOST_REQUIRE(batch.apply(step));
+  BOOST_REQUIRE(batch.take_tokens({3, 1, {98, 50}, {}}));
+  auto both = decode(2, 4, {7, 8, 9});
+  auto& rows = add_rows(both, 2, 1, {});
+  rows.slot = 0;
+  rows.samples = rows.holds_last = true;
+  BOOST_TEST(tokens_of(batch, both) == (std::vector<token_id>{98, 7, 8, 9, 50}), boost::test_tools::per_element());
+  BOOST_REQUIRE(batch.take_tokens({3, 2, {7, 8, 30, 51}, {2, 0}}));
+  auto next = decode(3, 7);
+  auto& other = add_rows(next, 3, 1, {});
+  other.slot = 0;
+  other.samples = other.holds_last = true;
+  BOOST_TEST(tokens_of(batch, next) == (std::vector<token_id>{30, 51}), boost::test_tools::per_element());
+}
+
+BOOST_AUTO_TEST_CASE(tokens_of_who_has_left_are_not_those_of_who_came_in_its_place) {
+  batch_state batch(1, stage_place::first);
+  BOOST_REQUIRE(batch.apply(prompt()));
+  auto again = joining({6}); // Even the same sequence, after a preemption.
+  again.snapshot = false;
+  again.step = 2;
+  again.left.push_back(2);
+  add_rows(again, 0, 5, {10, 11, 12, 13, 99}).samples = true;
+  BOOST_TEST(batch.has_tokens_for(again));
+  BOOST_REQUIRE(batch.apply(again));
+  BOOST_TEST(batch.take_tokens({3, 1, {99}, {}}).has_value());
+  BOOST_TEST(!batch.has_tokens_for(decode(3, 5)), "that was the token of step 1");
+  BOOST_TEST(batch.take_tokens({3, 2, {no_token}, {}}).has_value());
+  BOOST_TEST(batch.has_tokens_for(decode(3, 5)));
+  BOOST_TEST(tokens_of(batch, decode(3, 5)) == std::vector<token_id>{0}, boost::test_tools::per_element());
+}
+
+BOOST_AUTO_TEST_CASE(tokens_that_fit_no_step_are_refused_and_a_snapshot_awaits_none) {
+  batch_state batch(1, stage_place::first);
+  BOOST_REQUIRE(batch.apply(prompt()));
+  BOOST_TEST(!batch.take_tokens({3, 2, {1}, {}}), "another step");
+  BOOST_TEST(!batch.take_tokens({3, 1, {1, 2}, {}}), "two tokens");
+  BOOST_REQUIRE(batch.apply(prompt()));
+  BOOST_TEST(!batch.take_tokens({3, 1, {1}, {1}}), "a draft whose token is not there");
+  BOOST_REQUIRE(batch.apply(prompt()));
+  BOOST_TEST(!batch.take_tokens({3, 1, {1}, {0, 0}}), "two rows");
+  BOOST_REQUIRE(batch.apply(prompt()));
+  auto healed = prompt();
+  healed.epoch = 4;
+  healed.step = 9;
+  BOOST_TEST(batch.has_tokens_for(healed));
+  BOOST_REQUIRE(batch.apply(healed));
+  BOOST_TEST(batch.take_tokens({3, 1, {1}, {}}).has_value());
+  BOOST_TEST(!batch.has_tokens_for(decode(10, 4)));
+  BOOST_TEST(batch.take_tokens({4, 9, {2}, {}}).has_value());
+  BOOST_TEST(tokens_of(batch, decode(10, 4)) == std::vector<token_id>{2}, boost::test_tools::per_element());
+}
+
+BOOST_AUTO_TEST_CASE(a_stage_in_the_middle_needs_no_token) {
+  batch_state batch(1, stage_place::middle);
+  auto rows = batch.apply(prompt());
+  BOOST_REQUIRE(rows);
+  BOOST_TEST((*rows)->logit_rows.empty());
+  for (std::uint32_t i = 0; i < 3; ++i) {
+    BOOST_TEST(batch.has_tokens_for(decode(2 + i, 4 + i)));
+    BOOST_TEST(tokens_of(batch, decode(2 + i, 4 + i)).size() == 1u);
+  }
+}
+
 BOOST_AUTO_TEST_SUITE_END()
