@@ -13,9 +13,9 @@
 // sequence, the client cancelled), its result is dropped, and the sequence's blocks are given up when the last step
 // that has it in is back.
 //
-// A pipeline's stages are busy when as many steps are in flight that do not wait for each other. So sequences that decode
-// take turns: a step has its share of them, first those that have waited longest, and one whose token is still in
-// flight stays out of as many further steps as it takes to compute that. Chunks of prompts wait for no token.
+// A pipeline's stages are busy when as many steps are in flight that do not wait for each other. So sequences that
+// decode take turns: a step has its share of them, first those that have waited longest, and one whose token is still
+// in flight stays out of as many further steps as it takes to compute that. Chunks of prompts wait for no token.
 //
 // A waiting sequence near the front is looked up in the cache (the lookup travels in a report, the hit in a grant)
 // and is admitted when the blocks for the rest of its prompt are there, beside a reserve for those that run.
@@ -50,9 +50,10 @@ struct planner_options {
   scheduling_policy policy;
   std::uint32_t long_prefill_tokens = 256; ///< While there are others, a prompt gets at most so many rows first; 0: all.
   double step_budget_ms = 0;               ///< Prefill is cut so that a step takes no longer, as far as known; 0: none.
-  /// Steps in flight that may have one sequence; 1: its result is waited for. Of several stages a prompt fills all with stages + 1.
+  /// Steps in flight that may have one sequence; 1: its result is waited for. Several stages are filled by the chunks of
+  /// one prompt where it is stages + 1.
   std::uint32_t steps_ahead = 2;
-  std::uint32_t stages = 1; ///< Of the pipeline, which wants stages + 1 steps in flight.
+  std::uint32_t stages = 1;      ///< Of the pipeline, which wants stages + 1 steps in flight.
   std::uint32_t lookahead = 32;  ///< Waiting sequences that are looked up and hold their hits.
   std::uint32_t max_skips = 16;  ///< So often a sequence that does not fit is passed over; then it is waited for.
   drafter draft;                 ///< Asked for guesses before a step is planned; empty: nobody is.

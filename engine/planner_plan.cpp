@@ -60,8 +60,8 @@ bool planner::takes_turns(const sequence& s) const {
          s.answer.size() + s.ahead < s.request.max_tokens && s.length_ahead() < options_.context_length;
 }
 
-/// The token that it goes on from is computed in the latest steps: the next one would wait for these. Who wants drafts is in
-/// one step at a time, so these are shared among no more steps than there are stages.
+/// The token that it goes on from is computed in the latest steps: the next one would wait for these. Who wants drafts
+/// is in one step at a time; these are shared among no more steps than there are stages, so that none is small.
 bool planner::too_soon(const sequence& s) const {
   if (s.request.max_drafts > 0)
     return steps_.size() >= options_.stages;

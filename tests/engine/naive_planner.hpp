@@ -221,8 +221,8 @@ private:
   }
   bool ready_to_decode(const sequence& s) const { return may_go_on(s) && s.planned + 1 == s.length() + s.ahead; }
 
-  /// Whether a step would have to wait for this one's token, as long as the pipeline is. Those with drafts are in no more
-  /// steps than there are stages.
+  /// Whether a step would have to wait for this one's token, as long as the pipeline is. Those with drafts are in no
+  /// more steps than there are stages.
   bool too_soon(const sequence& s, std::uint64_t step) const {
     if (options_.stages == 1 || !s.placed || s.planned + 1 != s.length() + s.ahead)
       return false;

@@ -64,8 +64,8 @@ inline std::vector<naive_planner::sequence*> naive_planner::passed_over_by(const
   return result;
 }
 
-/// Several stages: those that decode take turns. Steps are disjoint as far as tokens in flight go, no step has more than
-/// its share, and nobody goes before who has waited longer. Preemptions that nobody knows of yet make shares smaller.
+/// Several stages: those that decode take turns. Steps are disjoint as far as tokens in flight go, no step has more
+/// than its share, and nobody goes before who has waited longer. Preemptions that nobody knows of make shares smaller.
 inline void naive_planner::check_turns(const step_changes& step, const std::vector<std::uint32_t>& purse) {
   std::uint32_t decoders = 0, decodes = 0, early = 0, needing = 0;
   for (const auto& [slot, s] : workers_) {

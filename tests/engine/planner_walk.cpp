@@ -14,7 +14,8 @@ planner_options with_stages(planner_options options, std::uint32_t seed) {
 } // namespace
 
 planner_walk::planner_walk(std::uint32_t seed)
-    : any_(seed), options_(with_stages(random_options(any_), seed)), depth_(any_.between(1, 4)), clients_(any_.between(1, 20)),
+    : any_(seed), options_(with_stages(random_options(any_), seed)), depth_(any_.between(1, 4)),
+      clients_(any_.between(1, 20)),
       planner_(options_), model_(options_) {
   make_manager(seed);
   make_device();

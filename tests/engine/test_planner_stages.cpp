@@ -1,7 +1,9 @@
 // Steps for several pipeline stages: who decodes takes turns, so that all stages are busy.
 #include <algorithm>
+#include <random>
 #include <set>
 
+#include "engine/batch_state.hpp"
 #include "tests/engine/planner_bench.hpp"
 
 using namespace troupe;
@@ -181,6 +183,126 @@ BOOST_AUTO_TEST_CASE(chunks_of_a_prompt_follow_each_other_through_the_stages) {
   }
   b.run();
   BOOST_TEST(b.answers[1].size() == 3u);
+}
+
+namespace {
+
+/// A first stage's batch, which gets tokens late, and a client that comes, goes and guesses.
+class late_tokens {
+public:
+  late_tokens(std::uint32_t seed, std::uint32_t stages)
+      : random_(seed), stages_(stages), bench_(few_blocks(stages)), first_(1, stage_place::first),
+        middle_(1, stage_place::middle) {}
+
+  void go() {
+    for (int i = 0; i < 3000; ++i)
+      event(static_cast<int>(random_() % 9));
+    const auto left = [&] { return bench_.plan.counts().running + bench_.plan.counts().waiting; };
+    for (int i = 0; i < 100000 && left() > 0; ++i)
+      event(2 + static_cast<int>(random_() % 7));
+    BOOST_TEST_REQUIRE(left() == 0u, "everybody gets on");
+    for (const auto& [id, length] : wanted_)
+      BOOST_TEST(bench_.answers[id].size() == length);
+    BOOST_TEST(bench_.owned() == 0u);
+  }
+
+  std::uint64_t preemptions() const { return bench_.plan.counts().preemptions; }
+  std::uint64_t waits() const { return waits_; }
+
+private:
+  static planner_bench::settings few_blocks(std::uint32_t stages) {
+    auto s = small(20, 40, 6);
+    s.plan.stages = stages;
+    s.plan.steps_ahead = stages + 1;
+    s.plan.draft = [](std::span<draft_query> queries) {
+      for (auto& query : queries) // Each third one is wrong.
+        for (std::uint32_t i = 0; i < query.most; ++i) {
+          const auto position = static_cast<std::uint32_t>(query.prompt.size() + query.answer.size()) + i;
+          query.guesses.push_back(position % 3 == 0 ? 7 : static_cast<token_id>(100000 * query.sequence + position));
+        }
+    };
+    return s;
+  }
+
+  void event(int kind) {
+    if (kind == 0 && wanted_.size() + bench_.plan.counts().running < 200) {
+      const auto id = ++next_id_;
+      const std::uint32_t answer = 1 + random_() % 60;
+      prompts_[id] = 1 + random_() % 70;
+      bench_.add(id, prompts_[id], answer, [&](new_sequence& s) { s.max_drafts = random_() % 3 == 0 ? 3 : 0; });
+      wanted_[id] = answer;
+    } else if (kind == 1 && next_id_ > 0 && random_() % 4 == 0) {
+      const auto id = 1 + random_() % next_id_;
+      if (bench_.plan.remove(id)) {
+        wanted_.erase(id);
+        bench_.exchange();
+      }
+    } else if (kind <= 3 && bench_.in_flight.size() <= stages_) {
+      if (auto step = bench_.step())
+        at_first_.push_back(*step);
+    } else if (kind <= 5 && !at_first_.empty()) {
+      compute_first();
+    } else if (kind == 6 && !at_last_.empty()) {
+      auto result = bench_.result_of(at_last_.front());
+      at_last_.pop_front();
+      tokens_.push_back({result.epoch, result.step, result.sampled, result.accepted});
+      ++results_;
+    } else if (kind == 7 && !tokens_.empty()) {
+      BOOST_TEST_REQUIRE(first_.take_tokens(tokens_.front()).has_value());
+      tokens_.pop_front();
+    } else if (kind == 8 && results_ > 0) {
+      bench_.answer();
+      --results_;
+    }
+  }
+
+  void compute_first() {
+    const auto& step = at_first_.front();
+    if (!first_.has_tokens_for(step)) {
+      ++waits_;
+      return;
+    }
+    const auto rows = first_.apply(step);
+    BOOST_REQUIRE_MESSAGE(rows, rows.error().message);
+    BOOST_TEST_REQUIRE(middle_.apply(step).has_value());
+    for (std::size_t r = 0; r < step.rows.size(); ++r) {
+      const auto& span = (*rows)->spans[r];
+      const auto id = bench_.names.at(span.slot);
+      for (std::uint32_t i = 0; i < span.count - step.rows[r].drafts; ++i) {
+        const auto position = span.first_position + i;
+        const auto right =
+          position < prompts_[id] ? static_cast<token_id>(1000 * id + position) : bench_.next(id, position);
+        BOOST_TEST_REQUIRE((*rows)->tokens[span.first_row + i] == right);
+      }
+    }
+    at_last_.push_back(step);
+    at_first_.pop_front();
+  }
+
+  std::mt19937 random_;
+  std::uint32_t stages_;
+  planner_bench bench_;
+  batch_state first_, middle_;
+  std::deque<step_changes> at_first_, at_last_;
+  std::deque<step_tokens> tokens_;
+  std::map<sequence_id, std::uint32_t> wanted_, prompts_;
+  sequence_id next_id_ = 0;
+  std::uint64_t waits_ = 0;
+  int results_ = 0;
+};
+
+} // namespace
+
+BOOST_AUTO_TEST_CASE(a_first_stage_computes_with_the_right_tokens_however_late_they_come) {
+  std::uint64_t preemptions = 0, waits = 0;
+  for (std::uint32_t seed = 0; seed < 20; ++seed) {
+    late_tokens walk(seed, 2 + seed % 2);
+    walk.go();
+    preemptions += walk.preemptions();
+    waits += walk.waits();
+  }
+  BOOST_TEST(preemptions > 0u);
+  BOOST_TEST(waits > 0u);
 }
 
 BOOST_AUTO_TEST_CASE(one_stage_has_all_that_decode_in_every_step) {
