@@ -25,13 +25,13 @@ struct row_channel_shape {
 
 class row_channel {
 public:
-  /// Errors: invalid_argument (a shape without room, or with more than a host has), out_of_memory, io. Memory is taken page
-  /// by page, when rows are first written there.
+  /// Errors: invalid_argument (a shape without room, or with more than a host has), out_of_memory, io. Memory is taken
+  /// page by page, when rows are first written there.
   static expected<row_channel> create(const row_channel_shape& shape);
   /// Errors: invalid_argument, out_of_memory, unavailable (its owner is gone), malformed (it has another size).
   static expected<row_channel> open(const std::string& address, const row_channel_shape& shape);
 
-  /// [rows, width] of this step, where each stands; rows: at most `max_rows`. It aligns to a cache line.
+  /// [rows, width]: those of this step, from the beginning of a cache line; rows: at most `max_rows`.
   std::span<float> rows_of(std::uint64_t step, std::size_t rows) const;
 
   const row_channel_shape& shape() const { return shape_; }

@@ -1,9 +1,9 @@
 // The batch as a worker holds it: block tables and the last sampled token of each sequence that has joined. Steps are
 // changes to it.
 //
-// In a pipeline every stage holds one. The last stage samples, and remembers that itself. The first one needs the token to
-// go on from, and gets it later: it asks `has_tokens_for` before it applies a step, and a step whose tokens are missing
-// waits, with all behind it, for `take_tokens`. Stages between them compute with rows, and no token means anything to them.
+// In a pipeline every stage holds one. The last stage samples, and remembers that itself. The first one needs the token
+// to go on from, and gets it later: it asks `has_tokens_for` before it applies a step, and a step whose tokens are
+// missing waits, with all behind it, for `take_tokens`. Stages between them compute with rows, and need no token.
 //
 // Owner: one worker (or the stage that stands before it); one thread.
 #pragma once
@@ -62,12 +62,13 @@ public:
   /// of the scheduler, or a step that was lost; the state is then undefined until the next snapshot.
   expected<const rows*> apply(const step_changes& step);
 
-  /// Whether the tokens have come that the next step to be applied goes on from. Always, but at the first of several stages.
+  /// Whether the tokens have come that the next step to be applied goes on from. Always, where the stage is not the
+  /// first of several.
   bool has_tokens_for(const step_changes& next) const;
 
-  /// First stage: what a step that was applied has sampled; the last token of each of its sequences counts, if that has
-  /// not left meanwhile. Tokens of another epoch are void. Error: internal (no such step waits for tokens, or for another
-  /// number of them).
+  /// First stage: what a step that was applied has sampled; the last token of each of its sequences counts, if that
+  /// has not left meanwhile. They come in the order of the steps; one that sampled nothing may be left out. Tokens of
+  /// another epoch are void. Error: internal (no such step waits for tokens, or for another number of them).
   expected<void> take_tokens(const step_tokens& tokens);
 
   /// Last stage: remembers a sampled token, for the step that goes on from it.

@@ -40,6 +40,7 @@ planner::planner(planner_options options) : options_(std::move(options)) {
   o.max_sequences = std::min(o.max_sequences, o.max_batched_tokens);
   o.max_logit_rows = std::max(o.max_logit_rows, o.max_sequences);
   o.steps_ahead = std::max(1u, o.steps_ahead);
+  o.stages = std::max(1u, o.stages);
   o.lookahead = std::max(1u, o.lookahead);
   purse_.resize(o.groups.size());
   promised_.resize(o.groups.size());

@@ -13,6 +13,10 @@
 // sequence, the client cancelled), its result is dropped, and the sequence's blocks are given up when the last step
 // that has it in is back.
 //
+// A pipeline's stages are busy when as many steps are in flight that do not wait for each other. So sequences that
+// decode take turns: a step has its share of them, first those that have waited longest, and one whose token is still
+// in flight stays out of as many further steps as it takes to compute that. Chunks of prompts wait for no token.
+//
 // A waiting sequence near the front is looked up in the cache (the lookup travels in a report, the hit in a grant)
 // and is admitted when the blocks for the rest of its prompt are there, beside a reserve for those that run.
 // Preemption is by recompute: when no block is free, the victim that the policy names (one without credit before all
@@ -46,7 +50,10 @@ struct planner_options {
   scheduling_policy policy;
   std::uint32_t long_prefill_tokens = 256; ///< While there are others, a prompt gets at most so many rows first; 0: all.
   double step_budget_ms = 0;               ///< Prefill is cut so that a step takes no longer, as far as known; 0: none.
-  std::uint32_t steps_ahead = 2; ///< Steps in flight that may have one sequence; 1: its result is waited for.
+  /// Steps in flight that may have one sequence; 1: its result is waited for. Several stages are filled by the chunks of
+  /// one prompt where it is stages + 1.
+  std::uint32_t steps_ahead = 2;
+  std::uint32_t stages = 1;      ///< Of the pipeline, which wants stages + 1 steps in flight.
   std::uint32_t lookahead = 32;  ///< Waiting sequences that are looked up and hold their hits.
   std::uint32_t max_skips = 16;  ///< So often a sequence that does not fit is passed over; then it is waited for.
   drafter draft;                 ///< Asked for guesses before a step is planned; empty: nobody is.
@@ -192,6 +199,7 @@ private:
     std::uint32_t logprobs_told = 1; ///< Prompt tokens whose logprobs have been reported; the first has none.
     std::uint32_t place = 0;         ///< Index in `running_`.
     std::uint32_t asked_at = 0;      ///< Tokens that its answer had when the drafter was asked last.
+    std::uint64_t last_step = 0;     ///< That had rows of it.
     lookup_state lookup = lookup_state::none;
     bool running = false;
     bool paused = false;          ///< By its client.
@@ -257,12 +265,16 @@ private:
   };
 
   bool plannable(const sequence& s) const;
+  bool takes_turns(const sequence& s) const;
+  bool too_soon(const sequence& s) const;
   std::uint32_t purse_target(std::size_t group) const;
   void count_purse();
   void ask_drafter();
   void plan_running();
+  void plan_turn(bool nothing_else);
   void plan_waiting();
   void stretch_cut_chunks();
+  void heed_latency(const sequence& s);
   bool add_decode(sequence& s);
   bool add_prefill(sequence& s);
   bool add_chunk(sequence& s, std::uint32_t count, std::uint32_t drafts);
@@ -334,6 +346,8 @@ private:
   // Of the step that is being planned.
   std::vector<chunk> chunks_;
   std::vector<sequence*> prefilling_, passed_over_;
+  std::vector<sequence*> decoding_; ///< Of several stages: those that could have a row, who has waited longest first.
+  std::uint32_t turn_ = 0;          ///< Rows of these that one step has.
   std::vector<draft_query> queries_;
   std::vector<std::uint32_t> purse_left_; ///< For each group: blocks that no chunk has taken yet.
   std::vector<std::uint32_t> promised_;   ///< For each group: what running prompts still need.

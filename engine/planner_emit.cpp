@@ -123,6 +123,7 @@ void planner::emit_rows(sequence& s, const chunk& part, step_changes& step) {
     step.tokens.push_back(s.token_at(s.planned + part.count));
   s.drafts.clear();
   s.planned += part.count;
+  s.last_step = step.step;
   ++s.in_flight;
   if (rows.samples) {
     ++s.ahead;

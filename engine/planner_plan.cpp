@@ -20,6 +20,8 @@ std::optional<step_changes> planner::plan(engine_time) {
     make_room(nullptr);
   if (!waiting_.empty())
     plan_waiting();
+  if (chunks_.empty() && options_.stages > 1 && steps_.size() < 2)
+    plan_turn(true);
   stretch_cut_chunks();
   if (chunks_.empty())
     return std::nullopt;
@@ -52,20 +54,46 @@ bool planner::plannable(const sequence& s) const {
          s.answer.size() + s.ahead < s.request.max_tokens && s.length_ahead() < options_.context_length;
 }
 
+/// Whether it decodes, now or when the step that has it in is back.
+bool planner::takes_turns(const sequence& s) const {
+  return !s.leaving() && !s.stalled() && s.planned + 1 >= s.length_ahead() &&
+         s.answer.size() + s.ahead < s.request.max_tokens && s.length_ahead() < options_.context_length;
+}
+
+/// The token that it goes on from is computed in the latest steps: the next one would wait for these. Who wants drafts
+/// is in one step at a time; these are shared among no more steps than there are stages, so that none is small.
+bool planner::too_soon(const sequence& s) const {
+  if (s.request.max_drafts > 0)
+    return steps_.size() >= options_.stages;
+  return s.ahead > 0 && s.last_step + options_.stages > next_step_ + 1;
+}
+
 // Decodes first: they are what clients wait for between two tokens. Then the rest of prompts, the most urgent first.
 void planner::plan_running() {
   prefilling_.clear();
   promised_.assign(purse_.size(), 0);
   stalled_running_ = 0;
   shortest_itl_ms_ = 0;
+  decoding_.clear();
+  std::uint32_t decoders = 0;
   for (auto* s : running_) {
     if (s->leaving())
       continue;
     stalled_running_ += s->stalled();
+    decoders += options_.stages > 1 && takes_turns(*s);
     if (s->to_compute() > 1)
       prefilling_.push_back(s);
+    else if (options_.stages > 1)
+      decoding_.push_back(s);
     else if (plannable(*s) && !add_decode(*s) && (!windowed_ || s->in_flight == 0))
       lacking_ = true;
+  }
+  if (!decoding_.empty()) {
+    std::sort(decoding_.begin(), decoding_.end(), [](const sequence* a, const sequence* b) {
+      return a->last_step != b->last_step ? a->last_step < b->last_step : a->order < b->order;
+    });
+    turn_ = std::max(1u, (decoders + options_.stages - 1) / options_.stages);
+    plan_turn(false);
   }
   std::sort(prefilling_.begin(), prefilling_.end(), urgency_less());
   for (auto* s : prefilling_) {
@@ -76,9 +104,30 @@ void planner::plan_running() {
   }
 }
 
-bool planner::add_decode(sequence& s) {
+/// One step's share of those that decode. Where there is nothing else to compute, a step that will wait for tokens is
+/// better than none: it is on its way when they come.
+void planner::plan_turn(bool nothing_else) {
+  std::uint32_t left = turn_;
+  for (auto* s : decoding_) {
+    if (!s->running || !plannable(*s))
+      continue;
+    heed_latency(*s); // Whoever's turn it is: its next one comes after this step.
+    if (left == 0 || (too_soon(*s) && !nothing_else))
+      continue;
+    if (add_decode(*s))
+      --left;
+    else if (!windowed_ || s->in_flight == 0)
+      lacking_ = true;
+  }
+}
+
+void planner::heed_latency(const sequence& s) {
   if (const auto itl = s.request.scheduling.itl_ms; itl > 0)
     shortest_itl_ms_ = shortest_itl_ms_ > 0 ? std::min(shortest_itl_ms_, itl) : itl;
+}
+
+bool planner::add_decode(sequence& s) {
+  heed_latency(s);
   const auto drafts = s.drafts.empty() ? 0 : drafts_for(s);
   return add_chunk(s, 1 + drafts, drafts);
 }

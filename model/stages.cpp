@@ -41,8 +41,8 @@ double cost_of(const layer_costs& costs, index_range stage) {
   return sum;
 }
 
-/// The best cuts into stages that each cost no more than `limit`. `join` adds a stage to what those before it have come to;
-/// less is better.
+/// The best cuts into stages that each cost no more than `limit`. `join` adds a stage to what those before it have come
+/// to; less is better.
 template <class Join>
 std::vector<index_range> cut(const layer_costs& costs, unsigned stages, double limit, Join join) {
   const auto layers = static_cast<std::uint32_t>(costs.layers.size());

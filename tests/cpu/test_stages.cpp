@@ -1,4 +1,4 @@
-// A model's layers on several stages, each with one rank or more: the logits have the same bits on any number of stages.
+// A model's layers on several stages, each with one rank or more: the logits have the same bits on any number of them.
 #include <cmath>
 #include <cstring>
 #include <thread>
@@ -108,8 +108,8 @@ private:
   std::size_t width_ = 0, vocabulary_ = 0;
 };
 
-/// All sequences together: half of each prompt, for which nobody wants logits, the rest of it but three tokens, and these one
-/// after another beside a late one's whole prompt.
+/// All sequences together: half of each prompt, for which nobody wants logits, the rest of it but three tokens, and
+/// these one after another beside a late one's whole prompt.
 rows_of_logits compute(pipeline& on) {
   auto all = random_sequences(on.stages().front().front().program, lengths, 9);
   auto late = std::move(all.back());

@@ -105,10 +105,11 @@ public:
   /// A step that was planned while the purse had so many blocks.
   void planned(const step_changes& step, std::uint64_t epoch, const std::vector<std::uint32_t>& purse);
 
-  /// Nothing was planned: then no decode that needs no block was waiting for it.
+  /// Nothing was planned: then no decode that needs no block was waiting for it, but for those whose tokens would have
+  /// held up a pipeline that has work.
   void planned_nothing() {
     for (auto& [id, s] : all_)
-      if (ready_to_decode(*s) && !needs_block(*s))
+      if (ready_to_decode(*s) && !needs_block(*s) && (steps_.size() < 2 || !too_soon(*s, last_step_ + 1)))
         s->passed_over = true;
   }
 
@@ -220,6 +221,20 @@ private:
   }
   bool ready_to_decode(const sequence& s) const { return may_go_on(s) && s.planned + 1 == s.length() + s.ahead; }
 
+  /// Whether a step would have to wait for this one's token, as long as the pipeline is. Those with drafts are in no
+  /// more steps than there are stages.
+  bool too_soon(const sequence& s, std::uint64_t step) const {
+    if (options_.stages == 1 || !s.placed || s.planned + 1 != s.length() + s.ahead)
+      return false;
+    return s.request.max_drafts > 0 ? steps_.size() >= options_.stages
+                                    : s.ahead > 0 && s.rows_step + options_.stages > step;
+  }
+  /// Decodes, or is about to when its steps in flight are back.
+  bool takes_turns(const sequence& s) const {
+    return s.joined && s.placed && !s.gone && !s.stalled() && s.planned + 1 >= s.length() + s.ahead &&
+           s.length() + s.ahead < s.longest(context_);
+  }
+
   /// Who is preempted is the least urgent of those that run. Others may be about to leave: that shows when they go
   /// on.
   void spare_the_less_urgent(const sequence& victim) {
@@ -232,6 +247,7 @@ private:
   void apply_changes(const step_changes& step);
   void admit(const step_changes& step);
   void check_rows(const step_changes& step, const step_rows& rows, sequence& s, flight& record);
+  void check_turns(const step_changes& step, const std::vector<std::uint32_t>& purse);
   void check_budgets(const step_changes& step) const;
   std::vector<sequence*> passed_over_by(const step_changes& step, const std::vector<std::uint32_t>& purse);
 

@@ -15,6 +15,8 @@ inline void naive_planner::planned(const step_changes& step, std::uint64_t epoch
   must(!step.rows.empty(), "a step has no rows");
   check_budgets(step);
   const auto passed_over = passed_over_by(step, purse);
+  if (options_.stages > 1)
+    check_turns(step, purse);
   apply_changes(step);
   admit(step);
   auto& record = steps_.emplace_back();
@@ -51,13 +53,53 @@ inline std::vector<naive_planner::sequence*> naive_planner::passed_over_by(const
       needing += needs_block(*s);
   const bool enough = *std::min_element(purse.begin(), purse.end()) >= needing;
   for (const auto& [slot, s] : workers_)
-    if (prompts && !served.count(slot) && ready_to_decode(*s) && (enough || !needs_block(*s)))
+    if (options_.stages > 1 && ready_to_decode(*s))
+      continue; // check_turns looks at those.
+    else if (prompts && !served.count(slot) && ready_to_decode(*s) && (enough || !needs_block(*s)))
       result.push_back(s);
     else if (long_prompt && !served.count(slot) && may_go_on(*s) && !needs_block(*s) &&
              options_.step_budget_ms == 0 && s->request.scheduling.itl_ms == 0 &&
              s->request.sampling->prompt_logprobs < 0)
       result.push_back(s);
   return result;
+}
+
+/// Several stages: those that decode take turns. Steps are disjoint as far as tokens in flight go, no step has more
+/// than its share, and nobody goes before who has waited longer. Preemptions that nobody knows of make shares smaller.
+inline void naive_planner::check_turns(const step_changes& step, const std::vector<std::uint32_t>& purse) {
+  std::uint32_t decoders = 0, decodes = 0, early = 0, needing = 0;
+  for (const auto& [slot, s] : workers_) {
+    decoders += takes_turns(*s);
+    needing += ready_to_decode(*s) && needs_block(*s);
+  }
+  const bool enough = *std::min_element(purse.begin(), purse.end()) >= needing;
+  std::set<sequence*> served;
+  const sequence* latest = nullptr;
+  for (const auto& rows : step.rows) {
+    const auto found = workers_.find(rows.slot);
+    if (found == workers_.end() || found->second->gone || !ready_to_decode(*found->second))
+      continue;
+    auto* s = found->second;
+    ++decodes;
+    early += too_soon(*s, step.step);
+    served.insert(s);
+    if (!latest || std::pair(latest->rows_step, latest->order) < std::pair(s->rows_step, s->order))
+      latest = s;
+  }
+  must(decodes <= std::max(1u, (decoders + options_.stages - 1) / options_.stages), "a step has more than its share");
+  if (early > 0) {
+    must(steps_.size() < 2, "a step waits for a token, though the pipeline has work");
+    must(early <= step.rows.size() && decodes == step.rows.size(),
+         "a step waits for a token, though it has others' rows");
+  }
+  for (const auto& [slot, s] : workers_) {
+    if (served.count(s) || !ready_to_decode(*s) || too_soon(*s, step.step) || !(enough || !needs_block(*s)))
+      continue;
+    must(early == 0, s->request.id, "is left out by a step that waits for others' tokens");
+    const bool first = !latest || std::pair(s->rows_step, s->order) < std::pair(latest->rows_step, latest->order);
+    if (first && (decodes > 0 || !step.rows.empty()))
+      s->passed_over = true; // Unless it turns out to have been preempted.
+  }
 }
 
 /// A prompt that has more rows than it may have while others wait took them from nobody: not from the first one that

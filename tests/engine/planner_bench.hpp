@@ -68,8 +68,19 @@ public:
   /// Answers the oldest step in flight.
   std::vector<token_event> answer() {
     BOOST_REQUIRE(!in_flight.empty());
-    const auto step = std::move(in_flight.front());
+    const auto result = result_of(in_flight.front());
     in_flight.pop_front();
+    auto events = plan.take(result);
+    BOOST_REQUIRE_MESSAGE(events, events.error().message);
+    std::vector<token_event> copy(events->begin(), events->end());
+    for (const auto& event : copy)
+      answers[event.sequence].push_back(event.token);
+    exchange();
+    return copy;
+  }
+
+  /// What a worker says of this step.
+  step_result result_of(const step_changes& step) const {
     step_result result;
     result.epoch = step.epoch;
     result.step = step.step;
@@ -85,13 +96,7 @@ public:
         }
         result.accepted.push_back(accepted);
       }
-    auto events = plan.take(result);
-    BOOST_REQUIRE_MESSAGE(events, events.error().message);
-    std::vector<token_event> copy(events->begin(), events->end());
-    for (const auto& event : copy)
-      answers[event.sequence].push_back(event.token);
-    exchange();
-    return copy;
+    return result;
   }
 
   /// Steps one at a time until nothing is left to do.

@@ -3,8 +3,19 @@
 
 namespace troupe::test {
 
+namespace {
+
+/// One stage in half of all walks.
+planner_options with_stages(planner_options options, std::uint32_t seed) {
+  options.stages = seed % 2 == 0 ? 1 : 1 + seed / 2 % 3;
+  return options;
+}
+
+} // namespace
+
 planner_walk::planner_walk(std::uint32_t seed)
-    : any_(seed), options_(random_options(any_)), depth_(any_.between(1, 4)), clients_(any_.between(1, 20)),
+    : any_(seed), options_(with_stages(random_options(any_), seed)), depth_(any_.between(1, 4)),
+      clients_(any_.between(1, 20)),
       planner_(options_), model_(options_) {
   make_manager(seed);
   make_device();

@@ -19,7 +19,7 @@ public:
   void options(const planner_options& o) const {
     (*this)("rows", o.max_batched_tokens, "sequences", o.max_sequences, "logit rows", o.max_logit_rows, "context",
             o.context_length, "policy", int(o.policy.kind), "long", o.long_prefill_tokens, "budget", o.step_budget_ms,
-            "ahead", o.steps_ahead, "lookahead", o.lookahead, "skips", o.max_skips);
+            "ahead", o.steps_ahead, "stages", o.stages, "lookahead", o.lookahead, "skips", o.max_skips);
     for (const auto& group : o.groups)
       (*this)("  group of", group.blocks, "blocks, window", group.window);
   }
