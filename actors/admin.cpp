@@ -21,10 +21,14 @@ struct admin_state {
 
 using self_pointer = caf::stateful_actor<admin_state>*;
 
+/// An engine that has given up is no failure as long as others live.
 void answer(self_pointer self) {
   auto& state = self->state;
-  if (!state.reply.ok())
-    state.reply.status.reset();
+  auto& reply = state.reply;
+  if (reply.status && reply.status->engines > 0 && state.tree.engines.size() > 1)
+    reply.failure = {errc::none, {}};
+  if (!reply.ok())
+    reply.status.reset();
   self->send(state.client, deliver_atom::value, delivery{state.connection, {std::move(state.reply)}});
   self->quit();
 }
@@ -59,10 +63,9 @@ void gather(self_pointer self, const Actor& whom, const char* who, Take take, Ar
     lost(self, who), std::forward<Args>(args)...);
 }
 
-/// The same of the KV tier, where there is one. A server goes on without it, so nothing is wrong where it has died.
+/// The same of a KV tier, where there is one. A server goes on without it, so nothing is wrong where it has died.
 template <class Answer, class Take, class Atom>
-void gather_from_tier(self_pointer self, Take take, Atom what) {
-  const auto& tier = self->state.tree.kv_tier;
+void gather_from_tier(self_pointer self, const kv_tier_actor& tier, Take take, Atom what) {
   if (!tier)
     return;
   ++self->state.awaited;
@@ -73,6 +76,56 @@ void gather_from_tier(self_pointer self, Take take, Atom what) {
       answer_when_all_are_there(self);
     },
     [=](const caf::error&) { answer_when_all_are_there(self); }, what);
+}
+
+/// Adds up what the engines have.
+void gather_engine_status(self_pointer self, const engine_tree& engine) {
+  gather<planner_counts>(
+    self, engine.scheduler, "scheduler",
+    [](admin_reply& reply, const planner_counts& planner) {
+      reply.status->waiting += planner.waiting;
+      reply.status->running += planner.running;
+      reply.status->paused += planner.paused;
+      reply.status->preemptions += planner.preemptions;
+    },
+    status_atom::value);
+  gather<kv_status>(
+    self, engine.kv_cache, "KV-cache manager",
+    [](admin_reply& reply, const kv_status& cache) {
+      auto& status = *reply.status;
+      for (const auto& group : cache.blocks) {
+        status.kv_blocks += group.total;
+        status.kv_free += group.free;
+        status.kv_cached += group.cached;
+        status.kv_leased += group.leased;
+        status.kv_owned += group.owned;
+      }
+      status.prefix_queries += cache.statistics.queries;
+      status.prefix_hit_tokens += cache.statistics.hit_tokens;
+      status.tier_hit_tokens += cache.statistics.tier_hit_tokens;
+    },
+    status_atom::value);
+  gather<executor_status>(
+    self, engine.executor, "executor",
+    [](admin_reply& reply, const executor_status& executor) {
+      auto& status = *reply.status;
+      status.steps += executor.steps;
+      status.restarts += executor.epoch;
+      status.lost_steps += executor.lost_steps;
+      if (executor.failed)
+        reply.failure = *executor.failed;
+      else
+        ++status.engines;
+    },
+    status_atom::value);
+  gather_from_tier<std::vector<tier_counts>>(
+    self, engine.kv_tier,
+    [](admin_reply& reply, const std::vector<tier_counts>& layers) {
+      for (const auto& layer : layers)
+        reply.status->tiers.push_back({layer.name, layer.blocks, layer.bytes, layer.capacity, layer.saved,
+                                       layer.loaded, layer.missed, layer.evicted, layer.damaged, layer.accepts});
+    },
+    status_atom::value);
 }
 
 void gather_status(self_pointer self) {
@@ -86,47 +139,8 @@ void gather_status(self_pointer self) {
       reply.status->refused = router.refused;
     },
     status_atom::value);
-  gather<planner_counts>(
-    self, tree.scheduler, "scheduler",
-    [](admin_reply& reply, const planner_counts& planner) {
-      reply.status->waiting = planner.waiting;
-      reply.status->running = planner.running;
-      reply.status->paused = planner.paused;
-      reply.status->preemptions = planner.preemptions;
-    },
-    status_atom::value);
-  gather<kv_status>(
-    self, tree.kv_cache, "KV-cache manager",
-    [](admin_reply& reply, const kv_status& cache) {
-      auto& status = *reply.status;
-      for (const auto& group : cache.blocks) {
-        status.kv_blocks += group.total;
-        status.kv_free += group.free;
-        status.kv_cached += group.cached;
-        status.kv_leased += group.leased;
-        status.kv_owned += group.owned;
-      }
-      status.prefix_queries = cache.statistics.queries;
-      status.prefix_hit_tokens = cache.statistics.hit_tokens;
-      status.tier_hit_tokens = cache.statistics.tier_hit_tokens;
-    },
-    status_atom::value);
-  gather<executor_status>(
-    self, tree.executor, "executor",
-    [](admin_reply& reply, const executor_status& executor) {
-      reply.status->steps = executor.steps;
-      if (executor.failed)
-        reply.failure = *executor.failed;
-    },
-    status_atom::value);
-  gather_from_tier<std::vector<tier_counts>>(
-    self,
-    [](admin_reply& reply, const std::vector<tier_counts>& layers) {
-      for (const auto& layer : layers)
-        reply.status->tiers.push_back({layer.name, layer.blocks, layer.bytes, layer.capacity, layer.saved,
-                                       layer.loaded, layer.missed, layer.evicted, layer.damaged, layer.accepts});
-    },
-    status_atom::value);
+  for (const auto& engine : tree.engines)
+    gather_engine_status(self, engine);
 }
 
 void gather_checks(self_pointer self) {
@@ -136,10 +150,11 @@ void gather_checks(self_pointer self) {
         reply.failure = {checked.error().code, std::string("In the ") + who + ": " + checked.error().message};
     };
   };
-  gather<expected<nothing>>(self, self->state.tree.scheduler, "scheduler", take("scheduler"), check_atom::value);
-  gather<expected<nothing>>(self, self->state.tree.kv_cache, "KV-cache manager", take("KV-cache manager"),
-                            check_atom::value);
-  gather_from_tier<expected<nothing>>(self, take("KV tier"), check_atom::value);
+  for (const auto& engine : self->state.tree.engines) {
+    gather<expected<nothing>>(self, engine.scheduler, "scheduler", take("scheduler"), check_atom::value);
+    gather<expected<nothing>>(self, engine.kv_cache, "KV-cache manager", take("KV-cache manager"), check_atom::value);
+    gather_from_tier<expected<nothing>>(self, engine.kv_tier, take("KV tier"), check_atom::value);
+  }
 }
 
 /// What one actor does and answers for.
@@ -167,9 +182,11 @@ void begin(self_pointer self, admin_command command) {
   case admin_command::check:
     return gather_checks(self);
   case admin_command::reset_prefix_cache:
-    return gather<expected<nothing>>(
-      self, self->state.tree.kv_cache, "KV-cache manager",
-      [=](admin_reply&, const expected<nothing>& done) { gather_done(self, done); }, reset_atom::value);
+    for (const auto& engine : self->state.tree.engines)
+      gather<expected<nothing>>(
+        self, engine.kv_cache, "KV-cache manager",
+        [=](admin_reply&, const expected<nothing>& done) { gather_done(self, done); }, reset_atom::value);
+    return;
   case admin_command::drain:
     return drain(self);
   }

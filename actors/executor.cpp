@@ -1,7 +1,7 @@
 #include "actors/executor.hpp"
 
-#include "actors/ask.hpp"
 #include "actors/exceptions.hpp"
+#include "actors/gather.hpp"
 #include "actors/timeouts.hpp"
 
 namespace troupe {
@@ -20,33 +20,70 @@ void give_up(self_pointer self, error reason) {
     promise.deliver(expected<worker_info>(tl::unexpected(reason)));
   if (state.scheduler)
     self->send(state.scheduler, fail_atom::value, reason);
-  self->send(state.supervisor, fail_atom::value, std::move(reason));
+  self->send(state.supervisor, fail_atom::value, state.engine, std::move(reason));
+}
+
+void drop_stages(executor_state& state) {
+  for (auto& [id, fail] : std::exchange(state.transfers, {}))
+    fail({errc::unavailable, "The worker whose blocks these were is gone, and they with it."});
+  state.stages.clear();
+  state.in_flight.clear();
+  state.loaded = false;
+  state.infos.clear();
+  state.info.reset();
 }
 
 /// Once for each epoch: a dead stage is noticed by its monitor and by every request that it leaves unanswered.
-void replace_stage(self_pointer self, std::uint64_t epoch, const std::string& why) {
+void replace_stages(self_pointer self, std::uint64_t epoch, const std::string& why) {
   auto& state = self->state;
-  if (epoch != state.epoch || state.failed || !state.stage)
+  if (epoch != state.epoch || state.failed || state.stages.empty())
     return;
   ++state.epoch;
-  state.in_flight.clear();
-  self->send_exit(state.stage, caf::exit_reason::kill); // It may only be late: nothing of the old epoch may live on.
-  state.stage = nullptr;
-  self->send(state.supervisor, replace_atom::value, why);
+  state.lost_steps += state.in_flight.size();
+  for (const auto& stage : state.stages) // They may only be late: nothing of the old epoch may live on.
+    self->send_exit(stage, caf::exit_reason::kill);
+  drop_stages(state);
+  self->send(state.supervisor, replace_atom::value, state.engine, why);
 }
 
-void ask_info(self_pointer self) {
+void answer_info(executor_state& state) {
+  for (auto& promise : std::exchange(state.waiting_for_info, {}))
+    promise.deliver(expected<worker_info>(*state.info));
+}
+
+/// The workers have their weights: from now on their steps have a time. They must compute as those before them did, or
+/// tokens would depend on who died when.
+void workers_are_ready(self_pointer self, std::uint64_t epoch, const expected<std::vector<worker_info>>& infos) {
   auto& state = self->state;
+  if (epoch != state.epoch || state.failed)
+    return;
+  auto info = sum_of(infos);
+  if (!info)
+    return give_up(self, std::move(info.error()));
+  if (state.fingerprint.empty())
+    state.fingerprint = info->fingerprint;
+  if (info->fingerprint != state.fingerprint)
+    return give_up(self, {errc::version_mismatch, "A worker computes as \"" + info->fingerprint +
+                                                    "\", and those before it did as \"" + state.fingerprint + "\"."});
+  state.loaded = true;
+  state.front_since = self->clock().now();
+  state.infos = *infos;
+  state.info = std::move(*info);
+  answer_info(state);
+}
+
+void use_stages(self_pointer self, const std::vector<stage_actor>& stages) {
+  auto& state = self->state;
+  state.stages = stages;
+  state.front_since = self->clock().now();
   const auto epoch = state.epoch;
-  ask<expected<worker_info>>(
-    self, state.stage, timeouts::step,
-    [=](expected<worker_info>& info) {
-      if (!info)
-        return give_up(self, std::move(info.error()));
-      for (auto& promise : std::exchange(self->state.waiting_for_info, {}))
-        promise.deliver(info);
-    },
-    [=](const caf::error& reason) { replace_stage(self, epoch, caf::to_string(reason)); }, info_atom::value);
+  for (const auto& stage : stages)
+    self->monitor(stage);
+  gather_info(
+    self, stages, [=](const expected<std::vector<worker_info>>& infos) { workers_are_ready(self, epoch, infos); },
+    [=](const caf::error& reason) { replace_stages(self, epoch, caf::to_string(reason)); });
+  if (epoch > 0 && state.scheduler)
+    self->send(state.scheduler, reset_atom::value, epoch);
 }
 
 /// One alarm for all steps: a time-out for each would be set and cancelled thousands of times a second.
@@ -55,13 +92,24 @@ void set_alarm(self_pointer self) {
     self->delayed_send(self, timeouts::alarm, alarm_atom::value);
 }
 
+std::size_t rows_of(const step_changes& step) {
+  std::size_t rows = 0;
+  for (const auto& row : step.rows)
+    rows += row.count;
+  return rows;
+}
+
 void run(self_pointer self, const step_ptr& step) {
   auto& state = self->state;
-  if (!state.stage || state.failed || step->epoch != state.epoch)
+  if (state.stages.empty() || state.failed || step->epoch != state.epoch)
     return; // The reset that follows a stage's death undoes it.
-  state.in_flight.push_back({step->step, self->clock().now()});
+  const auto now = self->clock().now();
+  if (state.in_flight.empty() && state.loaded)
+    state.front_since = now;
+  state.in_flight.push_back({step->step, rows_of(*step)});
   set_alarm(self);
-  self->send(state.stage, step_atom::value, step);
+  for (const auto& stage : state.stages)
+    self->send(stage, step_atom::value, step);
 }
 
 void take(self_pointer self, std::uint64_t epoch, step_outcome& outcome) {
@@ -72,42 +120,82 @@ void take(self_pointer self, std::uint64_t epoch, step_outcome& outcome) {
     return give_up(self, std::move(outcome.error()));
   if (state.in_flight.empty() || outcome->step != state.in_flight.front().step)
     return; // It came twice.
+  const auto now = self->clock().now();
+  if (state.loaded)
+    state.deadline.took(std::chrono::duration<double, std::milli>(now - state.front_since).count(),
+                        state.in_flight.front().rows);
+  state.front_since = now;
   state.in_flight.pop_front();
   ++state.steps;
   self->send(state.scheduler, result_atom::value, std::move(*outcome));
 }
 
+/// Loading has a time of its own.
 void look_for_late_steps(self_pointer self) {
   auto& state = self->state;
   state.alarm_set = false;
   if (state.in_flight.empty())
     return;
-  if (self->clock().now() - state.in_flight.front().sent > timeouts::step)
-    return replace_stage(self, state.epoch, "a step has taken longer than any step may");
+  const std::chrono::duration<double, std::milli> since = self->clock().now() - state.front_since;
+  const double limit = state.loaded ? state.deadline.limit_ms(state.in_flight.front().rows)
+                                    : std::chrono::duration<double, std::milli>(timeouts::step).count();
+  if (since.count() > limit)
+    return replace_stages(self, state.epoch,
+                          state.loaded ? "a step has taken " + std::to_string(static_cast<long>(since.count())) +
+                                           " ms, and so long none may"
+                                       : "its weights were not loaded in time");
   set_alarm(self);
 }
 
-/// Blocks go to and come from the device in order with steps, so the stage does it; but only in their own epoch.
-template <class Answer, class Atom, class What>
-caf::result<expected<Answer>> pass_blocks(self_pointer self, Atom atom, std::uint64_t epoch, const What& what) {
-  const auto& state = self->state;
+/// A transfer of blocks, which whoever waits for is told of when the epoch ends: a worker that hangs would never say.
+template <class Answer>
+class transfer {
+public:
+  explicit transfer(self_pointer self)
+      : self_(self), id_(++self->state.last_transfer), promise_(self->make_response_promise<expected<Answer>>()) {
+    self->state.transfers.emplace(id_, [promise = promise_](error why) mutable {
+      promise.deliver(expected<Answer>(tl::unexpected(std::move(why))));
+    });
+  }
+  template <class T>
+  void deliver(T&& answer) {
+    if (self_->state.transfers.erase(id_) > 0)
+      promise_.deliver(std::forward<T>(answer));
+  }
+  caf::typed_response_promise<expected<Answer>> promise() const { return promise_; }
+
+private:
+  self_pointer self_;
+  std::uint64_t id_;
+  caf::typed_response_promise<expected<Answer>> promise_;
+};
+
+/// Blocks go to and come from the device in order with steps, so the stages do it; but only in their own epoch.
+template <class Answer, class Begin>
+caf::result<expected<Answer>> pass_blocks(self_pointer self, std::uint64_t epoch, Begin begin) {
+  auto& state = self->state;
   if (state.failed)
     return expected<Answer>(tl::unexpected(*state.failed));
-  if (!state.stage || epoch != state.epoch)
+  if (state.stages.empty() || epoch != state.epoch)
     return expected<Answer>(fail(errc::unavailable, "The worker whose blocks these were is gone, and they with it."));
-  return self->delegate(state.stage, atom, what);
+  transfer<Answer> what(self);
+  begin(what);
+  return what.promise();
 }
 
 } // namespace
 
-executor_actor::behavior_type executor(self_pointer self, supervisor_actor supervisor) {
+executor_actor::behavior_type executor(self_pointer self, supervisor_actor supervisor, std::uint32_t engine) {
   explain_exceptions(self);
   self->state.supervisor = std::move(supervisor);
+  self->state.engine = engine;
   self->set_down_handler([=](const caf::down_msg& down) {
-    if (self->state.stage && self->state.stage.address() == down.source)
-      replace_stage(self, self->state.epoch, caf::to_string(down.reason));
+    for (const auto& stage : self->state.stages)
+      if (stage.address() == down.source)
+        return replace_stages(self, self->state.epoch, caf::to_string(down.reason));
   });
   return {
+    [=](result_atom, std::uint64_t epoch, step_outcome& outcome) { take(self, epoch, outcome); },
     [=](attach_atom, const scheduler_actor& scheduler) {
       auto& state = self->state;
       state.scheduler = scheduler;
@@ -117,23 +205,17 @@ executor_actor::behavior_type executor(self_pointer self, supervisor_actor super
       else if (state.epoch > 0)
         self->send(scheduler, reset_atom::value, state.epoch);
     },
-    [=](replace_atom, const stage_actor& stage) {
-      auto& state = self->state;
-      state.stage = stage;
-      self->monitor(stage);
-      if (!state.waiting_for_info.empty())
-        ask_info(self);
-      if (state.epoch > 0 && state.scheduler)
-        self->send(state.scheduler, reset_atom::value, state.epoch);
-    },
+    [=](replace_atom, const std::vector<stage_actor>& stages) { use_stages(self, stages); },
     [=](fail_atom, error& reason) { give_up(self, std::move(reason)); },
     [=](step_atom, const step_ptr& step) { run(self, step); },
-    [=](result_atom, std::uint64_t epoch, step_outcome& outcome) { take(self, epoch, outcome); },
-    [=](read_atom atom, std::uint64_t epoch, const std::vector<block_place>& places) {
-      return pass_blocks<block_contents>(self, atom, epoch, places);
+    [=](read_atom, std::uint64_t epoch, const std::vector<block_place>& places) {
+      return pass_blocks<block_contents>(self, epoch,
+                                         [&](auto& what) { gather_blocks(self, self->state.stages, places, what); });
     },
-    [=](write_atom atom, std::uint64_t epoch, const block_contents& contents) {
-      return pass_blocks<nothing>(self, atom, epoch, contents);
+    [=](write_atom, std::uint64_t epoch, const block_contents& contents) {
+      return pass_blocks<nothing>(self, epoch, [&](auto& what) {
+        scatter_blocks(self, self->state.stages, self->state.infos, contents, what);
+      });
     },
     [=](alarm_atom) { look_for_late_steps(self); },
     [=](info_atom) {
@@ -143,14 +225,14 @@ executor_actor::behavior_type executor(self_pointer self, supervisor_actor super
         promise.deliver(expected<worker_info>(tl::unexpected(*state.failed)));
       } else {
         state.waiting_for_info.push_back(promise);
-        if (state.stage && state.waiting_for_info.size() == 1)
-          ask_info(self);
+        if (state.info)
+          answer_info(state);
       }
       return promise;
     },
     [=](status_atom) {
       const auto& state = self->state;
-      return executor_status{state.steps, state.epoch, state.failed};
+      return executor_status{state.steps, state.epoch, state.lost_steps, state.failed};
     },
   };
 }

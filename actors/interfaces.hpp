@@ -31,6 +31,8 @@ using remove_atom = caf::atom_constant<caf::atom("remove")>;
 using replace_atom = caf::atom_constant<caf::atom("replace")>;
 using report_atom = caf::atom_constant<caf::atom("report")>;
 using reset_atom = caf::atom_constant<caf::atom("reset")>;
+using rows_atom = caf::atom_constant<caf::atom("rows")>;
+using sampled_atom = caf::atom_constant<caf::atom("sampled")>;
 using result_atom = caf::atom_constant<caf::atom("result")>;
 using resume_atom = caf::atom_constant<caf::atom("resume")>;
 using slice_atom = caf::atom_constant<caf::atom("slice")>;
@@ -154,10 +156,24 @@ using kv_events_actor = caf::typed_actor<
   // subscribers see that its number is missing.
   caf::reacts_to<publish_atom, kv_event_batch>, caf::replies_to<status_atom>::with<kv_events_status>>;
 
+/// Who is told what becomes of a step.
+using results_actor = caf::typed_actor<caf::reacts_to<result_atom, std::uint64_t, step_outcome>>;
+
+/// Who computes on with what others have computed: a stage, and each of its workers.
+using chain_actor = caf::typed_actor<
+  // The rows of this step (epoch, step) of the stage before are there.
+  caf::reacts_to<rows_atom, std::uint64_t, std::uint64_t>,
+  // What the last stage has sampled; of an older epoch it is nothing.
+  caf::reacts_to<sampled_atom, step_tokens>>;
+
 /// One device: its backend, its batch, its sampler.
-using worker_actor = caf::typed_actor<
+using worker_actor = chain_actor::extend<
+  // Whom to tell in a pipeline, before the first step: of rows the next stage (invalid: it is the last, or another
+  // worker tells), of sampled tokens the first.
+  caf::reacts_to<attach_atom, chain_actor, chain_actor>,
   // Computes a step and tells its executor what has become of it. An error is permanent (the weights could not be
-  // loaded, a step was wrong); a crash is this actor's death.
+  // loaded, a step was wrong); a crash is this actor's death. Steps are computed in their order; one whose rows or
+  // tokens are not there yet waits, and so do those after it.
   caf::reacts_to<step_atom, step_ptr>,
   // What blocks hold after all steps that came before this. Errors: that of a worker that could not load.
   caf::replies_to<read_atom, std::vector<block_place>>::with<expected<block_contents>>,
@@ -167,27 +183,26 @@ using worker_actor = caf::typed_actor<
   // What it runs on, once its weights are loaded.
   caf::replies_to<info_atom>::with<expected<worker_info>>>;
 
-/// One pipeline stage: passes steps to its workers in order. It dies with a worker.
+/// One pipeline stage: passes steps, rows and tokens to its workers in order. It dies with a worker.
 using stage_actor =
-  caf::typed_actor<caf::reacts_to<step_atom, step_ptr>,
-                   caf::replies_to<read_atom, std::vector<block_place>>::with<expected<block_contents>>,
-                   caf::replies_to<write_atom, block_contents>::with<expected<nothing>>,
-                   caf::replies_to<info_atom>::with<expected<worker_info>>>;
+  chain_actor::extend<caf::reacts_to<step_atom, step_ptr>,
+                      caf::replies_to<read_atom, std::vector<block_place>>::with<expected<block_contents>>,
+                      caf::replies_to<write_atom, block_contents>::with<expected<nothing>>,
+                      caf::replies_to<info_atom>::with<expected<worker_info>>>;
 
 /// The steps in flight of one engine, its epoch and its stages.
-using executor_actor = caf::typed_actor<
+using executor_actor = results_actor::extend<
   // Its scheduler, to which results, resets and failures go. Sent once, before the first step.
   caf::reacts_to<attach_atom, scheduler_actor>,
-  // A stage that is to be used from now on (from the supervisor).
-  caf::reacts_to<replace_atom, stage_actor>,
-  // The supervisor has given up replacing it.
+  // The stages that are to be used from now on, in their order (from the supervisor).
+  caf::reacts_to<replace_atom, std::vector<stage_actor>>,
+  // The supervisor has given up replacing them.
   caf::reacts_to<fail_atom, error>,
-  // Runs a step of the present epoch; an older one is dropped.
+  // Runs a step of the present epoch; an older one is dropped. Its result comes as `result` (from a worker of the last
+  // stage); that of an older epoch is dropped.
   caf::reacts_to<step_atom, step_ptr>,
-  // What has become of a step of this epoch (from the last stage's worker); of an older one it is dropped.
-  caf::reacts_to<result_atom, std::uint64_t, step_outcome>,
   // The contents of blocks, in order with steps, if this is still the epoch that they were computed in. Errors:
-  // unavailable (another epoch: what they held is gone), and those of a worker. An error of CAF's: the worker has died.
+  // unavailable (another epoch, or it ends meanwhile: what they held is gone), and those of a worker.
   caf::replies_to<read_atom, std::uint64_t, std::vector<block_place>>::with<expected<block_contents>>,
   caf::replies_to<write_atom, std::uint64_t, block_contents>::with<expected<nothing>>,
   // To itself, while steps are in flight: is one too late?
@@ -211,26 +226,31 @@ using router_actor = caf::typed_actor<
   // From now on refuses every new request with `unavailable`; answers when the last one that is open has ended.
   caf::replies_to<drain_atom>::with<expected<nothing>>, caf::replies_to<status_atom>::with<router_status>>;
 
-/// The handles of one running Troupe, for whoever wants to look at an actor or to talk to it directly.
-struct actor_tree {
-  router_actor router;
-  std::vector<tokenizer_actor> tokenizers;
+/// The actors of one engine.
+struct engine_tree {
   scheduler_actor scheduler;
   kv_cache_actor kv_cache;
   kv_tier_actor kv_tier; ///< Invalid: there is none.
   executor_actor executor;
-  worker_actor worker;               ///< Of the present epoch; the first of several.
-  std::vector<worker_actor> workers; ///< All tensor-parallel ranks.
+  std::vector<worker_actor> workers; ///< Of the present epoch: [pipeline stage][tensor-parallel rank].
+};
+
+/// The handles of one running Troupe, for whoever wants to look at an actor or to talk to it directly.
+struct actor_tree {
+  router_actor router;
+  std::vector<tokenizer_actor> tokenizers;
+  std::vector<engine_tree> engines; ///< At least one.
 };
 
 /// The tree: spawns, monitors, restarts within a limit, stops in order.
 using supervisor_actor = caf::typed_actor<
   // A stream for a client's connection.
   caf::replies_to<open_atom, client_actor, connection_id>::with<stream_actor>,
-  // A stage for one that has died, and why it did (from an executor). The answer is `replace` or `fail`, sent to it.
-  caf::reacts_to<replace_atom, std::string>, caf::replies_to<tree_atom>::with<actor_tree>,
-  // The engine has given up (from its executor): see `engine_options::stop_when_failed`.
-  caf::reacts_to<fail_atom, error>,
+  // Stages for those of this engine, which have died, and why they did (from an executor). The answer is `replace` or
+  // `fail`, sent to it.
+  caf::reacts_to<replace_atom, std::uint32_t, std::string>, caf::replies_to<tree_atom>::with<actor_tree>,
+  // This engine has given up (from its executor): see `engine_options::stop_when_failed`.
+  caf::reacts_to<fail_atom, std::uint32_t, error>,
   // Ends all requests, then all other actors, then itself.
   caf::reacts_to<stop_atom>>;
 
@@ -245,6 +265,7 @@ CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::encode_request)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::expected<troupe::encoded_prompt>)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::new_sequence)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::flow_change)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::step_tokens)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::step_result)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::step_outcome)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::error)

@@ -127,7 +127,12 @@ struct worker_info {
   memory_account memory;
   std::string kv_type;                    ///< backend::kv_type()
   std::vector<std::uint64_t> block_bytes; ///< backend::block_bytes(), by KV group.
+  std::string fingerprint;                ///< How it computes; all of one model must have the same.
 };
+
+/// What several workers have together, each of which has a part of every layer or some of the layers. Errors: that of
+/// `infos`; version_mismatch (they do not compute alike).
+expected<worker_info> sum_of(const expected<std::vector<worker_info>>& infos);
 
 /// One block of a device's memory.
 struct block_place {
@@ -151,9 +156,10 @@ struct kv_events_status {
 };
 
 struct executor_status {
-  std::uint64_t steps = 0; ///< Run since the start.
-  std::uint64_t epoch = 0;
-  std::optional<error> failed; ///< It has given up.
+  std::uint64_t steps = 0;      ///< Run since the start.
+  std::uint64_t epoch = 0;      ///< As often workers have been replaced.
+  std::uint64_t lost_steps = 0; ///< In flight when an epoch ended: computed again.
+  std::optional<error> failed;  ///< It has given up.
 };
 
 struct router_status {

@@ -2,10 +2,7 @@
 
 #include "actors/ask.hpp"
 #include "actors/exceptions.hpp"
-#include "actors/executor.hpp"
-#include "actors/kv_cache.hpp"
-#include "actors/scheduler.hpp"
-#include "actors/stage.hpp"
+#include "actors/router.hpp"
 #include "actors/stream.hpp"
 #include "actors/timeouts.hpp"
 #include "actors/tokenizing.hpp"
@@ -16,165 +13,77 @@ namespace {
 
 using self_pointer = supervisor_actor::stateful_pointer<supervisor_state>;
 
-worker_actor spawn_worker(self_pointer self, backend_factory make_backend, bool reports) {
-  const auto& given = self->state.options;
-  worker_options options{std::move(make_backend), given.source->program.vocabulary, given.plan.groups.size(),
-                         self->state.tree.executor, reports};
-  return given.spawn_worker       ? given.spawn_worker(self, std::move(options))
-         : given.detached_workers ? self->spawn<caf::detached>(worker, std::move(options))
-                                  : self->spawn(worker, std::move(options));
-}
-
-/// The workers of all tensor-parallel ranks, of which the first reports.
-expected<std::shared_ptr<shared_group>> spawn_ranks(self_pointer self) {
-  auto& state = self->state;
-  const shared_group_options options{.shards = state.options.rank_shards, .epoch = ++state.groups};
-  auto group = shared_group::create(options);
-  if (!group)
-    return tl::unexpected(group.error());
-  for (unsigned rank = 0; rank < options.shards.size(); ++rank) {
-    auto make = [options, rank, address = group->address(),
-                 make_rank = state.options.make_rank]() -> expected<std::unique_ptr<backend>> {
-      auto joined = join_shared_group(address, options, rank);
-      if (!joined)
-        return tl::unexpected(joined.error());
-      return make_rank(rank, std::move(*joined));
-    };
-    state.tree.workers.push_back(spawn_worker(self, std::move(make), rank == 0));
-  }
-  return std::make_shared<shared_group>(std::move(*group));
-}
-
-/// A worker loads its weights when it starts, so this returns at once; steps wait in its mailbox.
-void spawn_stage(self_pointer self) {
-  auto& state = self->state;
-  state.tree.workers.clear();
-  state.tree.worker = nullptr;
-  state.stage = nullptr;
-  std::shared_ptr<shared_group> group;
-  if (state.options.rank_shards.empty()) {
-    state.tree.workers.push_back(spawn_worker(self, state.options.make_backend, true));
-  } else if (auto made = spawn_ranks(self)) {
-    group = std::move(*made);
-  } else {
-    return self->send(state.tree.executor, fail_atom::value, made.error());
-  }
-  state.tree.worker = state.tree.workers.front();
-  state.stage = self->spawn(stage, state.tree.workers, std::move(group));
-  self->send(state.tree.executor, replace_atom::value, in_place_of(state.stage, state.options.between.stage));
-}
-
-/// What the options leave open is what the model says.
-void complete(engine_options& options) {
-  auto& plan = options.plan;
-  plan.context_length = options.source->program.context_length;
-  if (plan.groups.empty())
-    plan.groups = {{options.kv_blocks, 0}};
-  plan.steps_ahead = std::min(plan.steps_ahead, options.max_steps_in_flight);
-  options.cache.groups = plan.groups;
-  options.cache.tier.enabled = static_cast<bool>(options.open_tier);
-  options.cache.events = options.events.has_value();
-  if (options.events)
-    for (const auto& group : plan.groups)
-      options.events->format.windows.push_back(group.window);
-}
-
-} // namespace
-
-std::uint32_t context_length_of(engine_options options) {
-  complete(options);
-  return longest_sequence(options.plan);
-}
-
-namespace {
-
-/// Those which the KV-cache manager works with, where the options want them.
-expected<void> spawn_cache_partners(self_pointer self) {
-  auto& state = self->state;
-  auto& partners = state.cache_partners;
-  partners.executor = state.tree.executor;
-  partners.warn = state.options.warn;
-  if (state.options.open_tier)
-    state.tree.kv_tier = partners.tier = state.options.detached_workers
-                                           ? self->spawn<caf::detached>(kv_tier, state.options.open_tier)
-                                           : self->spawn(kv_tier, state.options.open_tier);
-  if (!state.options.events)
-    return {};
-  auto publisher = spawn_kv_events(self->system(), *state.options.events);
-  if (!publisher)
-    return tl::unexpected(publisher.error());
-  partners.publisher = publisher->actor;
-  return {};
-}
-
-/// Errors: the cache or the publisher of its events cannot be as the options say.
+/// Errors: those of an engine.
 expected<void> spawn_tree(self_pointer self) {
   auto& state = self->state;
   auto& options = state.options;
   complete(options);
-  auto store = kv_store::make(options.cache);
-  if (!store)
-    return tl::unexpected(store.error());
-  auto& tree = state.tree;
-  tree.executor = self->spawn<caf::monitored>(executor, supervisor_actor(self));
-  if (auto spawned = spawn_cache_partners(self); !spawned)
-    return spawned;
-  const auto& between = options.between;
-  auto partners = state.cache_partners; // The tier itself is ours to stop.
-  if (partners.tier)
-    partners.tier = in_place_of(partners.tier, between.kv_tier);
-  tree.kv_cache = self->spawn<caf::monitored>(kv_cache, std::move(*store), std::move(partners));
-  tree.scheduler =
-    self->spawn<caf::monitored>(scheduler, options.plan, in_place_of(tree.kv_cache, between.kv_cache),
-                                in_place_of(tree.executor, between.executor), options.max_steps_in_flight);
-  tree.router = self->spawn<caf::monitored>(
-    router, options.limits, std::vector<scheduler_actor>{in_place_of(tree.scheduler, between.scheduler)});
+  if (options.processes) {
+    auto opened = open_worker_door(self->system());
+    if (!opened)
+      return tl::unexpected(opened.error());
+    state.door = std::move(*opened);
+  }
+  std::vector<scheduler_actor> schedulers;
+  for (std::uint32_t i = 0; i < std::max(1u, options.engines); ++i) {
+    auto& engine = state.engines.emplace_back();
+    engine.index = i;
+    engine.door = state.door;
+    if (auto spawned = spawn_engine_actors(self, options, engine); !spawned)
+      return spawned;
+    schedulers.push_back(in_place_of(engine.tree.scheduler, options.between.scheduler));
+  }
+  state.router = self->spawn<caf::monitored>(router, options.limits, std::move(schedulers));
   for (std::uint32_t i = 0; i < std::max(1u, options.tokenizers); ++i)
-    tree.tokenizers.push_back(
+    state.tokenizers.push_back(
       self->spawn<caf::monitored>(tokenizing, options.source, longest_sequence(options.plan)));
-  spawn_stage(self);
   return {};
 }
 
 void stop_the_rest(self_pointer self) {
   auto& state = self->state;
   const auto reason = caf::make_error(caf::exit_reason::user_shutdown);
-  auto& tree = state.tree;
-  self->send_exit(tree.router, reason);
-  for (const auto& tokenizer : tree.tokenizers)
+  self->send_exit(state.router, reason);
+  for (const auto& tokenizer : state.tokenizers)
     self->send_exit(tokenizer, reason);
-  self->send_exit(tree.scheduler, reason);
-  self->send_exit(tree.executor, reason);
-  self->send_exit(tree.kv_cache, reason);
-  self->send_exit(state.cache_partners.tier, reason);
-  self->send_exit(state.cache_partners.publisher, reason);
-  state.cache_partners = {};
-  self->send_exit(state.stage, reason);
-  for (const auto& worker : tree.workers)
-    self->send_exit(worker, reason);
-  tree = {};
-  state.stage = nullptr;
+  for (auto& engine : state.engines)
+    end_engine_actors(self, engine, reason);
+  if (state.door) {
+    self->send_exit(state.door->actor, reason);
+    self->send_exit(state.door->middleman, reason);
+    state.door.reset();
+  }
+  state.router = nullptr;
+  state.tokenizers.clear();
   self->quit(state.reason);
+}
+
+void flushed(self_pointer self) {
+  if (--self->state.flushing == 0)
+    stop_the_rest(self);
 }
 
 /// What was computed goes to the tier, if there is one, before those end who can read it from the device. Where the
 /// end is a bug's, nothing is saved: blocks may hold something else than their names say.
 void stop_if_streams_are_gone(self_pointer self) {
   auto& state = self->state;
-  if (!state.stopping || !state.streams.empty() || state.flushing)
+  if (!state.stopping || !state.streams.empty() || state.flushing > 0)
     return;
   const bool in_order = state.reason == caf::exit_reason::normal || state.reason == caf::exit_reason::user_shutdown;
-  if (!in_order || !state.cache_partners.tier)
+  for (const auto& engine : state.engines)
+    state.flushing += in_order && engine.partners.tier && !engine.down;
+  if (state.flushing == 0)
     return stop_the_rest(self);
-  state.flushing = true;
-  ask<expected<nothing>>(
-    self, state.tree.kv_cache, timeouts::flush, [=](const expected<nothing>&) { stop_the_rest(self); },
-    [=](const caf::error& reason) {
-      warn(self->state.options.warn,
-           "not all of the KV cache was saved before the end (" + caf::to_string(reason) + ").");
-      stop_the_rest(self);
-    },
-    flush_atom::value);
+  for (const auto& engine : state.engines)
+    if (engine.partners.tier && !engine.down)
+      ask<expected<nothing>>(
+        self, engine.tree.kv_cache, timeouts::flush, [=](const expected<nothing>&) { flushed(self); },
+        [=](const caf::error& reason) {
+          warn(self->state.options.warn,
+               "not all of the KV cache was saved before the end (" + caf::to_string(reason) + ").");
+          flushed(self);
+        },
+        flush_atom::value);
 }
 
 void stop(self_pointer self, caf::error reason, const error* told = nullptr) {
@@ -191,34 +100,42 @@ void stop(self_pointer self, caf::error reason, const error* told = nullptr) {
   stop_if_streams_are_gone(self);
 }
 
-void restart_stage(self_pointer self, const std::string& why) {
-  auto& state = self->state;
+bool may_restart(self_pointer self, engine_actors& engine) {
   const auto now = self->clock().now();
-  auto& restarts = state.restarts;
-  while (!restarts.empty() && now - restarts.front() > state.options.restart_window)
+  auto& restarts = engine.restarts;
+  while (!restarts.empty() && now - restarts.front() > self->state.options.restart_window)
     restarts.pop_front();
-  if (restarts.size() >= state.options.max_restarts)
-    return self->send(
-      state.tree.executor, fail_atom::value,
-      error{errc::unavailable, "A worker has died " + std::to_string(restarts.size() + 1) + " times within " +
-                                 std::to_string(state.options.restart_window.count()) +
-                                 " seconds, the last time by: " + why + ". It is not started again."});
+  if (restarts.size() >= self->state.options.max_restarts)
+    return false;
   restarts.push_back(now);
-  spawn_stage(self);
+  return true;
 }
 
-/// It would refuse all that comes, until somebody looked.
-void stop_failed(self_pointer self, const error& why) {
-  if (self->state.options.stop_when_failed)
+void restart_stages(self_pointer self, engine_actors& engine, const std::string& why) {
+  auto& state = self->state;
+  if (may_restart(self, engine))
+    return spawn_stages(self, state.options, engine);
+  self->send(engine.tree.executor, fail_atom::value,
+             error{errc::unavailable, "A worker has died " + std::to_string(engine.restarts.size() + 1) +
+                                        " times within " + std::to_string(state.options.restart_window.count()) +
+                                        " seconds, the last time by: " + why + ". It is not started again."});
+}
+
+/// With the last engine gone it would refuse all that comes, until somebody looked.
+void engine_failed(self_pointer self, engine_actors& engine, const error& why) {
+  auto& state = self->state;
+  engine.down = true;
+  const bool all_down = std::ranges::all_of(state.engines, [](const auto& each) { return each.down; });
+  if (all_down && state.options.stop_when_failed)
     stop(self, caf::make_error(caf::sec::runtime_error, why.message), &why);
 }
 
 stream_actor open(self_pointer self, const client_actor& client, connection_id connection) {
   auto& state = self->state;
-  const auto& tokenizers = state.tree.tokenizers;
+  const auto& tokenizers = state.tokenizers;
   const auto& between = state.options.between;
   stream_context context{state.options.source,
-                         in_place_of(state.tree.router, between.router),
+                         in_place_of(state.router, between.router),
                          in_place_of(tokenizers[state.opened++ % tokenizers.size()], between.tokenizer),
                          client,
                          connection,
@@ -260,12 +177,20 @@ supervisor_actor::behavior_type supervisor(self_pointer self, engine_options opt
         return caf::make_error(caf::sec::runtime_error, "The server is stopping.");
       return open(self, client, connection);
     },
-    [=](replace_atom, const std::string& why) {
+    [=](replace_atom, std::uint32_t engine, const std::string& why) {
       if (!self->state.stopping)
-        restart_stage(self, why);
+        restart_stages(self, self->state.engines.at(engine), why);
     },
-    [=](tree_atom) { return self->state.tree; },
-    [=](fail_atom, const error& why) { stop_failed(self, why); },
+    [=](tree_atom) {
+      const auto& state = self->state;
+      actor_tree tree{state.router, state.tokenizers, {}};
+      for (const auto& engine : state.engines)
+        tree.engines.push_back(engine.tree);
+      return tree;
+    },
+    [=](fail_atom, std::uint32_t engine, const error& why) {
+      engine_failed(self, self->state.engines.at(engine), why);
+    },
     [=](stop_atom) { stop(self, caf::exit_reason::normal); },
   };
 }

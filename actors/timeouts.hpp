@@ -13,7 +13,12 @@ inline constexpr auto encoding = 300s;   ///< The longest prompt that a frame ca
 inline constexpr auto transfer = 120s;   ///< Some blocks between device and tier, behind the steps before them.
 inline constexpr auto flush = 10s;       ///< When an engine stops, for what is not in its tier yet.
 inline constexpr auto drain = 1440min;   ///< Until the last request has ended: an answer may be long.
-inline constexpr auto alarm = 10s; ///< Between two looks for steps that are late; none while the engine is idle.
-inline constexpr auto step = 600s; ///< A step on a slow CPU, or the loading of weights before it.
+inline constexpr auto alarm = 500ms; ///< Between two looks for steps that are late; none while the engine is idle.
+inline constexpr auto step = 600s;   ///< A step of which nothing is known, or the loading of weights before it.
+
+inline constexpr auto connecting = 30s; ///< From the start of a worker's process to its first word.
+inline constexpr auto beat =
+  250ms; ///< Between two looks whether a worker's process lives; none while it has no work.
+inline constexpr unsigned beats_missed = 3; ///< So many looks in a row without an answer: it hangs.
 
 } // namespace troupe::timeouts

@@ -150,14 +150,19 @@ void parts(auto& wire, is<step_result> auto& value) {
   all(wire, epoch, step, sampled, accepted, logprobs, prompt_logprobs, failures, compute_ms);
 }
 
+void parts(auto& wire, is<step_tokens> auto& value) {
+  auto& [epoch, step, sampled, accepted] = value;
+  all(wire, epoch, step, sampled, accepted);
+}
+
 void parts(auto& wire, is<memory_account> auto& value) {
   auto& [weight_bytes, kv_bytes, workspace_bytes] = value;
   all(wire, weight_bytes, kv_bytes, workspace_bytes);
 }
 
 void parts(auto& wire, is<worker_info> auto& value) {
-  auto& [device, backend, memory, kv_type, block_bytes] = value;
-  all(wire, device, backend, memory, kv_type, block_bytes);
+  auto& [device, backend, memory, kv_type, block_bytes, fingerprint] = value;
+  all(wire, device, backend, memory, kv_type, block_bytes, fingerprint);
 }
 
 void parts(auto& wire, is<block_place> auto& value) {
@@ -206,6 +211,8 @@ template <>
 constexpr std::uint8_t kind<step_outcome> = 2;
 template <>
 constexpr std::uint8_t kind<expected<worker_info>> = 3;
+template <>
+constexpr std::uint8_t kind<step_tokens> = 8;
 template <>
 constexpr std::uint8_t kind<std::vector<block_place>> = 4;
 template <>
@@ -264,6 +271,7 @@ expected<T> decode(std::span<const std::byte> bytes) {
 template wire_bytes encode(const step_changes&);
 template wire_bytes encode(const step_outcome&);
 template wire_bytes encode(const expected<worker_info>&);
+template wire_bytes encode(const step_tokens&);
 template wire_bytes encode(const std::vector<block_place>&);
 template wire_bytes encode(const block_contents&);
 template wire_bytes encode(const expected<block_contents>&);
@@ -272,6 +280,7 @@ template wire_bytes encode(const expected<nothing>&);
 template expected<step_changes> decode(std::span<const std::byte>);
 template expected<step_outcome> decode(std::span<const std::byte>);
 template expected<expected<worker_info>> decode(std::span<const std::byte>);
+template expected<step_tokens> decode(std::span<const std::byte>);
 template expected<std::vector<block_place>> decode(std::span<const std::byte>);
 template expected<block_contents> decode(std::span<const std::byte>);
 template expected<expected<block_contents>> decode(std::span<const std::byte>);

@@ -30,8 +30,9 @@ concept one_of = (std::same_as<T, Others> || ...);
 
 /// What is asked of workers, and what they answer.
 template <class T>
-concept worker_message = one_of<T, step_changes, step_outcome, expected<worker_info>, std::vector<block_place>,
-                                block_contents, expected<block_contents>, expected<nothing>>;
+concept worker_message =
+  one_of<T, step_changes, step_outcome, step_tokens, expected<worker_info>, std::vector<block_place>, block_contents,
+         expected<block_contents>, expected<nothing>>;
 
 template <worker_message T>
 wire_bytes encode(const T& message);

@@ -11,12 +11,18 @@ namespace troupe {
 
 namespace {
 
-expected<void> compute(worker_state& state, const batch_state::rows& rows, std::uint32_t vocabulary) {
+expected<void> compute(worker_state& state, std::uint64_t step, const batch_state::rows& rows,
+                       std::uint32_t vocabulary) {
   std::vector<batch_span> spans;
   for (const auto& s : rows.spans)
     spans.push_back({s.first_row, s.count, s.first_position, s.tables[0], s.tables});
   state.logits.resize(std::size_t{vocabulary} * rows.logit_rows.size());
-  return state.device->forward({rows.tokens, spans, rows.logit_rows}, state.logits);
+  forward_batch batch{rows.tokens, spans, rows.logit_rows};
+  if (state.rows_in)
+    batch.input = state.rows_in->rows_of(step, rows.tokens.size());
+  if (state.rows_out)
+    batch.output = state.rows_out->rows_of(step, rows.tokens.size());
+  return state.device->forward(batch, state.logits);
 }
 
 std::span<const float> logits_of(const worker_state& state, std::uint32_t index, std::uint32_t vocabulary) {
@@ -115,7 +121,7 @@ step_outcome run(worker_state& state, const step_changes& step, std::uint32_t vo
     join(state, joined);
   for (const auto& copy : step.copied)
     state.device->copy_block(copy.group, copy.from, copy.to);
-  if (auto done = compute(state, **rows, vocabulary); !done) {
+  if (auto done = compute(state, step.step, **rows, vocabulary); !done) {
     state.lost = done.error();
     return tl::unexpected(done.error());
   }
@@ -130,31 +136,98 @@ step_outcome run(worker_state& state, const step_changes& step, std::uint32_t vo
 }
 
 worker_info info_of(const backend& device, std::size_t groups) {
-  worker_info info{"cpu", std::string(device.name()), device.memory(), std::string(device.kv_type()), {}};
+  worker_info info{"cpu", std::string(device.name()), device.memory(), std::string(device.kv_type()), {}, {}};
+  info.fingerprint = info.backend + ", " + info.kv_type;
   for (std::size_t group = 0; group < groups; ++group)
     info.block_bytes.push_back(device.block_bytes(static_cast<kv_group>(group)));
   return info;
 }
 
+expected<void> load(worker_state& state, const worker_options& options) {
+  const auto& seat = options.seat;
+  state.batch = batch_state(options.kv_groups, seat.place());
+  state.rooms.emplace_back(options.vocabulary);
+  for (auto [address, channel] : {std::pair(&seat.rows_in, &state.rows_in), {&seat.rows_out, &state.rows_out}}) {
+    if (address->empty())
+      continue;
+    auto opened = row_channel::open(*address, seat.channel);
+    if (!opened)
+      return tl::unexpected(opened.error());
+    channel->emplace(std::move(*opened));
+  }
+  auto device = options.make_backend();
+  if (!device)
+    return tl::unexpected(device.error());
+  state.device = std::move(*device);
+  return {};
+}
+
+using self_pointer = worker_actor::stateful_pointer<worker_state>;
+
+/// Those who compute on with it hear of it at once, the executor when all is done.
+void report(self_pointer self, const worker_options& options, std::uint64_t epoch, step_outcome outcome) {
+  auto& state = self->state;
+  if (state.lost)
+    return self->quit(caf::make_error(caf::sec::runtime_error, state.lost->message));
+  if (outcome && state.next)
+    self->send(state.next, rows_atom::value, epoch, outcome->step);
+  if (outcome && state.first && options.seat.place() == stage_place::last)
+    self->send(state.first, sampled_atom::value,
+               step_tokens{epoch, outcome->step, outcome->sampled, outcome->accepted});
+  if (options.reports || !outcome)
+    self->send(options.results, result_atom::value, epoch, std::move(outcome));
+}
+
+bool is_ready(const worker_state& state, const step_changes& step) {
+  return (!state.rows_in || state.rows_there.contains(step.step)) && state.batch.has_tokens_for(step);
+}
+
+/// Runs steps in their order, until one lacks rows or tokens.
+void run_what_is_ready(self_pointer self, const worker_options& options) {
+  auto& state = self->state;
+  while (!state.waiting.empty() && !state.lost) {
+    const auto step = state.waiting.front();
+    if (!state.failed && !is_ready(state, *step))
+      return;
+    state.waiting.pop_front();
+    state.rows_there.erase(step->step);
+    report(self, options, step->epoch,
+           state.failed ? step_outcome(tl::unexpected(*state.failed)) : run(state, *step, options.vocabulary));
+  }
+}
+
 } // namespace
 
-worker_actor::behavior_type worker(worker_actor::stateful_pointer<worker_state> self, worker_options options) {
+expected<std::shared_ptr<communicator>> worker_seat::join() const {
+  if (group.empty())
+    return nullptr;
+  return join_shared_group(group, {.shards = shards, .epoch = epoch}, rank).map([](auto&& joined) {
+    return std::shared_ptr<communicator>(std::move(joined));
+  });
+}
+
+worker_actor::behavior_type worker(self_pointer self, worker_options given) {
   explain_exceptions(self);
-  self->state.batch = batch_state(options.kv_groups);
-  self->state.rooms.emplace_back(options.vocabulary);
-  if (auto device = options.make_backend())
-    self->state.device = std::move(*device);
-  else
-    self->state.failed = device.error();
+  if (auto loaded = load(self->state, given); !loaded)
+    self->state.failed = loaded.error();
+  const auto options = std::make_shared<const worker_options>(std::move(given));
   return {
-    [self, vocabulary = options.vocabulary, results = options.results,
-     reports = options.reports](step_atom, const step_ptr& step) {
-      auto& state = self->state;
-      auto outcome = state.failed ? step_outcome(tl::unexpected(*state.failed)) : run(state, *step, vocabulary);
-      if (state.lost)
-        self->quit(caf::make_error(caf::sec::runtime_error, state.lost->message));
-      else if (reports || !outcome)
-        self->send(results, result_atom::value, step->epoch, std::move(outcome));
+    [=](rows_atom, std::uint64_t, std::uint64_t step) {
+      self->state.rows_there.insert(step);
+      run_what_is_ready(self, *options);
+    },
+    [=](sampled_atom, const step_tokens& tokens) {
+      if (auto taken = self->state.batch.take_tokens(tokens); !taken)
+        return report(self, *options, tokens.epoch, tl::unexpected(taken.error()));
+      run_what_is_ready(self, *options);
+    },
+    [=](attach_atom, const chain_actor& next, const chain_actor& first) {
+      self->state.next = next;
+      self->state.first = first;
+    },
+    [=](step_atom, const step_ptr& step) {
+      self->state.waiting.push_back(step);
+      run_what_is_ready(self, *options);
     },
     [=](read_atom, const std::vector<block_place>& places) -> expected<block_contents> {
       if (self->state.failed)
@@ -166,11 +239,10 @@ worker_actor::behavior_type worker(worker_actor::stateful_pointer<worker_state> 
         return tl::unexpected(*self->state.failed);
       return write_blocks(*self->state.device, contents).map([] { return nothing{}; });
     },
-    [self, groups = options.kv_groups](info_atom) -> expected<worker_info> {
+    [=](info_atom) -> expected<worker_info> {
       if (self->state.failed)
         return tl::unexpected(*self->state.failed);
-      const auto& device = *self->state.device;
-      return info_of(device, groups);
+      return info_of(*self->state.device, options->kv_groups);
     },
   };
 }

@@ -1,8 +1,12 @@
 #pragma once
 
+#include <deque>
 #include <functional>
+#include <set>
 
 #include "actors/interfaces.hpp"
+#include "comm/row_channel.hpp"
+#include "comm/shared_memory.hpp"
 #include "engine/batch_state.hpp"
 #include "model/sampling/sampler.hpp"
 
@@ -25,6 +29,10 @@ struct worker_state {
   std::optional<error> failed;
   std::optional<error> lost; ///< The other ranks: a worker ends with them.
   batch_state batch;
+  std::optional<row_channel> rows_in, rows_out;
+  chain_actor next, first;                ///< Of the pipeline, where it is to tell them.
+  std::deque<step_ptr> waiting;           ///< For rows or tokens, those behind the first for it.
+  std::set<std::uint64_t> rows_there;     ///< Steps of which the stage before has said so.
   std::vector<sequence_sampler> samplers; ///< By slot.
   std::vector<sampling_workspace> rooms;  ///< One for each thread that samples.
   std::vector<sampled_row> sampled;       ///< Of the present step.
@@ -32,12 +40,35 @@ struct worker_state {
   static inline const char* name = "worker";
 };
 
+/// Where a worker stands in its engine and epoch, in values that travel to another process.
+struct worker_seat {
+  std::uint32_t stage = 0, stages = 1; ///< Of the pipeline.
+  std::uint32_t rank = 0;              ///< Of the tensor-parallel group.
+  std::uint64_t epoch = 0;
+  std::string group;             ///< Address of the ranks' shared memory; empty: it is alone.
+  std::vector<unsigned> shards;  ///< Logical shards of each rank.
+  std::string rows_in, rows_out; ///< Addresses of row channels; empty: it takes none, or gives none.
+  row_channel_shape channel;     ///< Their shape.
+
+  /// Joins the group. Null where it is alone. Errors: those of `join_shared_group`.
+  expected<std::shared_ptr<communicator>> join() const;
+
+  stage_place place() const {
+    return stage + 1 == stages ? stage_place::last : stage == 0 ? stage_place::first : stage_place::middle;
+  }
+};
+
+/// Makes the backend of one of several workers, likewise. group: null where it is alone.
+using rank_factory =
+  std::function<expected<std::unique_ptr<backend>>(const worker_seat& seat, std::shared_ptr<communicator> group)>;
+
 struct worker_options {
+  worker_seat seat;
   backend_factory make_backend;
   std::uint32_t vocabulary = 0;
   std::size_t kv_groups = 1;
-  executor_actor results; ///< Gets what becomes of each step,
-  bool reports = true;    ///< or its errors alone, where another rank reports.
+  results_actor results; ///< Gets what becomes of each step,
+  bool reports = true;   ///< or its errors alone, where another rank reports.
 };
 
 /// A worker; spawn it detached, for it computes in its handlers. Its weights are loaded when it starts; steps wait in

@@ -29,7 +29,7 @@ struct workload {
 }
 
 /// One token for each row that samples, the same for all of a step.
-inline step_function fake_steps(const executor_actor& results, std::shared_ptr<step_board> board, workload work) {
+inline step_function fake_steps(const results_actor& results, std::shared_ptr<step_board> board, workload work) {
   return [=](worker_pointer self, const step_ptr& step) {
     const bool decode = step->rows.size() == work.batch &&
                         std::all_of(step->rows.begin(), step->rows.end(), [](auto& r) { return r.count == 1; });
@@ -50,7 +50,7 @@ inline step_function fake_steps(const executor_actor& results, std::shared_ptr<s
   };
 }
 
-inline worker_actor::behavior_type fake_worker(worker_pointer self, executor_actor results,
+inline worker_actor::behavior_type fake_worker(worker_pointer self, results_actor results,
                                                std::shared_ptr<step_board> board, workload work) {
   ::prctl(PR_SET_TIMERSLACK, 1); // Of this worker's own thread.
   return worker_without_memory(self, fake_steps(results, std::move(board), work));

@@ -31,7 +31,7 @@ using namespace troupe;
 
 std::uint64_t steps = 0, rows = 0; // Written by the worker, read when it is gone.
 
-bench::step_function mock_steps(const executor_actor& results, std::chrono::microseconds time) {
+bench::step_function mock_steps(const results_actor& results, std::chrono::microseconds time) {
   return [=](bench::worker_pointer self, const step_ptr& step) {
     ++steps;
     rows += step->rows.size();

@@ -137,7 +137,7 @@ private:
     sequence.prompt = std::make_shared<const prompt_tokens>(prompt);
     sequence.sampling = std::make_shared<const sequence_sampling>();
     sequence.max_tokens = most_tokens();
-    (*self_)->send(tree_.scheduler, add_atom::value, std::move(sequence), stream);
+    (*self_)->send(tree_.engines.front().scheduler, add_atom::value, std::move(sequence), stream);
   }
 
   template <class Answer, class Actor, class... Args>
@@ -153,7 +153,7 @@ private:
   template <class Condition>
   void until(Condition holds) {
     for (int i = 0; i < 60000; ++i) {
-      if (holds(ask<planner_counts>(tree_.scheduler, status_atom::value)))
+      if (holds(ask<planner_counts>(tree_.engines.front().scheduler, status_atom::value)))
         return;
       std::this_thread::sleep_for(1ms);
     }

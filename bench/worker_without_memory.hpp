@@ -17,6 +17,9 @@ using step_function = std::function<void(worker_pointer, const step_ptr&)>;
 
 inline worker_actor::behavior_type worker_without_memory(worker_pointer self, step_function take_step) {
   return {
+    [](rows_atom, std::uint64_t, std::uint64_t) {}, // It is alone in its pipeline.
+    [](sampled_atom, const step_tokens&) {},
+    [](attach_atom, const chain_actor&, const chain_actor&) {},
     [=](step_atom, const step_ptr& step) { take_step(self, step); },
     [](read_atom, const std::vector<block_place>&) -> expected<block_contents> {
       return fail(errc::unsupported, "This worker has no memory.");

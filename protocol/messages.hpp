@@ -304,6 +304,9 @@ struct server_status {
   std::uint64_t preemptions = 0;       ///< Since the start.
   std::uint64_t steps = 0;             ///< Since the start.
   bool draining = false;               ///< Refuses new requests.
+  std::uint32_t engines = 0;           ///< Those that have not given up.
+  std::uint64_t restarts = 0;          ///< Of an engine's workers, since the start.
+  std::uint64_t lost_steps = 0;        ///< In flight when workers died: computed again by others.
   std::uint64_t tier_hit_tokens = 0;   ///< Of `prefix_hit_tokens`, those that were loaded from a tier.
   std::vector<tier_status> tiers;      ///< The first that is asked first.
   bool operator==(const server_status&) const = default;

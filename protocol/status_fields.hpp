@@ -43,6 +43,9 @@ void each_field(Status& status, Fields&& field) {
   field("preemptions", status.preemptions);
   field("steps", status.steps);
   field("draining", status.draining);
+  field("engines", status.engines);
+  field("restarts", status.restarts);
+  field("lost_steps", status.lost_steps);
   field("tier_hit_tokens", status.tier_hit_tokens);
   field("tiers", status.tiers);
 }

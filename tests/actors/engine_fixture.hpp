@@ -92,11 +92,11 @@ public:
 
   caf::actor_system& system() { return *system_; }
 
-  planner_counts counts() { return ask<planner_counts>(tree.scheduler, status_atom::value); }
+  planner_counts counts() { return ask<planner_counts>(tree.engines.front().scheduler, status_atom::value); }
   /// Of all KV groups together.
   kv_block_counts blocks() {
     kv_block_counts sum;
-    for (const auto& group : ask<kv_status>(tree.kv_cache, status_atom::value).blocks) {
+    for (const auto& group : ask<kv_status>(tree.engines.front().kv_cache, status_atom::value).blocks) {
       sum.total += group.total;
       sum.free += group.free;
       sum.cached += group.cached;
@@ -108,9 +108,9 @@ public:
   std::uint32_t open_requests() { return ask<router_status>(tree.router, status_atom::value).open_requests; }
 
   void check() {
-    auto scheduler_ok = ask<expected<nothing>>(tree.scheduler, check_atom::value);
+    auto scheduler_ok = ask<expected<nothing>>(tree.engines.front().scheduler, check_atom::value);
     BOOST_CHECK_MESSAGE(scheduler_ok, (scheduler_ok ? "" : scheduler_ok.error().message));
-    auto blocks_ok = ask<expected<nothing>>(tree.kv_cache, check_atom::value);
+    auto blocks_ok = ask<expected<nothing>>(tree.engines.front().kv_cache, check_atom::value);
     BOOST_CHECK_MESSAGE(blocks_ok, (blocks_ok ? "" : blocks_ok.error().message));
   }
 

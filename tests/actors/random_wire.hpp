@@ -71,13 +71,17 @@ auto members(is_a<step_result> auto& v) {
   auto& [a, b, c, d, e, f, g, h] = v;
   return std::tie(a, b, c, d, e, f, g, h);
 }
+auto members(is_a<step_tokens> auto& v) {
+  auto& [a, b, c, d] = v;
+  return std::tie(a, b, c, d);
+}
 auto members(is_a<memory_account> auto& v) {
   auto& [a, b, c] = v;
   return std::tie(a, b, c);
 }
 auto members(is_a<worker_info> auto& v) {
-  auto& [a, b, c, d, e] = v;
-  return std::tie(a, b, c, d, e);
+  auto& [a, b, c, d, e, f] = v;
+  return std::tie(a, b, c, d, e, f);
 }
 auto members(is_a<block_place> auto& v) {
   auto& [a, b] = v;

@@ -29,7 +29,7 @@ BOOST_AUTO_TEST_CASE(requests_outlive_a_worker_that_is_killed_while_it_computes)
   for (std::uint32_t i = 0; i < 4; ++i)
     c.submit(i, numbered_prompt(i, 20), 40);
   c.take_until([&] { return c.answers[0].tokens.size() >= 5; });
-  caf::anon_send_exit(engine.tree.worker, caf::exit_reason::kill);
+  caf::anon_send_exit(engine.tree.engines.front().workers.front(), caf::exit_reason::kill);
   for (std::uint32_t i = 0; i < 4; ++i)
     BOOST_TEST(c.wait(i).tokens == engine.right_answer(numbered_prompt(i, 20), 40), boost::test_tools::per_element());
   BOOST_TEST(engine.device->made == 2);
@@ -84,7 +84,7 @@ BOOST_AUTO_TEST_CASE(weights_that_cannot_be_loaded_end_every_request_with_the_re
   client c(engine);
   c.submit(1, numbered_prompt(1, 20), 10);
   BOOST_CHECK(c.wait(1).ends[0].failure.code == errc::out_of_memory);
-  auto info = engine.ask<expected<worker_info>>(engine.tree.executor, info_atom::value);
+  auto info = engine.ask<expected<worker_info>>(engine.tree.engines.front().executor, info_atom::value);
   BOOST_REQUIRE(!info);
   BOOST_TEST(info.error().message == "There is no memory for the weights.");
   BOOST_TEST(tries == 1);
@@ -147,10 +147,10 @@ BOOST_AUTO_TEST_CASE(an_engine_that_has_given_up_fails_its_check_and_ends_where_
     c.submit(1, numbered_prompt(1, 20), 10);
     BOOST_TEST(c.wait(1).ends[0].failure.message == "There is no memory for the weights.");
     if (!ends) {
-      const auto checked = engine.ask<expected<nothing>>(engine.tree.scheduler, check_atom::value);
+      const auto checked = engine.ask<expected<nothing>>(engine.tree.engines.front().scheduler, check_atom::value);
       BOOST_REQUIRE(!checked);
       BOOST_TEST(checked.error().message == "There is no memory for the weights.");
-      BOOST_TEST(engine.ask<executor_status>(engine.tree.executor, status_atom::value).failed.has_value());
+      BOOST_TEST(engine.ask<executor_status>(engine.tree.engines.front().executor, status_atom::value).failed.has_value());
       continue;
     }
     caf::scoped_actor self(engine.system());

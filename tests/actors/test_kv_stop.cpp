@@ -102,7 +102,7 @@ BOOST_AUTO_TEST_CASE(an_engine_whose_worker_is_gone_does_not_wait_for_what_nobod
   {
     engine_fixture engine(with(kept));
     engine.device->loading_gate.shut();
-    caf::anon_send_exit(engine.tree.worker, caf::exit_reason::kill);
+    caf::anon_send_exit(engine.tree.engines.front().workers.front(), caf::exit_reason::kill);
     engine.device->loading_gate.wait_for_somebody();
     engine.stop();
     engine.device->loading_gate.open();

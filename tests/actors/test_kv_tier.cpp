@@ -78,7 +78,7 @@ struct small_engine : actors {
   small_engine() {
     device->vocabulary = 300;
     executor_handle =
-      system->spawn(executor, caf::actor_cast<supervisor_actor>(caf::strong_actor_ptr{(*self)->ctrl()}));
+      system->spawn(executor, caf::actor_cast<supervisor_actor>(caf::strong_actor_ptr{(*self)->ctrl()}), 0u);
     add_stage();
   }
   ~small_engine() {
@@ -100,7 +100,7 @@ struct small_engine : actors {
     options.results = executor_handle;
     stage_handle = system->spawn(stage, std::vector{system->spawn<caf::detached>(worker, std::move(options))},
                                  std::shared_ptr<shared_group>());
-    (*self)->send(executor_handle, replace_atom::value, stage_handle);
+    (*self)->send(executor_handle, replace_atom::value, std::vector{stage_handle});
   }
 
   expected<block_contents> read(std::uint64_t epoch, std::vector<block_place> places) {
@@ -225,7 +225,7 @@ BOOST_AUTO_TEST_CASE(after_a_workers_death_blocks_are_refused_until_another_is_t
   BOOST_TEST(engine.read(0, {{0, 1}}).has_value());
   caf::anon_send_exit(engine.stage_handle, caf::exit_reason::kill);
   bool asked = false; // For another stage: the executor knows.
-  (*engine.self)->receive([&](replace_atom, const std::string&) { asked = true; }, caf::after(20s) >> [] {});
+  (*engine.self)->receive([&](replace_atom, std::uint32_t, const std::string&) { asked = true; }, caf::after(20s) >> [] {});
   BOOST_REQUIRE(asked);
   BOOST_TEST(!engine.read(0, {{0, 1}}));
   BOOST_TEST(!engine.read(1, {{0, 1}}));
@@ -251,7 +251,7 @@ BOOST_AUTO_TEST_CASE(a_worker_that_could_not_load_answers_with_its_reason) {
   small_engine engine;
   engine.device->refuse_to_load = error{errc::out_of_memory, "There is no memory."};
   caf::anon_send_exit(engine.stage_handle, caf::exit_reason::kill);
-  (*engine.self)->receive([&](replace_atom, const std::string&) {}, caf::after(20s) >> [] {});
+  (*engine.self)->receive([&](replace_atom, std::uint32_t, const std::string&) {}, caf::after(20s) >> [] {});
   engine.add_stage();
   const auto read = engine.read(1, {{0, 1}});
   BOOST_REQUIRE(!read);

@@ -22,10 +22,11 @@ void share(engine_options& options, unsigned ranks, decltype(&make_cpu_backend) 
   BOOST_REQUIRE_MESSAGE(plan, plan.error().message);
   options.rank_shards = reference ? plan->shards_of_ranks() : std::vector<unsigned>(ranks, 1);
   options.make_rank = [make, plan = *plan, source = options.source, blocks = options.kv_blocks,
-                       rows = options.plan.max_batched_tokens](unsigned rank, std::shared_ptr<communicator> group) {
+                       rows = options.plan.max_batched_tokens](const worker_seat& seat,
+                                                               std::shared_ptr<communicator> group) {
     backend_options device{.kv_blocks = blocks, .max_rows = rows, .threads = 2};
     device.group = std::move(group);
-    return make(source->file, program_of_rank(source->program, plan, rank), device);
+    return make(source->file, program_of_rank(source->program, plan, seat.rank), device);
   };
 }
 
@@ -70,14 +71,15 @@ BOOST_AUTO_TEST_CASE(requests_outlive_any_rank_that_is_killed) {
     for (std::size_t victim : {0u, 1u})
       for (std::size_t after : {0u, 10u}) {
         engine_fixture engine([&](engine_options& o) { share(o, 2, make); });
-        BOOST_TEST_REQUIRE(engine.tree.workers.size() == 2u);
+        BOOST_TEST_REQUIRE(engine.tree.engines.front().workers.size() == 2u);
         client c(engine);
         submit_all(c);
         c.take_until([&] { return c.answers[0].tokens.size() >= after; });
-        caf::anon_send_exit(engine.tree.workers[victim], caf::exit_reason::kill);
+        caf::anon_send_exit(engine.tree.engines.front().workers[victim], caf::exit_reason::kill);
         BOOST_TEST((wait_for_all(c) == wanted), "rank " << victim << " after " << after << " tokens");
         const auto now = engine.ask<actor_tree>(engine.supervisor, tree_atom::value);
-        BOOST_TEST((now.workers[victim] != engine.tree.workers[victim]), "Nobody has taken its place.");
+        BOOST_TEST((now.engines.front().workers[victim] != engine.tree.engines.front().workers[victim]),
+                   "Nobody has taken its place.");
       }
   }
 }
@@ -86,11 +88,12 @@ BOOST_AUTO_TEST_CASE(weights_that_any_rank_cannot_load_end_every_request_with_th
   for (unsigned failing : {0u, 1u}) {
     engine_fixture engine([&](engine_options& o) {
       share(o, 2, make_cpu_backend);
-      o.make_rank = [failing, make = o.make_rank](
-                      unsigned rank, std::shared_ptr<communicator> group) -> expected<std::unique_ptr<backend>> {
-        if (rank == failing)
+      o.make_rank = [failing,
+                     make = o.make_rank](const worker_seat& seat,
+                                         std::shared_ptr<communicator> group) -> expected<std::unique_ptr<backend>> {
+        if (seat.rank == failing)
           return fail(errc::out_of_memory, "There is no memory, as the test wanted.");
-        return make(rank, std::move(group));
+        return make(seat, std::move(group));
       };
     });
     engine.expect_failure = true;
@@ -106,7 +109,7 @@ BOOST_AUTO_TEST_CASE(a_status_tells_of_all_ranks) {
   engine_fixture one([](engine_options& o) { share(o, 1, make_cpu_backend); });
   engine_fixture three([](engine_options& o) { share(o, 3, make_cpu_backend); });
   const auto info_of = [](engine_fixture& engine) {
-    const auto info = engine.ask<expected<worker_info>>(engine.tree.executor, info_atom::value);
+    const auto info = engine.ask<expected<worker_info>>(engine.tree.engines.front().executor, info_atom::value);
     BOOST_REQUIRE_MESSAGE(info, (info ? "" : info.error().message));
     return *info;
   };

@@ -90,6 +90,7 @@ BOOST_AUTO_TEST_SUITE(wire)
 BOOST_AUTO_TEST_CASE(every_field_of_every_message_comes_back_bit_for_bit) {
   check_round_trips<step_changes>();
   check_round_trips<step_outcome>();
+  check_round_trips<step_tokens>();
   check_round_trips<expected<worker_info>>();
   check_round_trips<std::vector<block_place>>();
   check_round_trips<block_contents>();
@@ -145,6 +146,7 @@ BOOST_AUTO_TEST_CASE(a_steady_step_of_256_sequences_is_under_1000_bytes) {
 BOOST_AUTO_TEST_CASE(damaged_bytes_are_refused_or_decode_and_take_little_memory) {
   check_damage<step_changes>();
   check_damage<step_outcome>();
+  check_damage<step_tokens>();
   check_damage<expected<worker_info>>();
   check_damage<std::vector<block_place>>();
   check_damage<block_contents>();

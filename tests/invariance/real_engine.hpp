@@ -41,7 +41,7 @@ public:
   bit_ledger::counts seen() const { return common_ledger()->seen(); }
   std::uint64_t preemptions() { return engine_.counts().preemptions; }
   std::uint64_t hit_tokens() {
-    return engine_.ask<kv_status>(engine_.tree.kv_cache, status_atom::value).statistics.hit_tokens;
+    return engine_.ask<kv_status>(engine_.tree.engines.front().kv_cache, status_atom::value).statistics.hit_tokens;
   }
 
 private:

@@ -223,7 +223,7 @@ private:
       reply.status = server_status{below(9),       below(9),       below(9),       below(9),       integer(),
                                    below(1 << 20), below(1 << 20), below(1 << 20), below(1 << 20), below(1 << 20),
                                    integer(),      integer(),      integer(),      integer(),      below(2) != 0,
-                                   integer(),      {}};
+                                   below(9),       integer(),      integer(),      integer(),      {}};
     if (reply.status)
       for (auto tiers = below(3); tiers > 0; --tiers)
         reply.status->tiers.push_back({text(), integer(), integer(), integer(), integer(), integer(), integer(),

@@ -112,12 +112,12 @@ void engine_watch::stream_died(caf::actor_id stream) {
 
 void engine_watch::meet(const actor_tree& tree) {
   tree_ = tree;
-  scheduler_ = state_of<scheduler_state>(tree.scheduler);
-  kv_ = state_of<kv_cache_state>(tree.kv_cache);
+  scheduler_ = state_of<scheduler_state>(tree.engines.front().scheduler);
+  kv_ = state_of<kv_cache_state>(tree.engines.front().kv_cache);
   router_ = state_of<router_state>(tree.router);
   router_id_ = tree.router.id();
-  scheduler_id_ = tree.scheduler.id();
-  kv_id_ = tree.kv_cache.id();
+  scheduler_id_ = tree.engines.front().scheduler.id();
+  kv_id_ = tree.engines.front().kv_cache.id();
   const auto attach = [this](const auto& actor, auto* engine_watch::*pointer) {
     caf::actor_cast<caf::abstract_actor*>(actor)->attach_functor([this, pointer](const caf::error& reason) {
       this->*pointer = nullptr;
@@ -125,8 +125,8 @@ void engine_watch::meet(const actor_tree& tree) {
         broken("a part of it has died: " + caf::to_string(reason));
     });
   };
-  attach(tree.scheduler, &engine_watch::scheduler_);
-  attach(tree.kv_cache, &engine_watch::kv_);
+  attach(tree.engines.front().scheduler, &engine_watch::scheduler_);
+  attach(tree.engines.front().kv_cache, &engine_watch::kv_);
   attach(tree.router, &engine_watch::router_);
 }
 

@@ -15,7 +15,7 @@ struct worker_life {
 
   std::shared_ptr<fake_device> device;
   std::unique_ptr<fake_memory> memory;
-  executor_actor results;
+  results_actor results;
   /// A step, or something else to be done with the memory at its turn.
   struct work {
     step_ptr step;
@@ -79,7 +79,7 @@ void enqueue(self_pointer self, worker_life::work work) {
 }
 
 ticking_worker::behavior_type fake_worker(self_pointer self, std::shared_ptr<fake_device> device,
-                                          executor_actor results) {
+                                          results_actor results) {
   explain_exceptions(self);
   ++device->made;
   auto& state = self->state;
@@ -88,6 +88,9 @@ ticking_worker::behavior_type fake_worker(self_pointer self, std::shared_ptr<fak
   state.device = std::move(device);
   state.results = std::move(results);
   return {
+    [](rows_atom, std::uint64_t, std::uint64_t) {}, // It is alone in its pipeline.
+    [](sampled_atom, const step_tokens&) {},
+    [](attach_atom, const chain_actor&, const chain_actor&) {},
     [=](step_atom, const step_ptr& step) { enqueue(self, {step, {}}); },
     [=](read_atom, const std::vector<block_place>& places) {
       auto promise = self->make_response_promise<expected<block_contents>>();
@@ -108,14 +111,14 @@ ticking_worker::behavior_type fake_worker(self_pointer self, std::shared_ptr<fak
               }});
       return promise;
     },
-    [=](info_atom) -> expected<worker_info> { return worker_info{"fake", "fake", {}, {}, {}}; },
+    [=](info_atom) -> expected<worker_info> { return worker_info{"fake", "fake", {}, {}, {}, {}}; },
     [=](slice_atom) { end_step(self); },
   };
 }
 
 } // namespace
 
-worker_actor make_fake_worker(caf::actor_system& system, std::shared_ptr<fake_device> device, executor_actor results) {
+worker_actor make_fake_worker(caf::actor_system& system, std::shared_ptr<fake_device> device, results_actor results) {
   return system.spawn(fake_worker, std::move(device), std::move(results));
 }
 

@@ -16,6 +16,6 @@ struct fake_device {
   std::uint64_t steps = 0, rows = 0, deaths = 0, made = 0;
 };
 
-worker_actor make_fake_worker(caf::actor_system& system, std::shared_ptr<fake_device> device, executor_actor results);
+worker_actor make_fake_worker(caf::actor_system& system, std::shared_ptr<fake_device> device, results_actor results);
 
 } // namespace troupe::simulated

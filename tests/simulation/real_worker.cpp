@@ -20,7 +20,7 @@ int steps_to_live(dice& random, std::uint32_t crash_per_mille) {
 } // namespace
 
 worker_actor make_real_worker(caf::actor_system& system, const std::shared_ptr<fake_device>& device,
-                              executor_actor results) {
+                              results_actor results) {
   ++device->made;
   auto below = std::make_shared<test::fake_device>();
   below->vocabulary = tiny()->program.vocabulary;

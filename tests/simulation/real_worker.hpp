@@ -8,6 +8,6 @@ namespace troupe::simulated {
 
 /// A worker that may die in any step. It computes in no time: whoever wants steps to take some delays them on their way.
 worker_actor make_real_worker(caf::actor_system& system, const std::shared_ptr<fake_device>& device,
-                              executor_actor results);
+                              results_actor results);
 
 } // namespace troupe::simulated

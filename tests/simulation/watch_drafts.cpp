@@ -40,7 +40,7 @@ void engine_watch::draft(std::span<draft_query> queries) {
 /// One that answers by itself is late as often as not.
 void engine_watch::draft_late(sequence_id id, const sequence& s) {
   if (world_.random().chance(30))
-    caf::anon_send(tree_.scheduler, draft_atom::value, id, static_cast<std::uint32_t>(s.answer.size()),
+    caf::anon_send(tree_.engines.front().scheduler, draft_atom::value, id, static_cast<std::uint32_t>(s.answer.size()),
                    guess(s, s.answer, 6));
 }
 

@@ -109,9 +109,9 @@ private:
     switch (plan_.happens) {
       case disaster::none: break;
       case disaster::stop: caf::anon_send(supervisor_, stop_atom::value); break;
-      case disaster::scheduler_dies: die(tree_.scheduler); break;
-      case disaster::kv_cache_dies: die(tree_.kv_cache); break;
-      case disaster::executor_dies: die(tree_.executor); break;
+      case disaster::scheduler_dies: die(tree_.engines.front().scheduler); break;
+      case disaster::kv_cache_dies: die(tree_.engines.front().kv_cache); break;
+      case disaster::executor_dies: die(tree_.engines.front().executor); break;
       case disaster::router_dies: die(tree_.router); break;
       case disaster::tokenizer_dies: die(tree_.tokenizers.front()); break;
     }
@@ -168,9 +168,9 @@ private:
       caf::anon_send_exit(tokenizer, caf::exit_reason::kill);
     if (tree_.router) {
       caf::anon_send_exit(tree_.router, caf::exit_reason::kill);
-      caf::anon_send_exit(tree_.scheduler, caf::exit_reason::kill);
-      caf::anon_send_exit(tree_.executor, caf::exit_reason::kill);
-      caf::anon_send_exit(tree_.kv_cache, caf::exit_reason::kill);
+      caf::anon_send_exit(tree_.engines.front().scheduler, caf::exit_reason::kill);
+      caf::anon_send_exit(tree_.engines.front().executor, caf::exit_reason::kill);
+      caf::anon_send_exit(tree_.engines.front().kv_cache, caf::exit_reason::kill);
     }
     supervisor_ = nullptr;
     tree_ = {};

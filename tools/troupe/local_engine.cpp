@@ -2,13 +2,20 @@
 
 #include <iostream>
 
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include "actors/process/local_middleman.hpp"
 #include "actors/timeouts.hpp"
 #include "cpu/backends.hpp"
 #include "cpu/thread_pool.hpp"
 #include "engine/kv/disk_tier.hpp"
 #include "engine/kv/layered_tier.hpp"
 #include "engine/kv/memory_tier.hpp"
+#include "model/measured_costs.hpp"
 #include "model/sharding.hpp"
+#include "model/stages.hpp"
+#include "tools/troupe/worker_device.hpp"
 
 namespace troupe::cli {
 
@@ -30,11 +37,14 @@ bool take_step(step_deltas& step, const std::function<bool(server_message&)>& ta
 constexpr std::uint32_t blocks_saved_at_once = 16; ///< Reading one holds up the steps behind it.
 
 /// What was computed by another model, arithmetic or layout must not be found in the folder.
-numeric_fingerprint fingerprint_of(const model& source, const engine_flags& flags, bool reference) {
+numeric_fingerprint fingerprint_of(const model& source, const engine_flags& flags, const worker_device& device) {
+  const bool reference = device.reference;
   numeric_fingerprint result;
   result.model = hash_of(source.file->bytes());
   source.file->release_pages();
   result.backend = reference ? "reference-shards" : fingerprint_of(flags.arithmetic);
+  if (device.ranks > 1) // A block is its ranks' parts, stage by stage; and sums are in another order.
+    result.backend += fmt::format("-{}-ranks-of-layers-{}", device.ranks, fmt::join(device.layer_cuts, "-"));
   result.kv_type = reference ? "f32" : to_string(flags.settings.kv_dtype);
   result.hashing = flags.settings.prefix_hash == block_hash_kind::sha256 ? "sha256" : "xxh128";
   result.tokens_per_block = tokens_per_block;
@@ -50,14 +60,14 @@ tier_factory disk_of(disk_tier_options disk) {
 }
 
 /// Host memory, a disk, or the one in front of the other.
-void add_tiers(engine_options& options, const engine_flags& flags, bool reference) {
+void add_tiers(engine_options& options, const engine_flags& flags, const worker_device& device) {
   const auto& settings = flags.settings;
   options.cache.tier.max_saving = blocks_saved_at_once;
   if (!settings.kv_disk.empty()) {
     disk_tier_options disk;
     disk.folder = settings.kv_disk;
     disk.capacity = std::uint64_t{settings.kv_disk_gib} << 30;
-    disk.fingerprint = fingerprint_of(*options.source, flags, reference);
+    disk.fingerprint = fingerprint_of(*options.source, flags, device);
     options.cache.fingerprint = to_string(disk.fingerprint);
     options.open_tier = disk_of(std::move(disk));
   }
@@ -116,27 +126,59 @@ signal_watch::~signal_watch() {
 
 namespace {
 
-/// Who computes: one worker, or --tensor-parallel-size of them with a part of the model and of the threads each.
-expected<void> share_among_ranks(const engine_flags& flags, bool reference, backend_options device,
-                                 engine_options& options) {
-  const auto make = reference ? make_reference_backend : make_cpu_backend;
+/// Where each stage's layers begin, so that each takes about as long; and the last one's end. What a layer takes is
+/// measured on one rank's part. Errors: those of a backend; invalid_argument.
+expected<std::vector<std::uint32_t>> cut_layers(const engine_flags& flags, const worker_device& device,
+                                                const model& source) {
+  auto small = device;
+  small.kv_blocks = 1;
+  small.max_rows = small.max_logit_rows = 1;
+  const auto costs = measure_costs(*source.file, source.program, [&](const model_program& part) {
+    return make_backend(small, source.file, part, nullptr);
+  });
+  if (!costs)
+    return tl::unexpected(costs.error());
+  auto stages = balance_layers(*costs, flags.pipeline_parallel_size);
+  if (!stages)
+    return fail(errc::invalid_argument, "--pipeline-parallel-size: " + stages.error().message);
+  std::vector<std::uint32_t> cuts{0};
+  for (const auto& layers : *stages)
+    cuts.push_back(layers.end);
+  return cuts;
+}
+
+/// Who computes: the workers of each engine, each with a part of the model and of the threads.
+expected<void> share_among_workers(const engine_flags& flags, worker_device& device, engine_options& options) {
   const auto& source = options.source;
-  const unsigned ranks = flags.tensor_parallel_size;
-  auto plan = plan_shards(source->program, *source->file, ranks);
-  if (ranks == 1) {
-    // The reference backend adds up logical shards, of which it has all: the same bits as with more ranks.
-    const auto program = reference && plan ? program_of_rank(source->program, *plan, 0) : source->program;
-    options.make_backend = [make, device, source, program] { return make(source->file, program, device); };
-    return {};
+  const unsigned ranks = flags.tensor_parallel_size, stages = flags.pipeline_parallel_size;
+  options.stages = stages;
+  options.engines = flags.data_parallel_size;
+  const unsigned threads = flags.threads ? flags.threads : cpu::usable_cpus();
+  device.threads = std::max(1u, threads / (ranks * stages * options.engines));
+  device.ranks = ranks;
+  options.rank_shards.assign(ranks, 1);
+  if (ranks > 1) {
+    auto plan = plan_shards(source->program, *source->file, ranks);
+    if (!plan)
+      return fail(errc::invalid_argument, "--tensor-parallel-size: " + plan.error().message);
+    if (device.reference)
+      options.rank_shards = plan->shards_of_ranks();
   }
-  if (!plan)
-    return fail(errc::invalid_argument, "--tensor-parallel-size: " + plan.error().message);
-  device.threads = std::max(1u, (device.threads ? device.threads : cpu::usable_cpus()) / ranks);
-  options.rank_shards = reference ? plan->shards_of_ranks() : std::vector<unsigned>(ranks, 1);
-  options.make_rank = [make, device, source, plan = *plan](unsigned rank, std::shared_ptr<communicator> group) {
-    auto own = device;
-    own.group = std::move(group);
-    return make(source->file, program_of_rank(source->program, plan, rank), own);
+  if (stages > 1) {
+    auto cuts = cut_layers(flags, device, *source);
+    if (!cuts)
+      return tl::unexpected(cuts.error());
+    device.layer_cuts = std::move(*cuts);
+  }
+  if (flags.worker_processes) {
+    auto identity = identity_of(device.model);
+    if (!identity)
+      return tl::unexpected(identity.error());
+    device.file = std::move(*identity);
+    options.processes = worker_processes{{"/proc/self/exe", "worker"}, encode(device)};
+  }
+  options.make_rank = [device, source](const worker_seat& seat, std::shared_ptr<communicator> group) {
+    return make_part(device, source->file, source->program, seat, std::move(group));
   };
   return {};
 }
@@ -156,8 +198,10 @@ expected<engine_options> make_engine_options(const engine_flags& flags) {
   if (reference && flags.arithmetic != cpu_arithmetic::int8)
     return fail(errc::invalid_argument,
                 "--cpu-arithmetic is of --backend cpu: leave it out with --backend reference.");
-  if (flags.tensor_parallel_size > 1 && (!flags.settings.kv_disk.empty() || flags.settings.kv_host_gib > 0))
-    return fail(errc::unsupported, "--kv-disk and --kv-host-gib do not go with --tensor-parallel-size yet.");
+  if (flags.data_parallel_size > 1 && (!flags.settings.kv_disk.empty() || flags.settings.kv_host_gib > 0))
+    return fail(errc::unsupported, "--kv-disk and --kv-host-gib do not go with --data-parallel-size yet.");
+  if (flags.data_parallel_size > 1 && !flags.settings.kv_events.empty())
+    return fail(errc::unsupported, "--kv-events does not go with --data-parallel-size yet.");
   engine_options options;
   if (auto taken = hand_over(flags.settings, options); !taken)
     return tl::unexpected(taken.error());
@@ -169,18 +213,19 @@ expected<engine_options> make_engine_options(const engine_flags& flags) {
     return tl::unexpected(source.error());
   options.source = *source;
   options.stop_when_failed = true;
-  add_tiers(options, flags, reference);
   const auto tokens = kv_tokens_of(flags, options.source->program.context_length);
   options.kv_blocks = (tokens + tokens_per_block - 1) / tokens_per_block;
-  backend_options device;
+  worker_device device;
+  device.model = path->string();
+  device.reference = reference;
   device.kv_blocks = options.kv_blocks;
   device.max_rows = options.plan.max_batched_tokens;
   device.max_logit_rows = options.plan.max_logit_rows;
-  device.threads = flags.threads;
-  device.kv_dtype = flags.settings.kv_dtype;
-  device.arithmetic = flags.arithmetic;
-  if (auto shared = share_among_ranks(flags, reference, device, options); !shared)
+  device.kv_dtype = static_cast<std::uint32_t>(flags.settings.kv_dtype);
+  device.arithmetic = static_cast<std::uint32_t>(flags.arithmetic);
+  if (auto shared = share_among_workers(flags, device, options); !shared)
     return tl::unexpected(shared.error());
+  add_tiers(options, flags, device);
   return options;
 }
 
@@ -203,6 +248,8 @@ expected<std::unique_ptr<local_engine>> local_engine::start(const engine_flags& 
   engine->model_ = options->source;
   engine->context_length_ = context_length_of(*options);
   configure(engine->config_);
+  if (options->processes)
+    configure_processes(engine->config_);
   engine->system_ = std::make_unique<caf::actor_system>(engine->config_);
   engine->self_ = std::make_unique<caf::scoped_actor>(*engine->system_);
   auto& self = *engine->self_;
@@ -247,7 +294,7 @@ local_engine::~local_engine() {
 expected<worker_info> local_engine::info() {
   expected<worker_info> result;
   (*self_)
-    ->request(tree_.executor, timeouts::step, info_atom::value)
+    ->request(tree_.engines.front().executor, timeouts::step, info_atom::value)
     .receive([&](expected<worker_info>& info) { result = std::move(info); },
              [&](const caf::error& reason) {
                result = fail(errc::unavailable, "The engine has ended: " + caf::to_string(reason) + ".");

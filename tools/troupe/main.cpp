@@ -36,12 +36,24 @@ void add_engine_options(CLI::App* command, engine_flags& flags) {
       "Workers that share every layer of the model, each with a part of its heads and matrices and of --threads")
     ->capture_default_str()
     ->check(CLI::Range(1u, 64u));
+  group
+    ->add_option("--pipeline-parallel-size", flags.pipeline_parallel_size,
+                 "Stages that each have some of the layers; each has --tensor-parallel-size workers")
+    ->capture_default_str()
+    ->check(CLI::Range(1u, 64u));
+  group
+    ->add_option("--data-parallel-size", flags.data_parallel_size,
+                 "Engines that each have the whole model, a KV cache, and workers as the two options before say")
+    ->capture_default_str()
+    ->check(CLI::Range(1u, 64u));
+  add_choice<bool>(group, "--workers", flags.worker_processes, {{"thread", false}, {"process", true}},
+                   "What a worker is: a thread, or a process, whose crash the engine outlives");
   group->add_option("--threads", flags.threads, "Threads that compute; 0: all that this process may use")
     ->capture_default_str()
     ->check(CLI::Range(0u, 1024u));
   group
     ->add_option("--kv-tokens", flags.kv_tokens,
-                 "Tokens that fit in the KV cache, of all requests together; 0: the "
+                 "Tokens that fit in the KV cache of an engine, of all its requests together; 0: the "
                  "model's context, but 12288 at least and 65536 at most")
     ->capture_default_str()
     ->check(CLI::Range(0u, 1u << 28));
@@ -155,6 +167,8 @@ int main(int argc, char** argv) {
   roofline_command->add_option("--svg", roofline_with.svg, "Draw a picture into this file");
   roofline_command->add_flag("--json", roofline_with.json, "Print one JSON object");
 
+  auto* worker_command = app.add_subcommand("worker", "What an engine starts with --workers process")->group("");
+
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& problem) {
@@ -176,6 +190,8 @@ int main(int argc, char** argv) {
   }
   if (*serve_command)
     return serve(serve_with);
+  if (*worker_command)
+    return worker();
   if (*status_command)
     return status(status_with);
   if (*tokenize_command)

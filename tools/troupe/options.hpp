@@ -25,6 +25,9 @@ struct engine_flags {
   cpu_arithmetic arithmetic = cpu_arithmetic::int8; ///< --cpu-arithmetic
   std::uint32_t threads = 0;                        ///< --threads: 0 is all that the process may use
   std::uint32_t tensor_parallel_size = 1;           ///< --tensor-parallel-size
+  std::uint32_t pipeline_parallel_size = 1;         ///< --pipeline-parallel-size
+  std::uint32_t data_parallel_size = 1;             ///< --data-parallel-size
+  bool worker_processes = false;                    ///< --workers process
   std::uint32_t kv_tokens =
     0; ///< --kv-tokens: 0 is the context, but `least_kv_tokens` at least and `most_kv_tokens` at most
   engine_settings settings;
@@ -84,6 +87,9 @@ struct roofline_flags {
   std::string svg;           ///< --svg: where a picture goes, if not empty
   bool json = false;
 };
+
+/// What `troupe worker` runs: a worker's process, which an engine starts. Not for a person to call.
+int worker();
 
 /// Each command prints what is wrong to stderr and returns the exit code.
 int run(const run_flags& flags);

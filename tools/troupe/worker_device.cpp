@@ -1,0 +1,87 @@
+#include "tools/troupe/worker_device.hpp"
+
+#include <sys/stat.h>
+
+#include <cerrno>
+#include <cstring>
+
+#include <nlohmann/json.hpp>
+
+#include "actors/process/host.hpp"
+#include "cpu/backends.hpp"
+#include "model/stages.hpp"
+#include "tools/troupe/options.hpp"
+
+namespace troupe::cli {
+
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(worker_device, model, file, reference, kv_blocks, max_rows, max_logit_rows,
+                                   threads, kv_dtype, arithmetic, ranks, layer_cuts)
+
+expected<std::string> identity_of(const std::string& path) {
+  struct stat s;
+  if (stat(path.c_str(), &s) != 0)
+    return fail(errc::io, path + ": " + std::strerror(errno) + ".");
+  return std::to_string(s.st_dev) + ":" + std::to_string(s.st_ino) + ":" + std::to_string(s.st_size) + ":" +
+         std::to_string(s.st_mtim.tv_sec) + "." + std::to_string(s.st_mtim.tv_nsec);
+}
+
+expected<std::unique_ptr<backend>> make_backend(const worker_device& device, std::shared_ptr<const gguf::file> file,
+                                                const model_program& part, std::shared_ptr<communicator> group) {
+  backend_options options;
+  options.kv_blocks = device.kv_blocks;
+  options.max_rows = device.max_rows;
+  options.max_logit_rows = device.max_logit_rows;
+  options.threads = device.threads;
+  options.kv_dtype = static_cast<kv_cache_dtype>(device.kv_dtype);
+  options.arithmetic = static_cast<cpu_arithmetic>(device.arithmetic);
+  options.group = std::move(group);
+  return (device.reference ? make_reference_backend : make_cpu_backend)(std::move(file), part, options);
+}
+
+expected<std::unique_ptr<backend>> make_part(const worker_device& device, std::shared_ptr<const gguf::file> file,
+                                             const model_program& whole, const worker_seat& seat,
+                                             std::shared_ptr<communicator> group) {
+  auto part = whole;
+  // The reference backend adds up logical shards, all of which one rank has: the same bits as with more ranks.
+  if (device.ranks > 1 || device.reference) {
+    auto plan = plan_shards(whole, *file, device.ranks);
+    if (!plan && device.ranks > 1)
+      return tl::unexpected(plan.error());
+    if (plan)
+      part = program_of_rank(whole, *plan, seat.rank);
+  }
+  if (const auto& cuts = device.layer_cuts; !cuts.empty())
+    part = program_of_stage(part, {cuts.at(seat.stage), cuts.at(seat.stage + 1)});
+  return make_backend(device, std::move(file), part, std::move(group));
+}
+
+std::string encode(const worker_device& device) {
+  return nlohmann::json(device).dump();
+}
+
+namespace {
+
+expected<std::unique_ptr<backend>> make(const std::string& job, const worker_seat& seat,
+                                        std::shared_ptr<communicator> group) {
+  const auto device = nlohmann::json::parse(job).get<worker_device>();
+  const auto file_now = identity_of(device.model);
+  if (!file_now)
+    return tl::unexpected(file_now.error());
+  if (*file_now != device.file)
+    return fail(errc::version_mismatch, device.model + " is not the file any more that the engine has started with.");
+  auto file = gguf::open(device.model);
+  if (!file)
+    return tl::unexpected(file.error());
+  auto program = make_program(**file);
+  if (!program)
+    return tl::unexpected(program.error());
+  return make_part(device, std::move(*file), *program, seat, std::move(group));
+}
+
+} // namespace
+
+int worker() {
+  return run_worker_process(make);
+}
+
+} // namespace troupe::cli

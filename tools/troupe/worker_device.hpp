@@ -1,0 +1,42 @@
+// What makes a worker's backend, in values that travel to its process.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "actors/worker.hpp"
+#include "model/model.hpp"
+#include "model/sharding.hpp"
+
+namespace troupe::cli {
+
+struct worker_device {
+  std::string model;      ///< Path of the file,
+  std::string file;       ///< and which file that was: another one has other weights.
+  bool reference = false; ///< The reference backend, not the threaded one.
+  std::uint32_t kv_blocks = 0, max_rows = 0, max_logit_rows = 0;
+  std::uint32_t threads = 1; ///< Of this worker.
+  std::uint32_t kv_dtype = 0, arithmetic = 0;
+  std::uint32_t ranks = 1; ///< Tensor-parallel ones.
+  std::vector<std::uint32_t>
+    layer_cuts; ///< Where each stage's layers begin, and the last one's end; empty: one stage.
+};
+
+/// Which file a path names now. Error: io.
+expected<std::string> identity_of(const std::string& path);
+
+/// Errors: those of the backend.
+expected<std::unique_ptr<backend>> make_backend(const worker_device& device, std::shared_ptr<const gguf::file> file,
+                                                const model_program& part, std::shared_ptr<communicator> group);
+
+/// The same of the part that a worker in this seat has of the whole model. Errors: also invalid_argument (more ranks than
+/// the model can be cut into).
+expected<std::unique_ptr<backend>> make_part(const worker_device& device, std::shared_ptr<const gguf::file> file,
+                                             const model_program& whole, const worker_seat& seat,
+                                             std::shared_ptr<communicator> group);
+
+std::string encode(const worker_device& device);
+
+} // namespace troupe::cli
