@@ -95,10 +95,10 @@ private:
     while (more && running_ && !mailbox().empty())
       receive([&](deliver_atom, delivery& messages) { deliver(messages); },
               [&](const caf::down_msg& down) {
-                if (down.source == supervisor_.address())
-                  running_ = false;
-                else
-                  stream_died(down.source);
+                if (down.source != supervisor_.address())
+                  return stream_died(down.source);
+                fail_state(down.reason); // Whoever watches us may hear of this first.
+                running_ = false;
               },
               [&](const caf::exit_msg& exit) {
                 fail_state(exit.reason);

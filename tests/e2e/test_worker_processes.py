@@ -15,7 +15,8 @@ from support import PATIENCE, Server, TestCase, eventually, main, run, tiny
 SEEDS = int(os.environ.get("TROUPE_FAULT_SEEDS", 5))
 STREAMS, TOKENS = 64, 48
 FAULTS = 4  # In one run: a fifth and sixth within a minute would be too many for the engine.
-MODEL = tiny("cpu", context=4096, heads=6, kv_heads=3, feed_forward=160, layers=4)
+SHAPE = {"context": 4096, "width": 96, "kv-heads": 3, "layers": 4}  # Six heads in three groups.
+MODEL = tiny("cpu", **SHAPE)
 KINDS = {"tensor parallel": ["--tensor-parallel-size", "2"], "pipeline parallel": ["--pipeline-parallel-size", "2"]}
 
 
@@ -65,7 +66,7 @@ class WorkerProcesses(TestCase):
     def test_processes_give_the_tokens_that_threads_give(self):
         kinds = [[], *KINDS.values(), [*KINDS["tensor parallel"], *KINDS["pipeline parallel"]], ["--data-parallel-size", "2"],
                  ["--tensor-parallel-size", "3"], ["--pipeline-parallel-size", "3"]]
-        model = tiny("reference", context=4096, heads=6, kv_heads=3, feed_forward=160, layers=4)
+        model = tiny("reference", **SHAPE)
         one = self.run_json(*model, "--max-tokens", "40", "--ignore-eos", "Once upon a time")
         for kind in kinds:
             for workers in ("thread", "process"):
@@ -177,13 +178,15 @@ class WorkerProcesses(TestCase):
 
     def test_deaths_leave_nothing_behind(self):
         server = self.serve_workers("--pipeline-parallel-size", "2")
-        self.client(server).complete(1, "hello", max_tokens=5)
+        client = self.client(server)
+        ids = iter(range(1000))
+        client.complete(next(ids), "hello", max_tokens=5)
 
         def kill_one():
             before = self.status(server)["restarts"]
             os.kill(random.choice(children(server.process.pid)), signal.SIGKILL)
             eventually("the workers are replaced", lambda: self.status(server)["restarts"] > before)
-            self.client(server).complete(1, "hello", max_tokens=5)
+            client.complete(next(ids), "hello", max_tokens=5)
 
         kill_one()
         descriptors, threads = server.descriptors(), len(os.listdir(f"/proc/{server.process.pid}/task"))

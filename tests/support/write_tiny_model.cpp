@@ -1,6 +1,6 @@
 // Writes the tiny model of tiny_model.hpp to a file, for tests that are not written in C++.
 //
-//   write_tiny_model FILE [--seed N] [--layers N] [--width N] [--context N] [--type F32|F16|Q8_0|Q4_1]
+//   write_tiny_model FILE [--seed N] [--layers N] [--width N] [--kv-heads N] [--context N] [--type F32|F16|Q8_0|Q4_1]
 #include <cstdio>
 #include <fstream>
 #include <map>
@@ -21,7 +21,10 @@ int main(int argc, char** argv) {
   using troupe::gguf::tensor_type;
   troupe::test::tiny_model_options options;
   const std::map<std::string, std::uint32_t*> numbers{
-    {"--layers", &options.layers}, {"--width", &options.width}, {"--context", &options.context}};
+    {"--layers", &options.layers},
+    {"--width", &options.width},
+    {"--kv-heads", &options.kv_heads},
+    {"--context", &options.context}};
   const std::map<std::string, tensor_type> types{
     {"F32", tensor_type::f32}, {"F16", tensor_type::f16}, {"Q8_0", tensor_type::q8_0}, {"Q4_1", tensor_type::q4_1}};
   if (argc < 2 || argc % 2 != 0)
