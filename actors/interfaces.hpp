@@ -53,6 +53,9 @@ using save_atom = caf::atom_constant<caf::atom("save")>;
 using write_atom = caf::atom_constant<caf::atom("write")>;
 using submit_atom = caf::atom_constant<caf::atom("submit")>;
 using use_atom = caf::atom_constant<caf::atom("use")>;
+using up_atom = caf::atom_constant<caf::atom("up")>;
+using down_atom = caf::atom_constant<caf::atom("down")>;
+using watch_atom = caf::atom_constant<caf::atom("watch")>;
 using tree_atom = caf::atom_constant<caf::atom("tree")>;
 using tokens_atom = caf::atom_constant<caf::atom("tokens")>;
 
@@ -92,6 +95,13 @@ using tokenizer_actor = caf::typed_actor<
   // To itself: the next slice.
   caf::reacts_to<slice_atom>>;
 
+/// Whoever follows several engines, to choose among them: the router. It may be told late, or not at all.
+using engine_watcher_actor = caf::typed_actor<
+  // What has happened to blocks that can be hit (from an engine's KV-cache manager).
+  caf::reacts_to<publish_atom, engine_index, kv_event_batch>,
+  // Which sequences were admitted, and what is free (from an engine's scheduler): at most once a step.
+  caf::reacts_to<load_atom, engine_index, engine_load>>;
+
 /// One engine's sequences: the planner, and the way between streams, KV-cache manager and executor.
 using scheduler_actor = caf::typed_actor<
   // Queues a sequence, whose events go to this stream. A refusal comes as an event with a failure.
@@ -112,9 +122,13 @@ using scheduler_actor = caf::typed_actor<
   caf::reacts_to<hit_atom, kv_hit, std::uint32_t>,
   // Blocks that were held by a transfer are free, or can be evicted (from the KV-cache manager).
   caf::reacts_to<free_atom>,
+  // From now on its load is told to this watcher, as that of the engine with this number; and its KV-cache manager's
+  // events.
+  caf::reacts_to<watch_atom, engine_watcher_actor, engine_index>,
   // All KV memory is gone and a new epoch begins (from the executor): every sequence is computed again.
   caf::reacts_to<reset_atom, std::uint64_t>,
-  // The engine has given up (from the executor): every sequence ends with this error, and so does every later one.
+  // The engine has given up (from the executor): every sequence ends with this error, and so does every later one. Their
+  // streams may have them go on at another engine.
   caf::reacts_to<fail_atom, error>, caf::replies_to<status_atom>::with<planner_counts>,
   // Checks the planner's invariants. Error: why it has given up, if it has.
   caf::replies_to<check_atom>::with<expected<nothing>>>;
@@ -123,6 +137,8 @@ using scheduler_actor = caf::typed_actor<
 using kv_cache_actor = caf::typed_actor<
   // Its scheduler, to which late hits go. Sent once.
   caf::reacts_to<attach_atom, scheduler_actor>,
+  // Block events are told to this watcher, too, if they are on (from the scheduler).
+  caf::reacts_to<watch_atom, engine_watcher_actor, engine_index>,
   // What the scheduler has done with blocks since its last report; answers with new ones for its purse, and with hits.
   // An error of CAF's: the accounts differ, and nothing is safe any more.
   caf::replies_to<report_atom, kv_report>::with<kv_grant>, caf::replies_to<status_atom>::with<kv_status>,
@@ -209,7 +225,7 @@ using executor_actor = results_actor::extend<
   caf::reacts_to<alarm_atom>, caf::replies_to<info_atom>::with<expected<worker_info>>,
   caf::replies_to<status_atom>::with<executor_status>>;
 
-/// Leave to begin, and where, if the prompt's length was known exactly; otherwise `place` is to be asked.
+/// Leave to begin, and where, if the prompt's tokens were there; otherwise `place` is to be asked.
 struct admitted_request {
   ticket granted;
   scheduler_actor scheduler;
@@ -217,12 +233,23 @@ struct admitted_request {
 
 /// The engines and their load. It alone admits. A ticket is void when the stream that asked for it dies.
 using router_actor = caf::typed_actor<
-  // Leave to begin a request. Errors: queue_full with `retry_after_ms`, limit_exceeded, unavailable (draining).
+  // Leave to begin a request. Errors: queue_full with `retry_after_ms`, limit_exceeded, unavailable (draining, or no
+  // engine is up).
   caf::replies_to<admit_atom, admission_request>::with<expected<admitted_request>>,
-  // The engine for an admitted request, whose prompt has so many tokens.
-  caf::replies_to<place_atom, ticket, std::uint32_t>::with<expected<scheduler_actor>>,
+  // The engine for an admitted request: never one that is down. Errors: unavailable (none is up).
+  caf::replies_to<place_atom, ticket, placement>::with<expected<scheduler_actor>>,
+  // The engine of this request has ended or given up, for this reason, and is down from now on. The answer: where it
+  // goes on, under a new ticket, since nobody has heard of its ids, whatever the old engine still says. Errors: those of
+  // `place`, and the reason where it has been moved as often as there are engines. The old ticket is void in any case.
+  caf::replies_to<replace_atom, ticket, placement, error>::with<expected<admitted_request>>,
   // The request has ended; its ticket is void.
   caf::reacts_to<leave_atom, ticket>,
+  // As `engine_watcher_actor` says.
+  caf::reacts_to<publish_atom, engine_index, kv_event_batch>, caf::reacts_to<load_atom, engine_index, engine_load>,
+  // An engine has given up (from the supervisor). A scheduler's death it sees itself.
+  caf::reacts_to<down_atom, engine_index, error>,
+  // An engine is there, or is there again; its number is one that is known, or the next.
+  caf::reacts_to<up_atom, engine_index, scheduler_actor>,
   // From now on refuses every new request with `unavailable`; answers when the last one that is open has ended.
   caf::replies_to<drain_atom>::with<expected<nothing>>, caf::replies_to<status_atom>::with<router_status>>;
 
@@ -279,6 +306,8 @@ CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::step_ptr)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::expected<troupe::worker_info>)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::ticket)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::admission_request)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::placement)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::engine_load)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::expected<troupe::admitted_request>)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::expected<troupe::scheduler_actor>)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::router_status)

@@ -8,9 +8,14 @@ namespace {
 
 void publish_events(kv_cache_pointer self) {
   auto& state = self->state;
-  if (!state.partners.publisher)
+  if (!state.partners.publisher && !state.watcher)
     return;
-  if (auto batch = state.numbers.next(state.store->take_events()))
+  auto batch = state.numbers.next(state.store->take_events());
+  if (!batch)
+    return;
+  if (state.watcher)
+    self->send(state.watcher, publish_atom::value, state.engine, *batch);
+  if (state.partners.publisher)
     self->send(state.partners.publisher, publish_atom::value, std::move(*batch));
 }
 
@@ -70,6 +75,10 @@ kv_cache_actor::behavior_type kv_cache(kv_cache_pointer self, kv_store store, kv
     learn_what_the_tier_has(self);
   return {
     [=](attach_atom, const scheduler_actor& scheduler) { self->state.scheduler = scheduler; },
+    [=](watch_atom, const engine_watcher_actor& watcher, engine_index engine) {
+      self->state.watcher = watcher;
+      self->state.engine = engine;
+    },
     [=](report_atom, const kv_report& report) { return take_report(self, report); },
     [=](status_atom) {
       const auto& store = *self->state.store;

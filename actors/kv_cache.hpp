@@ -20,6 +20,8 @@ struct kv_cache_state {
   std::optional<kv_store> store;
   kv_cache_partners partners;
   scheduler_actor scheduler;
+  engine_watcher_actor watcher; ///< Invalid: nobody chooses among engines.
+  engine_index engine = 0;      ///< As it knows this one.
   std::uint64_t epoch = 0; ///< Of the last report.
   kv_event_numbers numbers;
   bool ready =

@@ -15,6 +15,7 @@
 #include "engine/kv/event_buffer.hpp"
 #include "engine/kv/store.hpp"
 #include "engine/planner.hpp"
+#include "engine/routing.hpp"
 #include "engine/shared_credit.hpp"
 #include "engine/step.hpp"
 #include "model/backend.hpp"
@@ -36,9 +37,9 @@ using nothing = std::monostate;
 
 /// What the router must know to admit a request.
 struct admission_request {
-  std::uint32_t tokens = 0;    ///< Of its prompt; estimated unless `exact`.
+  std::uint32_t tokens = 0;    ///< Of its prompt; estimated unless that is in `exact`.
   std::uint32_t sequences = 1; ///< Answers that are generated for it.
-  bool exact = false;          ///< Then it is placed at once.
+  placement exact;             ///< If its prompt is there, it is placed at once.
 };
 
 /// What the tokenizer must know of a request.
@@ -90,6 +91,7 @@ struct stream_events {
   struct failed {
     sequence_id sequence = 0;
     error why;
+    bool engine_gave_up = false; ///< It is not the sequence's fault: it may go on at another engine.
   };
 
   std::vector<admitted> admissions;
@@ -168,6 +170,7 @@ struct router_status {
   std::uint64_t open_tokens = 0; ///< Of their prompts.
   std::uint64_t refused = 0;     ///< Since the start.
   bool draining = false;
+  std::vector<engine_standing> engines;
 };
 
 } // namespace troupe

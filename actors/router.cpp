@@ -13,13 +13,6 @@ engine_time now(self_pointer self) {
   return static_cast<engine_time>(std::chrono::duration_cast<std::chrono::microseconds>(since).count());
 }
 
-expected<scheduler_actor> place(self_pointer self, sequence_id id, std::uint32_t tokens) {
-  auto engine = self->state.open->place(id, tokens);
-  if (!engine)
-    return tl::unexpected(std::move(engine.error()));
-  return self->state.engines[*engine];
-}
-
 void answer_drained(self_pointer self) {
   if (self->state.open->open_requests() > 0)
     return;
@@ -28,8 +21,20 @@ void answer_drained(self_pointer self) {
 }
 
 void leave(self_pointer self, ticket ended) {
+  self->state.routes->leave(ended.id);
   self->state.open->leave(ended.id, now(self));
   answer_drained(self);
+}
+
+expected<scheduler_actor> place(self_pointer self, ticket admitted, const placement& what) {
+  auto& state = self->state;
+  const auto tokens = what.prompt ? static_cast<std::uint32_t>(what.prompt->size()) : 0u;
+  if (!state.open->count_prompt(admitted.id, tokens))
+    return fail(errc::internal, "A request without a ticket was to be placed.");
+  const auto engine = state.routes->place(admitted.id, admitted.sequences, what);
+  if (!engine)
+    return tl::unexpected(engine.error());
+  return state.engines[*engine];
 }
 
 expected<admitted_request> admit(self_pointer self, const admission_request& request) {
@@ -42,9 +47,9 @@ expected<admitted_request> admit(self_pointer self, const admission_request& req
     self->monitor(owner);
   admitted_request result;
   result.granted = *granted;
-  if (!request.exact)
+  if (!request.exact.prompt)
     return result;
-  auto scheduler = place(self, granted->id, request.tokens);
+  auto scheduler = place(self, *granted, request.exact);
   if (!scheduler) {
     leave(self, *granted);
     return tl::unexpected(std::move(scheduler.error()));
@@ -53,24 +58,89 @@ expected<admitted_request> admit(self_pointer self, const admission_request& req
   return result;
 }
 
-void owner_died(self_pointer self, const caf::actor_addr& owner) {
+expected<admitted_request> move(self_pointer self, ticket old, const placement& what, const error& why) {
   auto& state = self->state;
-  state.open->owner_died(owner.id(), now(self));
-  state.owners.erase(owner.id());
+  const auto renewed = state.open->renew(old.id);
+  if (!renewed)
+    return fail(errc::internal, "A request without a ticket was to be moved.");
+  const auto engine = state.routes->move(old.id, renewed->id, what, why);
+  if (!engine) {
+    leave(self, *renewed);
+    return tl::unexpected(engine.error());
+  }
+  return admitted_request{*renewed, state.engines[*engine]};
+}
+
+void have_watched(self_pointer self, engine_index engine) {
+  self->send(self->state.engines[engine], watch_atom::value, engine_watcher_actor(self), engine);
+}
+
+/// With one engine there is nothing to choose, and nobody tells anything.
+void engine_up(self_pointer self, engine_index engine, const scheduler_actor& scheduler) {
+  auto& state = self->state;
+  if (engine > state.engines.size() || engine >= max_engines)
+    return;
+  const bool is_new = engine == state.engines.size();
+  if (is_new)
+    state.engines.push_back(scheduler);
+  else
+    self->demonitor(std::exchange(state.engines[engine], scheduler).address());
+  state.routes->up(engine);
+  self->monitor(scheduler);
+  if (is_new && engine == 1)
+    have_watched(self, 0);
+  if (state.engines.size() > 1)
+    have_watched(self, engine);
+}
+
+void somebody_died(self_pointer self, const caf::down_msg& down) {
+  auto& state = self->state;
+  for (engine_index e = 0; e < state.engines.size(); ++e)
+    if (state.engines[e].address() == down.source)
+      return state.routes->down(e, {errc::unavailable, "The engine has ended: " + caf::to_string(down.reason)});
+  for (auto id : state.open->owner_died(down.source.id(), now(self)))
+    state.routes->leave(id);
+  state.owners.erase(down.source.id());
   answer_drained(self);
+}
+
+router_status status(const router_state& state) {
+  const auto& open = *state.open;
+  router_status result{open.open_requests(), open.open_sequences(), open.open_tokens(),
+                       open.refused(),       open.draining(),       {}};
+  for (engine_index e = 0; e < state.routes->engines(); ++e)
+    result.engines.push_back(state.routes->standing(e));
+  return result;
 }
 
 } // namespace
 
-router_actor::behavior_type router(self_pointer self, admission_limits limits, std::vector<scheduler_actor> engines) {
+router_actor::behavior_type router(self_pointer self, router_options options, std::vector<scheduler_actor> engines) {
   explain_exceptions(self);
-  self->state.open = std::make_unique<admission_control>(limits, engines.size());
-  self->state.engines = std::move(engines);
-  self->set_down_handler([=](const caf::down_msg& down) { owner_died(self, down.source); });
+  auto& state = self->state;
+  auto routes = routing::make(std::move(options.routing), engines.size());
+  if (!routes) {
+    self->quit(caf::make_error(caf::sec::bad_function_call, routes.error().message));
+    return router_actor::behavior_type::make_empty_behavior();
+  }
+  state.open = std::make_unique<admission_control>(options.limits);
+  state.routes.emplace(std::move(*routes));
+  state.engines = std::move(engines);
+  for (engine_index e = 0; e < state.engines.size(); ++e) {
+    self->monitor(state.engines[e]);
+    if (state.engines.size() > 1)
+      have_watched(self, e);
+  }
+  self->set_down_handler([=](const caf::down_msg& down) { somebody_died(self, down); });
   return {
     [=](admit_atom, const admission_request& request) { return admit(self, request); },
-    [=](place_atom, ticket admitted, std::uint32_t tokens) { return place(self, admitted.id, tokens); },
+    [=](place_atom, ticket admitted, const placement& what) { return place(self, admitted, what); },
+    [=](replace_atom, ticket old, const placement& what, const error& why) { return move(self, old, what, why); },
     [=](leave_atom, ticket ended) { leave(self, ended); },
+    [=](publish_atom, engine_index engine, const kv_event_batch& batch) { self->state.routes->take(engine, batch); },
+    [=](load_atom, engine_index engine, const engine_load& load) { self->state.routes->take(engine, load); },
+    [=](down_atom, engine_index engine, const error& why) { self->state.routes->down(engine, why); },
+    [=](up_atom, engine_index engine, const scheduler_actor& scheduler) { engine_up(self, engine, scheduler); },
     [=](drain_atom) {
       auto promise = self->make_response_promise<expected<nothing>>();
       self->state.open->drain();
@@ -78,11 +148,7 @@ router_actor::behavior_type router(self_pointer self, admission_limits limits, s
       answer_drained(self);
       return promise;
     },
-    [=](status_atom) {
-      const auto& open = *self->state.open;
-      return router_status{open.open_requests(), open.open_sequences(), open.open_tokens(), open.refused(),
-                           open.draining()};
-    },
+    [=](status_atom) { return status(self->state); },
   };
 }
 

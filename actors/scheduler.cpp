@@ -1,5 +1,6 @@
 #include "actors/scheduler.hpp"
 
+#include <algorithm>
 #include <chrono>
 #include <limits>
 
@@ -30,6 +31,8 @@ void report_blocks(self_pointer self) {
   ask_neighbour<kv_grant>(
     self, state.blocks,
     [=](kv_grant& grant) {
+      if (!grant.available.empty())
+        self->state.free_blocks = *std::min_element(grant.available.begin(), grant.available.end());
       self->state.plan->grant(std::move(grant));
       pump(self);
     },
@@ -75,6 +78,16 @@ void deliver(self_pointer self) {
   state.touched.clear();
 }
 
+void tell_load(self_pointer self, const std::vector<admitted_sequence>& admissions) {
+  auto& state = self->state;
+  engine_load load;
+  for (const auto& admitted : admissions)
+    load.admissions.push_back({admitted.sequence, admitted.cached_tokens});
+  if (state.free_blocks)
+    load.free_tokens = std::uint64_t{*state.free_blocks} * tokens_per_block;
+  self->send(state.watcher, load_atom::value, state.engine, std::move(load));
+}
+
 /// Sends whatever can be sent: steps until enough are in flight, and a report of blocks.
 void pump(self_pointer self) {
   auto& state = self->state;
@@ -85,8 +98,11 @@ void pump(self_pointer self) {
       break;
     self->send(state.steps, step_atom::value, std::make_shared<const step_changes>(std::move(*step)));
   }
-  for (const auto& admitted : plan.take_admissions())
+  const auto admissions = plan.take_admissions();
+  for (const auto& admitted : admissions)
     events_for(state, admitted.slot).admissions.push_back({admitted.sequence, admitted.cached_tokens});
+  if (state.watcher && !admissions.empty())
+    tell_load(self, admissions);
   report_blocks(self);
 }
 
@@ -107,14 +123,14 @@ void collect(scheduler_state& state, std::span<const token_event> events) {
 
 void collect_failures(scheduler_state& state) {
   for (const auto& failure : state.plan->failures()) {
-    events_for(state, failure.slot).failures.push_back({failure.sequence, failure.why});
+    events_for(state, failure.slot).failures.push_back({failure.sequence, failure.why, false});
     state.owners[failure.slot].sequence = 0;
   }
 }
 
 void refuse(self_pointer self, const stream_actor& stream, sequence_id id, const error& reason) {
   stream_events events;
-  events.failures.push_back({id, reason});
+  events.failures.push_back({id, reason, self->state.failed.has_value()});
   self->send(stream, tokens_atom::value, std::move(events));
 }
 
@@ -221,6 +237,11 @@ scheduler_actor::behavior_type scheduler(self_pointer self, planner_options opti
     [=](free_atom) {
       self->state.plan->blocks_came_free();
       pump(self);
+    },
+    [=](watch_atom, const engine_watcher_actor& watcher, engine_index engine) {
+      self->state.watcher = watcher;
+      self->state.engine = engine;
+      self->send(self->state.blocks, watch_atom::value, watcher, engine);
     },
     [=](reset_atom, std::uint64_t epoch) {
       self->state.plan->reset(epoch);

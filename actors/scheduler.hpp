@@ -29,6 +29,9 @@ struct scheduler_state {
   std::vector<std::uint32_t> free_receivers, touched;
   std::vector<owner> owners; ///< By the planner's slot.
   std::optional<error> failed;
+  engine_watcher_actor watcher;             ///< Invalid: nobody chooses among engines.
+  engine_index engine = 0;                  ///< As it knows this one.
+  std::optional<std::uint32_t> free_blocks; ///< Of the group that has the fewest, as of the last grant.
   static inline const char* name = "scheduler";
 };
 

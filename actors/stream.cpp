@@ -27,6 +27,20 @@ void deliver(self_pointer self, step_deltas what) {
     deliver(self, server_message(std::move(what)));
 }
 
+void leave_scheduler(self_pointer self, journal& j) {
+  auto& state = self->state;
+  const auto scheduler = std::exchange(j.scheduler, nullptr);
+  if (!std::exchange(j.started, false))
+    return;
+  for (std::uint32_t choice = 0; choice < j.admitted->sequences; ++choice) {
+    state.sequences.erase(j.admitted->id + choice);
+    if (scheduler && !j.text.ended(choice))
+      self->send(scheduler, remove_atom::value, j.admitted->id + choice);
+  }
+  if (scheduler)
+    state.schedulers.remove(self, scheduler.address());
+}
+
 request_end end_of(self_pointer self, journal& j, finish_reason reason, error failure) {
   auto& state = self->state;
   request_end end;
@@ -37,14 +51,7 @@ request_end end_of(self_pointer self, journal& j, finish_reason reason, error fa
   end.failure = std::move(failure);
   if (j.request.n > 1 || j.request.best_of > 1)
     end.choices = j.text.ends(reason);
-  if (j.started)
-    for (std::uint32_t choice = 0; choice < j.admitted->sequences; ++choice) {
-      state.sequences.erase(j.admitted->id + choice);
-      if (j.scheduler && !j.text.ended(choice))
-        self->send(j.scheduler, remove_atom::value, j.admitted->id + choice);
-    }
-  if (j.started && j.scheduler)
-    state.schedulers.remove(self, j.scheduler.address());
+  leave_scheduler(self, j);
   if (j.admitted && !j.encoding)
     self->send(state.context.router, leave_atom::value, *j.admitted);
   state.journals.erase(end.id);
@@ -135,13 +142,13 @@ void tell_flow(self_pointer self, journal& j) {
   j.telling = true;
   ask_neighbour<std::uint32_t>(
     self, j.scheduler,
-    [=, id = j.request.id, serial = j.serial](std::uint32_t) {
-      if (auto* j = find(self, id, serial)) {
+    [=, id = j.request.id, serial = j.serial, starts = j.starts](std::uint32_t) {
+      if (auto* j = find(self, id, serial); j && j->starts == starts) {
         j->telling = false;
         tell_flow(self, *j);
       }
     },
-    [](const caf::error&) {}, // A scheduler's death ends its requests.
+    [](const caf::error&) {}, // After a scheduler's death its requests go on elsewhere, or end.
     flow_atom::value, std::move(change));
 }
 
@@ -149,7 +156,7 @@ void add_credit(self_pointer self, const credit_grant& grant) {
   auto* j = find(self, grant.id);
   if (!j)
     return;
-  auto& credit = j->started ? j->new_credit : j->request.credit;
+  auto& credit = j->starts > 0 ? j->new_credit : j->request.credit;
   credit = added(credit, grant.tokens);
   tell_flow(self, *j);
 }
@@ -183,7 +190,8 @@ public:
     out_.deltas.reserve(events.tokens.size());
     for (const auto& a : events.admissions)
       if (const auto* place = find(a.sequence); place && place->choice == 0)
-        place->request->cached_prompt_tokens = a.cached_tokens;
+        if (auto& j = *place->request; !std::exchange(j.cached_told, true)) // Of a second engine, nobody asked.
+          j.cached_prompt_tokens = a.cached_tokens;
     for (auto& part : events.prompt_logprobs)
       if (const auto* place = find(part.sequence); place && place->choice == 0)
         place->request->text.take_prompt_logprobs(part.position, part.logprobs, out_.deltas);
@@ -194,8 +202,12 @@ public:
     }
     for (auto& failed : events.failures)
       // One answer's failure is the request's, unless that answer had ended before, as only we know.
-      if (const auto* place = find(failed.sequence); place && !place->request->text.ended(place->choice))
-        end(*place->request, finish_reason::error, std::move(failed.why));
+      if (const auto* place = find(failed.sequence); place && !place->request->text.ended(place->choice)) {
+        if (failed.engine_gave_up)
+          move(self_, *place->request, failed.why);
+        else
+          end(*place->request, finish_reason::error, std::move(failed.why));
+      }
     deliver(self_, std::move(out_));
   }
 
@@ -255,18 +267,13 @@ void end_all(self_pointer self, const error& why) {
 
 void scheduler_died(self_pointer self, const caf::down_msg& down) {
   self->state.schedulers.forget(down.source);
-  std::vector<journal*> ended;
+  std::vector<journal*> left;
   self->state.journals.for_each([&](request_id, auto& j) {
     if (j->scheduler && j->scheduler.address() == down.source)
-      ended.push_back(j.get());
+      left.push_back(j.get());
   });
-  step_deltas out;
-  for (auto* j : ended) {
-    j->scheduler = nullptr; // There is nobody to be told.
-    out.ends.push_back(end_of(self, *j, finish_reason::error,
-                              {errc::unavailable, "The engine has ended: " + caf::to_string(down.reason)}));
-  }
-  deliver(self, std::move(out));
+  for (auto* j : left)
+    move(self, *j, {errc::unavailable, "The engine has ended: " + caf::to_string(down.reason)});
 }
 
 } // namespace

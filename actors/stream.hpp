@@ -34,17 +34,19 @@ struct stream_state {
     generate_request request; ///< Its prompt is moved on.
     std::uint64_t serial = 0; ///< Tells it from a later request with the same id.
     std::optional<ticket> admitted;
-    scheduler_actor scheduler; ///< Invalid until it is placed.
+    scheduler_actor scheduler; ///< Invalid until it is placed, and while it is moved.
     bool encoding = false;     ///< At the tokenizer now.
     bool paused = false;
     bool told_paused = false;     ///< What the scheduler knows of `paused`,
     bool telling = false;         ///< and that it is being told.
-    std::uint32_t new_credit = 0; ///< Of a started request: granted, and not told yet.
+    std::uint32_t new_credit = 0; ///< Of a request that has started once: granted, and not told yet.
     bool started = false;         ///< Its sequences are at the scheduler; a paused request is not started.
+    std::uint32_t starts = 0;     ///< So often they have been: a message to an engine that it has left means nothing.
+    bool cached_told = false;     ///< `cached_prompt_tokens` is known.
     shared_tokens prompt;
     std::vector<shared_sampling> sampling; ///< One for each sequence.
     answers text;
-    shared_credit credit; ///< Once it has started; before, all is in `request.credit`.
+    shared_credit credit; ///< Once it has started for the first time; before, all is in `request.credit`.
     std::uint32_t prompt_tokens = 0;
     std::uint32_t cached_prompt_tokens = 0;
     std::chrono::steady_clock::time_point begun;

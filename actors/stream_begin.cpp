@@ -31,6 +31,11 @@ void start_unless_paused(self_pointer self, journal& j, scheduler_actor schedule
     start(self, j);
 }
 
+placement placement_of(const journal& j) {
+  // As the scheduler will look it up: where a prompt's logprobs are wanted, it is computed.
+  return {j.prompt, {j.request.scheduling.cache_salt, 0}, j.request.sampling.prompt_logprobs < 0};
+}
+
 void place(self_pointer self, journal& j) {
   const auto id = j.request.id;
   const auto serial = j.serial;
@@ -44,7 +49,7 @@ void place(self_pointer self, journal& j) {
         return end_with(self, *j, std::move(scheduler.error()));
       start_unless_paused(self, *j, std::move(*scheduler));
     },
-    lost(self, id, serial), place_atom::value, *j.admitted, j.prompt_tokens);
+    lost(self, id, serial), place_atom::value, *j.admitted, placement_of(j));
 }
 
 /// The request has become tokens. Error: limit_exceeded (an echo that is too long).
@@ -119,10 +124,10 @@ std::uint32_t estimated_tokens(const prompt& request) {
 
 void take_ticket(self_pointer self, journal& j, admitted_request& admitted) {
   j.admitted = admitted.granted;
-  if (needs_tokenizer(j.request))
+  if (!j.prompt)
     return encode(self, j);
   encoded_prompt tokens;
-  tokens.tokens = std::make_shared<const prompt_tokens>(std::get<prompt_tokens>(std::move(j.request.prompt)));
+  tokens.tokens = j.prompt;
   if (auto taken = take_encoded(self, j, std::move(tokens)); !taken)
     return end_with(self, j, std::move(taken.error()));
   start_unless_paused(self, j, std::move(admitted.scheduler));
@@ -131,6 +136,11 @@ void take_ticket(self_pointer self, journal& j, admitted_request& admitted) {
 void admit(self_pointer self, journal& j) {
   const auto id = j.request.id;
   const auto serial = j.serial;
+  admission_request wanted{estimated_tokens(j.request.prompt), sequences_of(j.request), {}};
+  if (!needs_tokenizer(j.request)) {
+    j.prompt = std::make_shared<const prompt_tokens>(std::get<prompt_tokens>(std::move(j.request.prompt)));
+    wanted.exact = placement_of(j);
+  }
   ask_neighbour<expected<admitted_request>>(
     self, self->state.context.router,
     [=](expected<admitted_request>& admitted) {
@@ -142,8 +152,7 @@ void admit(self_pointer self, journal& j) {
       if (admitted) // It ended while it was being admitted.
         self->send(self->state.context.router, leave_atom::value, admitted->granted);
     },
-    lost(self, id, serial), admit_atom::value,
-    admission_request{estimated_tokens(j.request.prompt), sequences_of(j.request), !needs_tokenizer(j.request)});
+    lost(self, id, serial), admit_atom::value, std::move(wanted));
 }
 
 } // namespace
@@ -165,27 +174,61 @@ expected<void> check(self_pointer self, const generate_request& request) {
   return {};
 }
 
-/// Hands the sequences to the scheduler. The later ones are forks of the first: they share the prompt's blocks.
+/// Hands the sequences to the scheduler, but for those that have ended at another one. The later ones are forks of the
+/// first: they share the prompt's blocks.
 void start(self_pointer self, journal& j) {
   auto& state = self->state;
   const auto& request = j.request;
-  const auto first = j.admitted->id;
+  if (j.starts++ == 0)
+    j.credit = shared_credit(j.admitted->sequences, request.credit);
+  std::vector<credit_share> told_with_it;
+  if (j.new_credit > 0)
+    j.credit.add(std::exchange(j.new_credit, 0), told_with_it);
   j.started = true;
-  j.credit = shared_credit(j.admitted->sequences, request.credit);
+  j.told_paused = j.telling = false;
   state.schedulers.add(self, j.scheduler.address());
+  sequence_id first = 0;
   for (std::uint32_t choice = 0; choice < j.admitted->sequences; ++choice) {
-    state.sequences.insert(first + choice, {&j, choice});
+    if (j.text.ended(choice))
+      continue;
     new_sequence sequence;
-    sequence.id = first + choice;
+    sequence.id = j.admitted->id + choice;
+    state.sequences.insert(sequence.id, {&j, choice});
     sequence.prompt = j.prompt;
     sequence.sampling = j.sampling[choice];
     sequence.max_tokens = request.sampling.max_tokens;
     sequence.credit = j.credit.unused_by(choice);
     sequence.scheduling = request.scheduling;
     sequence.key.salt = request.scheduling.cache_salt;
-    sequence.fork_of = choice == 0 ? 0 : first;
+    sequence.fork_of = first;
+    if (const auto& tokens = j.text.tokens(choice); !tokens.empty())
+      sequence.answer = std::make_shared<const std::vector<token_id>>(tokens);
+    if (first == 0)
+      first = sequence.id;
     self->send(j.scheduler, add_atom::value, std::move(sequence), stream_actor(self));
   }
+}
+
+void move(self_pointer self, journal& j, error why) {
+  leave_scheduler(self, j);
+  const auto id = j.request.id;
+  const auto serial = j.serial;
+  const auto place = placement_of(j);
+  ask_neighbour<expected<admitted_request>>(
+    self, self->state.context.router,
+    [=](expected<admitted_request>& moved) {
+      auto* j = find(self, id, serial);
+      if (!j) { // It has ended meanwhile.
+        if (moved)
+          self->send(self->state.context.router, leave_atom::value, moved->granted);
+        return;
+      }
+      if (!moved)
+        return end_with(self, *j, why);
+      j->admitted = moved->granted;
+      start_unless_paused(self, *j, std::move(moved->scheduler));
+    },
+    lost(self, id, serial), replace_atom::value, *j.admitted, place, why);
 }
 
 void begin(self_pointer self, journal& j) {

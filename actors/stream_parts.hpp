@@ -1,4 +1,4 @@
-// What the two halves of a stream share: stream_begin.cpp brings a request to the scheduler, stream.cpp does all that
+// What the two halves of a stream share: stream_begin.cpp brings a request to a scheduler, stream.cpp does all that
 // comes after, and ends it.
 #pragma once
 
@@ -31,7 +31,14 @@ expected<void> check(self_pointer self, const generate_request& request);
 /// Admits, encodes, places and starts a request that has been checked; or ends it.
 void begin(self_pointer self, journal& j);
 
-/// Hands the sequences of a placed request to its scheduler.
+/// Hands the sequences of a placed request to its scheduler, with the tokens that they have already.
 void start(self_pointer self, journal& j);
+
+/// Its engine has ended or given up: it goes on at another, under new ids, at the token after the last one that it has.
+/// Where there is none, it ends with the reason.
+void move(self_pointer self, journal& j, error why);
+
+/// It is at no scheduler any more; what still runs for it is taken out, and what comes for its ids is nobody's.
+void leave_scheduler(self_pointer self, journal& j);
 
 } // namespace troupe::stream_parts

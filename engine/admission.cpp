@@ -41,9 +41,6 @@ double leaving_rate::per_second(engine_time now) const {
   return decayed(now) / weight_us * 1e6;
 }
 
-admission_control::admission_control(admission_limits limits, std::size_t engines)
-    : limits_(limits), engines_(engines, 0) {}
-
 expected<ticket> admission_control::admit(owner_id owner, std::uint32_t tokens, std::uint32_t sequences,
                                           engine_time now) {
   if (draining_) {
@@ -61,7 +58,7 @@ expected<ticket> admission_control::admit(owner_id owner, std::uint32_t tokens, 
     return refuse(tokens, sequences, now);
   const ticket granted{last_id_ + 1, sequences};
   last_id_ += sequences;
-  open_.insert(granted.id, {owner, tokens, sequences, no_engine});
+  open_.insert(granted.id, {owner, tokens, sequences});
   open_sequences_ += sequences;
   open_tokens_ += tokens;
   return granted;
@@ -91,24 +88,29 @@ tl::unexpected<error> admission_control::refuse(std::uint32_t tokens, std::uint3
   return tl::unexpected<error>(std::move(why));
 }
 
-expected<std::size_t> admission_control::place(sequence_id id, std::uint32_t tokens) {
+bool admission_control::count_prompt(sequence_id id, std::uint32_t tokens) {
   auto* found = open_.find(id);
-  if (!found || found->engine != no_engine)
-    return fail(errc::internal, "A request without a ticket was to be placed.");
-  const auto best = std::min_element(engines_.begin(), engines_.end());
-  if (best == engines_.end())
-    return fail(errc::unavailable, "No engine is running.");
+  if (!found)
+    return false;
   open_tokens_ += tokens;
   open_tokens_ -= found->tokens;
   found->tokens = tokens;
-  found->engine = static_cast<std::uint32_t>(best - engines_.begin());
-  *best += found->sequences;
-  return found->engine;
+  return true;
+}
+
+std::optional<ticket> admission_control::renew(sequence_id id) {
+  const auto* found = open_.find(id);
+  if (!found)
+    return std::nullopt;
+  const auto same = *found;
+  open_.erase(id);
+  const ticket granted{last_id_ + 1, same.sequences};
+  last_id_ += same.sequences;
+  open_.insert(granted.id, same);
+  return granted;
 }
 
 void admission_control::settle(const request& ended, engine_time now) {
-  if (ended.engine != no_engine)
-    engines_[ended.engine] -= ended.sequences;
   open_sequences_ -= ended.sequences;
   open_tokens_ -= ended.tokens;
   requests_left_.left(now, 1);
@@ -125,7 +127,7 @@ bool admission_control::leave(sequence_id id, engine_time now) {
   return open_.erase(id);
 }
 
-void admission_control::owner_died(owner_id owner, engine_time now) {
+std::vector<sequence_id> admission_control::owner_died(owner_id owner, engine_time now) {
   std::vector<sequence_id> gone;
   open_.for_each([&](sequence_id id, const request& r) {
     if (r.owner == owner)
@@ -133,6 +135,7 @@ void admission_control::owner_died(owner_id owner, engine_time now) {
   });
   for (auto id : gone)
     leave(id, now);
+  return gone;
 }
 
 } // namespace troupe

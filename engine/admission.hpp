@@ -2,13 +2,12 @@
 // values in and out; no actor; the time comes as an argument.
 //
 // Open means admitted and not ended, so what waits and what runs count together. Every call takes constant time, but
-// for `owner_died`, which looks at all that is open, and `place`, which looks at each engine's load.
+// for `owner_died`, which looks at all that is open. Where a request goes is decided in engine/routing.hpp.
 //
 // Owner: the router actor; one thread.
 #pragma once
 
 #include <cstdint>
-#include <limits>
 #include <optional>
 #include <vector>
 
@@ -58,20 +57,24 @@ public:
   /// Whoever asks for tickets; they are void when it dies.
   using owner_id = std::uint64_t;
 
-  admission_control(admission_limits limits, std::size_t engines);
+  explicit admission_control(admission_limits limits) : limits_(limits) {}
 
   /// Leave for a request with so many sequences and a prompt of about so many tokens. Errors: queue_full, with
   /// `retry_after_ms`; limit_exceeded (it is over a limit by itself); unavailable (draining).
   expected<ticket> admit(owner_id owner, std::uint32_t tokens, std::uint32_t sequences, engine_time now);
 
-  /// The engine with the fewest open sequences; the prompt has so many tokens. Errors: internal (no ticket, or placed
-  /// already), unavailable (no engine).
-  expected<std::size_t> place(sequence_id id, std::uint32_t tokens);
+  /// The prompt has so many tokens, whatever was estimated. False: the ticket is void.
+  bool count_prompt(sequence_id id, std::uint32_t tokens);
+
+  /// Another ticket in the place of this one, which is void then: the request begins again, under ids that nobody has
+  /// heard of. No limit counts, and it is given while draining, too. Nothing: the ticket is void.
+  std::optional<ticket> renew(sequence_id id);
 
   /// A request has ended. False: the ticket is void already.
   bool leave(sequence_id id, engine_time now);
 
-  void owner_died(owner_id owner, engine_time now);
+  /// Whose requests these were.
+  std::vector<sequence_id> owner_died(owner_id owner, engine_time now);
 
   /// From now on every new request is refused.
   void drain() { draining_ = true; }
@@ -81,23 +84,18 @@ public:
   std::uint32_t open_sequences() const { return open_sequences_; }
   std::uint64_t open_tokens() const { return open_tokens_; }
   std::uint64_t refused() const { return refused_; }
-  std::uint32_t load_of(std::size_t engine) const { return engines_[engine]; }
 
 private:
-  static constexpr std::uint32_t no_engine = std::numeric_limits<std::uint32_t>::max();
-
   struct request {
     owner_id owner = 0;
     std::uint32_t tokens = 0;
     std::uint32_t sequences = 0;
-    std::uint32_t engine = no_engine;
   };
 
   tl::unexpected<error> refuse(std::uint32_t tokens, std::uint32_t sequences, engine_time now);
   void settle(const request& ended, engine_time now);
 
   admission_limits limits_;
-  std::vector<std::uint32_t> engines_; ///< Open sequences of each.
   id_table<request> open_;
   std::uint32_t open_sequences_ = 0;
   std::uint64_t open_tokens_ = 0;

@@ -61,9 +61,14 @@ expected<slot_id> planner::add(new_sequence request, engine_time now) {
                                           " here: shorten it, or serve with more KV memory.");
   if (all_.count(request.id))
     return fail(errc::internal, "Sequence " + std::to_string(request.id) + " is there already.");
+  const auto had = request.answer ? request.answer->size() : 0;
+  if (had > 0 && (had >= request.max_tokens || request.prompt->size() + had >= options_.context_length))
+    return fail(errc::internal, "Sequence " + std::to_string(request.id) + " has all its tokens already.");
   auto made = std::make_unique<sequence>();
   auto& s = *made;
   s.prompt_tokens = static_cast<std::uint32_t>(request.prompt->size());
+  if (had > 0)
+    s.answer = *std::exchange(request.answer, nullptr);
   s.order = urgency_of(options_.policy, request.scheduling, now, ++arrivals_);
   s.credit = request.credit;
   s.tables.resize(options_.groups.size());

@@ -70,6 +70,9 @@ struct new_sequence {
   std::uint64_t mask = 0; ///< Handle of a grammar's matcher; 0: none.
   std::uint16_t max_drafts = 0; ///< So many proposed tokens are tried in one step. Over 0 it is never planned ahead.
   sequence_id fork_of = 0; ///< A sequence with the same prompt, whose blocks it shares once they are computed; 0: none.
+  /// Tokens that its answer has already, from another engine; it goes on after them. They count for all limits but the
+  /// credit, and bring no events. Null: none.
+  shared_tokens answer;
 };
 
 /// Tokens that a prompt and its answer may have together: the model's context, or what the KV memory holds of one.
@@ -121,7 +124,8 @@ class planner {
 public:
   explicit planner(planner_options options);
 
-  /// Queues a sequence. Errors: invalid_argument (empty prompt), context_overflow (it can never fit).
+  /// Queues a sequence. Errors: invalid_argument (empty prompt), context_overflow (it can never fit), internal (it is
+  /// there already, or has all its tokens).
   expected<slot_id> add(new_sequence sequence, engine_time now);
 
   /// Takes a sequence out, in whatever phase; what steps in flight still compute for it is dropped. False: unknown.

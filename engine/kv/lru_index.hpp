@@ -1,7 +1,7 @@
 // Things of known sizes in the order in which they were used last. One may be put under another, as the block of a
 // chain under the one before it: it goes before that does, whenever either was put.
 //
-// Owner: one tier; one thread. Every operation takes constant time.
+// Owner: one tier, or one directory of prefixes; one thread. Every operation but `remove_if` takes constant time.
 #pragma once
 
 #include <cstdint>
@@ -45,6 +45,7 @@ public:
     auto found = places_.find(key);
     return found == places_.end() ? nullptr : &*found->second;
   }
+  entry* find(const Key& key) { return const_cast<entry*>(std::as_const(*this).find(key)); }
 
   bool contains(const Key& key) const { return places_.contains(key); }
 
@@ -56,6 +57,20 @@ public:
     order_.erase(found->second);
     places_.erase(found);
     return true;
+  }
+
+  /// All that `gone(entry)` says so of; it may change values. Linear in the entries.
+  template <class Gone>
+  void remove_if(Gone gone) {
+    for (auto at = order_.begin(); at != order_.end();) {
+      const auto next = std::next(at);
+      if (gone(*at)) {
+        bytes_ -= at->bytes;
+        places_.erase(at->key);
+        order_.erase(at);
+      }
+      at = next;
+    }
   }
 
   void clear() {

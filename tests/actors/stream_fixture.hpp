@@ -1,4 +1,4 @@
-// A real stream, router and tokenizer, between a client and a scheduler that are both played by the test's thread.
+// A real stream, router and tokenizer, between a client and schedulers that are all played by the test's thread.
 #pragma once
 
 #include <boost/test/unit_test.hpp>
@@ -28,15 +28,18 @@ public:
     std::vector<request_end> ends;
   };
 
-  explicit stream_fixture(admission_limits limits = {}) : system_(config_), client_(system_) {
-    scheduler_.emplace(system_);
+  explicit stream_fixture(admission_limits limits = {}, std::size_t engines = 1) : system_(config_), client_(system_) {
+    std::vector<scheduler_actor> schedulers;
+    for (std::size_t i = 0; i < engines; ++i) {
+      schedulers_.push_back(std::make_unique<caf::scoped_actor>(system_));
+      schedulers.push_back(handle<scheduler_actor>(*schedulers_.back()));
+    }
     auto file = gguf::parse(tiny_model());
     BOOST_REQUIRE(file);
     auto loaded = load_model(*file, "tiny");
     BOOST_REQUIRE(loaded);
     source = *loaded;
-    router =
-      system_.spawn(troupe::router, limits, std::vector<scheduler_actor>{handle<scheduler_actor>(*scheduler_)});
+    router = system_.spawn(troupe::router, limits, std::move(schedulers));
     tokenizer = system_.spawn(tokenizing, source, 1u << 20);
     stream = new_stream(tokenizer);
   }
@@ -113,7 +116,7 @@ public:
     }
   }
 
-  void play(stream_events events) { (*scheduler_)->send(stream, tokens_atom::value, std::move(events)); }
+  void play(stream_events events) { (*schedulers_[playing])->send(stream, tokens_atom::value, std::move(events)); }
 
   void play(sequence_id sequence, std::uint32_t index, token_id token, std::optional<finish_reason> finished = {}) {
     stream_events events;
@@ -127,7 +130,7 @@ public:
       play(sequence, next_index[sequence]++, token_of(text[i]), i + 1 == text.size() ? finished : std::nullopt);
   }
 
-  void kill_scheduler() { scheduler_.emplace(system_); }
+  void kill_scheduler() { schedulers_[playing] = std::make_unique<caf::scoped_actor>(system_); }
 
   // --- the tokenizer ---
 
@@ -186,6 +189,7 @@ public:
   std::vector<protocol_error> errors;
   std::size_t deliveries = 0;
 
+  engine_index playing = 0; ///< Whose scheduler the test is now.
   std::vector<new_sequence> added;
   std::size_t flow_changes = 0;
   std::set<sequence_id> removed, paused;
@@ -235,8 +239,9 @@ private:
 
   bool take_order(std::chrono::seconds wait) {
     bool got = true;
-    (*scheduler_)
+    (*schedulers_[playing])
       ->receive(
+        [&](watch_atom, const engine_watcher_actor&, engine_index) {},
         [&](add_atom, new_sequence& s, const stream_actor&) {
           BOOST_TEST(!granted.count(s.id), "a sequence was added twice");
           granted[s.id] = s.credit;
@@ -259,7 +264,8 @@ private:
   caf::actor_system_config config_;
   caf::actor_system system_;
   caf::scoped_actor client_;
-  std::optional<caf::scoped_actor> scheduler_, silent_tokenizer_;
+  std::vector<std::unique_ptr<caf::scoped_actor>> schedulers_;
+  std::optional<caf::scoped_actor> silent_tokenizer_;
   std::vector<caf::typed_response_promise<expected<encoded_prompt>>> promises_;
   std::size_t added_seen_ = 0;
   request_id last_flush_ = 1u << 30;

@@ -24,7 +24,7 @@ std::uint32_t retry_ms(admission_control& open, engine_time now, std::uint32_t t
 BOOST_AUTO_TEST_SUITE(admission_suite)
 
 BOOST_AUTO_TEST_CASE(a_ticket_has_as_many_ids_as_sequences_and_none_is_ever_given_twice) {
-  admission_control open({}, 1);
+  admission_control open({});
   const auto a = open.admit(1, 10, 3, 0);
   const auto b = open.admit(1, 10, 1, 0);
   BOOST_REQUIRE((a && b));
@@ -43,7 +43,7 @@ BOOST_AUTO_TEST_CASE(each_limit_refuses_by_itself_and_takes_again_when_something
     (which == 0 ? limits.max_open_requests : limits.max_open_sequences) = which < 2 ? 4 : 100;
     if (which == 2)
       limits.max_open_tokens = 40;
-    admission_control open(limits, 1);
+    admission_control open(limits);
     std::vector<ticket> tickets;
     for (int i = 0; i < (which == 1 ? 2 : 4); ++i) {
       auto t = open.admit(1, 10, which == 1 ? 2 : 1, 0);
@@ -64,7 +64,7 @@ BOOST_AUTO_TEST_CASE(each_limit_refuses_by_itself_and_takes_again_when_something
 }
 
 BOOST_AUTO_TEST_CASE(what_could_never_be_admitted_is_not_told_to_come_again) {
-  admission_control open({10, 10, 1000}, 1);
+  admission_control open({10, 10, 1000});
   for (auto refused : {open.admit(1, 1001, 1, 0), open.admit(1, 10, 11, 0)}) {
     BOOST_REQUIRE(!refused);
     BOOST_CHECK(refused.error().code == errc::limit_exceeded);
@@ -72,29 +72,33 @@ BOOST_AUTO_TEST_CASE(what_could_never_be_admitted_is_not_told_to_come_again) {
   }
 }
 
-BOOST_AUTO_TEST_CASE(an_estimate_of_tokens_is_corrected_when_the_request_is_placed) {
-  admission_control open({10, 10, 1000}, 1);
+BOOST_AUTO_TEST_CASE(an_estimate_of_tokens_is_corrected_when_the_number_is_known) {
+  admission_control open({10, 10, 1000});
   const auto t = open.admit(1, 900, 1, 0);
   BOOST_TEST(!open.admit(1, 200, 1, 0));
-  BOOST_REQUIRE(open.place(t->id, 100));
+  BOOST_REQUIRE(open.count_prompt(t->id, 100));
   BOOST_TEST(open.open_tokens() == 100u);
   BOOST_CHECK(open.admit(1, 200, 1, 0));
 }
 
-BOOST_AUTO_TEST_CASE(a_request_goes_to_the_engine_with_the_fewest_sequences) {
-  admission_control open({}, 3);
-  const auto many = open.admit(1, 1, 5, 0);
-  BOOST_TEST(*open.place(many->id, 1) == 0u);
-  BOOST_TEST(*open.place(open.admit(1, 1, 1, 0)->id, 1) == 1u);
-  BOOST_TEST(*open.place(open.admit(1, 1, 1, 0)->id, 1) == 2u);
-  BOOST_TEST(*open.place(open.admit(1, 1, 1, 0)->id, 1) == 1u);
-  open.leave(many->id, 1);
-  BOOST_TEST(*open.place(open.admit(1, 1, 1, 0)->id, 1) == 0u);
-  BOOST_CHECK(!open.place(many->id, 1)); // its ticket is void
+BOOST_AUTO_TEST_CASE(a_renewed_ticket_has_new_ids_and_takes_no_more_room) {
+  admission_control open({1, 3, 100});
+  const auto first = open.admit(1, 50, 3, 0);
+  open.drain();
+  const auto second = open.renew(first->id);
+  BOOST_REQUIRE(second);
+  BOOST_TEST(second->id == first->id + 3);
+  BOOST_TEST(second->sequences == 3u);
+  BOOST_TEST(open.open_requests() == 1u);
+  BOOST_TEST(open.open_sequences() == 3u);
+  BOOST_TEST(open.open_tokens() == 50u);
+  BOOST_CHECK(!open.renew(first->id));
+  BOOST_TEST(!open.leave(first->id, 1));
+  BOOST_TEST(open.owner_died(1, 2) == std::vector<sequence_id>{second->id}, boost::test_tools::per_element());
 }
 
 BOOST_AUTO_TEST_CASE(the_hint_says_when_there_will_be_room_at_the_rate_at_which_requests_leave) {
-  admission_control open({100, 1000, 1000000}, 1);
+  admission_control open({100, 1000, 1000000});
   std::vector<sequence_id> ids;
   engine_time now = 0;
   for (int i = 0; i < 100; ++i)
@@ -115,7 +119,7 @@ BOOST_AUTO_TEST_CASE(the_hint_says_when_there_will_be_room_at_the_rate_at_which_
 }
 
 BOOST_AUTO_TEST_CASE(a_hint_is_bounded_on_both_sides) {
-  admission_control fast({10, 1000, 1000000}, 1);
+  admission_control fast({10, 1000, 1000000});
   std::vector<sequence_id> ids;
   for (int i = 0; i < 10; ++i)
     ids.push_back(fast.admit(1, 10, 1, 0)->id);
@@ -130,7 +134,7 @@ BOOST_AUTO_TEST_CASE(a_hint_is_bounded_on_both_sides) {
 }
 
 BOOST_AUTO_TEST_CASE(a_long_prompt_is_told_to_wait_until_so_many_tokens_have_left) {
-  admission_control open({1000, 1000, 1000}, 1);
+  admission_control open({1000, 1000, 1000});
   std::vector<sequence_id> ids;
   engine_time now = 0;
   for (int i = 0; i < 100; ++i)
@@ -146,36 +150,34 @@ BOOST_AUTO_TEST_CASE(a_long_prompt_is_told_to_wait_until_so_many_tokens_have_lef
 }
 
 BOOST_AUTO_TEST_CASE(when_an_owner_dies_its_tickets_are_void_and_no_others) {
-  admission_control open({}, 2);
+  admission_control open({});
   const auto mine = open.admit(1, 10, 4, 0);
   const auto other = open.admit(2, 20, 1, 0);
-  BOOST_REQUIRE((open.place(mine->id, 10) && open.place(other->id, 20)));
+  BOOST_REQUIRE((open.count_prompt(mine->id, 10) && open.count_prompt(other->id, 20)));
   open.owner_died(1, 5);
   BOOST_TEST(open.open_requests() == 1u);
   BOOST_TEST(open.open_sequences() == 1u);
   BOOST_TEST(open.open_tokens() == 20u);
-  BOOST_TEST(open.load_of(0) == 0u);
   BOOST_TEST(!open.leave(mine->id, 6));
   BOOST_TEST(open.leave(other->id, 6));
 }
 
-BOOST_AUTO_TEST_CASE(who_drains_refuses_new_requests_and_places_those_that_are_open) {
-  admission_control open({}, 1);
+BOOST_AUTO_TEST_CASE(who_drains_refuses_new_requests_and_keeps_those_that_are_open) {
+  admission_control open({});
   const auto t = open.admit(1, 10, 1, 0);
   open.drain();
   auto refused = open.admit(1, 10, 1, 0);
   BOOST_REQUIRE(!refused);
   BOOST_CHECK(refused.error().code == errc::unavailable);
   BOOST_TEST(open.refused() == 1u);
-  BOOST_CHECK(open.place(t->id, 10));
+  BOOST_CHECK(open.count_prompt(t->id, 10));
 }
 
 BOOST_AUTO_TEST_CASE(a_random_walk_keeps_every_sum) {
   std::mt19937 random(7);
-  admission_control open({50, 120, 3000}, 3);
+  admission_control open({50, 120, 3000});
   struct plain {
     std::uint32_t tokens, sequences;
-    std::optional<std::size_t> engine;
   };
   std::map<sequence_id, plain> requests;
   for (engine_time now = 0; now < 20000; ++now) {
@@ -186,27 +188,23 @@ BOOST_AUTO_TEST_CASE(a_random_walk_keeps_every_sum) {
     if (what == 0 || requests.empty()) {
       const std::uint32_t tokens = random() % 200, sequences = 1 + random() % 5;
       if (auto t = open.admit(1 + random() % 3, tokens, sequences, now))
-        requests[t->id] = {tokens, sequences, {}};
-    } else if (what == 1 && !any->second.engine) {
+        requests[t->id] = {tokens, sequences};
+    } else if (what == 1) {
       any->second.tokens = random() % 200;
-      any->second.engine = *open.place(any->first, any->second.tokens);
+      BOOST_REQUIRE(open.count_prompt(any->first, any->second.tokens));
     } else if (what == 2) {
       BOOST_REQUIRE(open.leave(any->first, now));
       requests.erase(any);
     }
-    std::uint64_t tokens = 0, sequences = 0, load[3] = {};
+    std::uint64_t tokens = 0, sequences = 0;
     for (const auto& [id, r] : requests) {
       tokens += r.tokens;
       sequences += r.sequences;
-      if (r.engine)
-        load[*r.engine] += r.sequences;
     }
     BOOST_REQUIRE(open.open_requests() == requests.size());
     BOOST_REQUIRE(open.open_tokens() == tokens);
     BOOST_REQUIRE(open.open_sequences() == sequences);
     BOOST_REQUIRE(sequences <= 120u);
-    for (std::size_t e = 0; e < 3; ++e)
-      BOOST_REQUIRE(open.load_of(e) == load[e]);
   }
 }
 
