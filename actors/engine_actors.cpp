@@ -22,7 +22,7 @@ void complete(engine_options& options) {
   plan.steps_ahead = std::min(plan.steps_ahead, options.max_steps_in_flight);
   options.cache.groups = plan.groups;
   options.cache.tier.enabled = static_cast<bool>(options.open_tier);
-  options.cache.events = options.events.has_value();
+  options.cache.events = options.events.has_value() || options.engines > 1; // The router chooses by them.
   if (options.events)
     for (const auto& group : plan.groups)
       options.events->format.windows.push_back(group.window);

@@ -13,6 +13,16 @@ namespace {
 
 using self_pointer = supervisor_actor::stateful_pointer<supervisor_state>;
 
+/// Its actors; the answer is its scheduler as others are to know it.
+expected<scheduler_actor> spawn_engine(self_pointer self, engine_actors& engine) {
+  auto& state = self->state;
+  engine.door = state.door;
+  if (auto spawned = spawn_engine_actors(self, state.options, engine); !spawned)
+    return tl::unexpected(spawned.error());
+  engine.down = false;
+  return in_place_of(engine.tree.scheduler, state.options.between.scheduler);
+}
+
 /// Errors: those of an engine.
 expected<void> spawn_tree(self_pointer self) {
   auto& state = self->state;
@@ -28,12 +38,16 @@ expected<void> spawn_tree(self_pointer self) {
   for (std::uint32_t i = 0; i < std::max(1u, options.engines); ++i) {
     auto& engine = state.engines.emplace_back();
     engine.index = i;
-    engine.door = state.door;
-    if (auto spawned = spawn_engine_actors(self, options, engine); !spawned)
-      return spawned;
-    schedulers.push_back(in_place_of(engine.tree.scheduler, options.between.scheduler));
+    if (auto scheduler = spawn_engine(self, engine))
+      schedulers.push_back(std::move(*scheduler));
+    else
+      return tl::unexpected(scheduler.error());
   }
-  state.router = self->spawn<caf::monitored>(router, options.limits, std::move(schedulers));
+  routing_options routes;
+  routes.hash = options.cache.hash;
+  routes.fingerprint = options.cache.fingerprint;
+  state.router =
+    self->spawn<caf::monitored>(router, router_options{options.limits, std::move(routes)}, std::move(schedulers));
   for (std::uint32_t i = 0; i < std::max(1u, options.tokenizers); ++i)
     state.tokenizers.push_back(
       self->spawn<caf::monitored>(tokenizing, options.source, longest_sequence(options.plan)));
@@ -121,13 +135,28 @@ void restart_stages(self_pointer self, engine_actors& engine, const std::string&
                                         " seconds, the last time by: " + why + ". It is not started again."});
 }
 
-/// With the last engine gone it would refuse all that comes, until somebody looked.
+/// Its requests go on at others. With the last engine gone all that comes would be refused, until somebody looked.
 void engine_failed(self_pointer self, engine_actors& engine, const error& why) {
   auto& state = self->state;
   engine.down = true;
+  self->send(state.router, down_atom::value, engine.index, why);
   const bool all_down = std::ranges::all_of(state.engines, [](const auto& each) { return each.down; });
   if (all_down && state.options.stop_when_failed)
     stop(self, caf::make_error(caf::sec::runtime_error, why.message), &why);
+}
+
+/// One of several has lost a part of it, by a bug of ours: it begins anew, and the others go on.
+void engine_died(self_pointer self, engine_actors& engine, const caf::error& reason) {
+  auto& state = self->state;
+  const error why{errc::unavailable, "An engine has ended: " + caf::to_string(reason) + "."};
+  warn(state.options.warn, why.message);
+  end_engine_actors(self, engine, caf::exit_reason::kill);
+  if (!may_restart(self, engine))
+    return engine_failed(self, engine, why);
+  auto scheduler = spawn_engine(self, engine);
+  if (!scheduler)
+    return engine_failed(self, engine, scheduler.error());
+  self->send(state.router, up_atom::value, engine.index, *scheduler);
 }
 
 stream_actor open(self_pointer self, const client_actor& client, connection_id connection) {
@@ -155,8 +184,15 @@ void child_died(self_pointer self, const caf::down_msg& down) {
     state.streams.pop_back();
     return stop_if_streams_are_gone(self);
   }
+  if (state.engines.size() > 1 && !state.stopping)
+    for (auto& engine : state.engines)
+      if (engine.has(down.source))
+        return engine_died(self, engine, down.reason);
   // Without any of the others nothing works; they hold no device and do not die but by a bug of ours.
-  stop(self, down.reason);
+  const bool is_needed = is_it(state.router) || std::ranges::any_of(state.tokenizers, is_it) ||
+                         std::ranges::any_of(state.engines, [&](const auto& each) { return each.has(down.source); });
+  if (is_needed)
+    stop(self, down.reason);
 }
 
 } // namespace

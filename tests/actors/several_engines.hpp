@@ -149,7 +149,7 @@ private:
     e.device->vocabulary = tiny()->program.vocabulary;
     // Its supervisor is nobody: a worker that dies is not replaced.
     e.executor =
-      system_->spawn(troupe::executor, caf::actor_cast<supervisor_actor>(caf::strong_actor_ptr{(*self_)->ctrl()}));
+      system_->spawn(troupe::executor, caf::actor_cast<supervisor_actor>(caf::strong_actor_ptr{(*self_)->ctrl()}), 0u);
     kv_store_options cache;
     cache.groups = {{kv_blocks_, 0}};
     cache.events = true;
@@ -172,7 +172,7 @@ private:
     options.results = e.executor;
     e.worker = system_->spawn<caf::detached>(worker, std::move(options));
     e.stage = system_->spawn(troupe::stage, std::vector{e.worker}, std::shared_ptr<shared_group>());
-    (*self_)->send(e.executor, replace_atom::value, e.stage);
+    (*self_)->send(e.executor, replace_atom::value, std::vector{e.stage});
     return e;
   }
 

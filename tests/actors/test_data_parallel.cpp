@@ -196,4 +196,27 @@ BOOST_AUTO_TEST_CASE(a_request_that_is_cancelled_while_it_is_moved_leaves_nothin
   f.check({0});
 }
 
+BOOST_AUTO_TEST_CASE(a_supervisor_begins_an_engine_anew_that_has_lost_a_part) {
+  const auto die = [](const auto& actor) { caf::anon_send_exit(actor, caf::exit_reason::unhandled_exception); };
+  for (unsigned part = 0; part < 3; ++part) {
+    engine_fixture engine([](engine_options& o) { o.engines = 2; });
+    client c(engine);
+    for (request_id id = 0; id < 20; ++id)
+      c.submit(id, numbered_prompt(static_cast<std::uint32_t>(id), 20), 40);
+    c.take_until([&] { return c.answers[19].tokens.size() >= 2; });
+    const auto& first = engine.tree.engines.front();
+    part == 0 ? die(first.scheduler) : part == 1 ? die(first.kv_cache) : die(first.executor);
+    for (request_id id = 0; id < 20; ++id)
+      BOOST_TEST(c.wait(id).tokens == engine.right_answer(numbered_prompt(static_cast<std::uint32_t>(id), 20), 40),
+                 boost::test_tools::per_element());
+    engine.eventually("both engines are up", [&] {
+      const auto engines = engine.ask<router_status>(engine.tree.router, status_atom::value).engines;
+      return engines.size() == 2 && engines[0].up && engines[1].up;
+    });
+    const auto old = first.scheduler;
+    engine.tree = engine.ask<actor_tree>(engine.supervisor, tree_atom::value);
+    BOOST_TEST((engine.tree.engines.front().scheduler != old));
+  }
+}
+
 BOOST_AUTO_TEST_SUITE_END()

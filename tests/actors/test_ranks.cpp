@@ -1,6 +1,7 @@
 // A model shared by several workers: the same tokens as one gives, also when any of them dies.
 #include "cpu/backends.hpp"
 #include "model/sharding.hpp"
+#include "model/stages.hpp"
 #include "tests/actors/engine_fixture.hpp"
 
 using namespace troupe;
@@ -10,23 +11,37 @@ namespace {
 
 std::shared_ptr<const model> three_groups() {
   static const auto loaded =
-    load_tiny({.heads = 6, .kv_heads = 3, .feed_forward = 160, .type = gguf::tensor_type::q4_1});
+    load_tiny({.layers = 3, .heads = 6, .kv_heads = 3, .feed_forward = 160, .type = gguf::tensor_type::q4_1});
   return loaded;
 }
 
-/// An engine over real backends on so many ranks, with two threads each.
-void share(engine_options& options, unsigned ranks, decltype(&make_cpu_backend) make) {
+/// How many workers share the model.
+struct sharing {
+  unsigned ranks = 1, stages = 1;
+};
+
+std::ostream& operator<<(std::ostream& out, const sharing& among) {
+  return out << among.ranks << " ranks, " << among.stages << " stages";
+}
+
+/// An engine over real backends, with two threads each.
+void share(engine_options& options, sharing among, decltype(&make_cpu_backend) make) {
   const bool reference = make == make_reference_backend;
   options.source = three_groups();
-  const auto plan = plan_shards(options.source->program, *options.source->file, ranks);
+  options.stages = among.stages;
+  const auto plan = plan_shards(options.source->program, *options.source->file, among.ranks);
   BOOST_REQUIRE_MESSAGE(plan, plan.error().message);
-  options.rank_shards = reference ? plan->shards_of_ranks() : std::vector<unsigned>(ranks, 1);
-  options.make_rank = [make, plan = *plan, source = options.source, blocks = options.kv_blocks,
+  options.rank_shards = reference ? plan->shards_of_ranks() : std::vector<unsigned>(among.ranks, 1);
+  options.make_rank = [make, among, plan = *plan, source = options.source, blocks = options.kv_blocks,
                        rows = options.plan.max_batched_tokens](const worker_seat& seat,
                                                                std::shared_ptr<communicator> group) {
     backend_options device{.kv_blocks = blocks, .max_rows = rows, .threads = 2};
     device.group = std::move(group);
-    return make(source->file, program_of_rank(source->program, plan, seat.rank), device);
+    const auto layers = source->program.layers;
+    auto part = program_of_rank(source->program, plan, seat.rank);
+    if (among.stages > 1)
+      part = program_of_stage(part, {layers * seat.stage / among.stages, layers * (seat.stage + 1) / among.stages});
+    return make(source->file, part, device);
   };
 }
 
@@ -46,48 +61,63 @@ answers wait_for_all(client& c) {
   return out;
 }
 
-answers undisturbed(unsigned ranks, decltype(&make_cpu_backend) make) {
-  engine_fixture engine([&](engine_options& o) { share(o, ranks, make); });
+answers undisturbed(sharing among, decltype(&make_cpu_backend) make) {
+  engine_fixture engine([&](engine_options& o) { share(o, among, make); });
   client c(engine);
   submit_all(c);
   return wait_for_all(c);
+}
+
+void check_deaths(sharing among, decltype(&make_cpu_backend) make) {
+  const auto wanted = undisturbed(among, make);
+  for (std::size_t victim = 0; victim < among.ranks * among.stages; ++victim)
+    for (std::size_t after : {0u, 10u}) {
+      engine_fixture engine([&](engine_options& o) { share(o, among, make); });
+      const auto workers = engine.tree.engines.front().workers;
+      BOOST_TEST_REQUIRE(workers.size() == among.ranks * among.stages);
+      client c(engine);
+      submit_all(c);
+      c.take_until([&] { return c.answers[0].tokens.size() >= after; });
+      caf::anon_send_exit(workers[victim], caf::exit_reason::kill);
+      BOOST_TEST((wait_for_all(c) == wanted),
+                 "worker " << victim << " of " << among << " after " << after << " tokens");
+      const auto now = engine.ask<actor_tree>(engine.supervisor, tree_atom::value);
+      BOOST_TEST((now.engines.front().workers[victim] != workers[victim]), "Nobody has taken its place.");
+    }
 }
 
 } // namespace
 
 BOOST_AUTO_TEST_SUITE(ranks)
 
-BOOST_AUTO_TEST_CASE(any_number_of_ranks_gives_the_same_tokens_on_the_reference_backend) {
-  const auto wanted = undisturbed(1, make_reference_backend);
+BOOST_AUTO_TEST_CASE(any_number_of_ranks_and_stages_gives_the_same_tokens_on_the_reference_backend) {
+  const auto wanted = undisturbed({}, make_reference_backend);
   for (const auto& answer : wanted)
     BOOST_TEST(answer.size() == tokens);
-  for (unsigned ranks : {2u, 3u})
-    BOOST_TEST((undisturbed(ranks, make_reference_backend) == wanted), ranks << " ranks give other tokens.");
+  for (sharing among : {sharing{2, 1}, {3, 1}, {1, 2}, {1, 3}, {2, 2}})
+    BOOST_TEST((undisturbed(among, make_reference_backend) == wanted), among << " give other tokens.");
+}
+
+BOOST_AUTO_TEST_CASE(stages_give_the_tokens_of_one_worker_on_the_cpu_backend) {
+  const auto wanted = undisturbed({}, make_cpu_backend);
+  for (sharing among : {sharing{1, 2}, {1, 3}})
+    BOOST_TEST((undisturbed(among, make_cpu_backend) == wanted), among << " give other tokens.");
 }
 
 BOOST_AUTO_TEST_CASE(requests_outlive_any_rank_that_is_killed) {
-  for (auto make : {make_reference_backend, make_cpu_backend}) {
-    const auto wanted = undisturbed(2, make);
-    for (std::size_t victim : {0u, 1u})
-      for (std::size_t after : {0u, 10u}) {
-        engine_fixture engine([&](engine_options& o) { share(o, 2, make); });
-        BOOST_TEST_REQUIRE(engine.tree.engines.front().workers.size() == 2u);
-        client c(engine);
-        submit_all(c);
-        c.take_until([&] { return c.answers[0].tokens.size() >= after; });
-        caf::anon_send_exit(engine.tree.engines.front().workers[victim], caf::exit_reason::kill);
-        BOOST_TEST((wait_for_all(c) == wanted), "rank " << victim << " after " << after << " tokens");
-        const auto now = engine.ask<actor_tree>(engine.supervisor, tree_atom::value);
-        BOOST_TEST((now.engines.front().workers[victim] != engine.tree.engines.front().workers[victim]),
-                   "Nobody has taken its place.");
-      }
-  }
+  check_deaths({2, 1}, make_reference_backend);
+  check_deaths({2, 1}, make_cpu_backend);
+}
+
+BOOST_AUTO_TEST_CASE(requests_outlive_any_stage_that_is_killed) {
+  check_deaths({1, 3}, make_reference_backend);
+  check_deaths({1, 2}, make_cpu_backend);
 }
 
 BOOST_AUTO_TEST_CASE(weights_that_any_rank_cannot_load_end_every_request_with_the_reason) {
   for (unsigned failing : {0u, 1u}) {
     engine_fixture engine([&](engine_options& o) {
-      share(o, 2, make_cpu_backend);
+      share(o, {2, 1}, make_cpu_backend);
       o.make_rank = [failing,
                      make = o.make_rank](const worker_seat& seat,
                                          std::shared_ptr<communicator> group) -> expected<std::unique_ptr<backend>> {
@@ -106,8 +136,8 @@ BOOST_AUTO_TEST_CASE(weights_that_any_rank_cannot_load_end_every_request_with_th
 }
 
 BOOST_AUTO_TEST_CASE(a_status_tells_of_all_ranks) {
-  engine_fixture one([](engine_options& o) { share(o, 1, make_cpu_backend); });
-  engine_fixture three([](engine_options& o) { share(o, 3, make_cpu_backend); });
+  engine_fixture one([](engine_options& o) { share(o, {}, make_cpu_backend); });
+  engine_fixture three([](engine_options& o) { share(o, {3, 1}, make_cpu_backend); });
   const auto info_of = [](engine_fixture& engine) {
     const auto info = engine.ask<expected<worker_info>>(engine.tree.engines.front().executor, info_atom::value);
     BOOST_REQUIRE_MESSAGE(info, (info ? "" : info.error().message));

@@ -53,10 +53,10 @@ class WorkerProcesses(TestCase):
         self.pids = children(server.process.pid)
         return server
 
-    def begin(self, server, prefix):
+    def begin(self, server, prefix, tokens=TOKENS):
         client = self.client(server)
         for i in range(STREAMS):
-            client.ask(i, f"{prefix} {i} " + "and so on " * (i % 7), max_tokens=TOKENS, ignore_eos=True, seed=i,
+            client.ask(i, f"{prefix} {i} " + "and so on " * (i % 7), max_tokens=tokens, ignore_eos=True, seed=i,
                        temperature=0.8)
         return client
 
@@ -156,8 +156,8 @@ class WorkerProcesses(TestCase):
             client.close()
 
     def test_workers_that_die_again_and_again_end_the_server_with_the_reason(self):
-        server = self.serve_workers(*KINDS["tensor parallel"])
-        client = self.begin(server, "tell me")
+        server = self.serve_workers(*KINDS["tensor parallel"], "--kv-tokens", "262144")
+        client = self.begin(server, "for ever", tokens=3900)
         killed = 0
         begun = time.monotonic()
         while server.process.poll() is None and time.monotonic() - begun < PATIENCE:
@@ -175,6 +175,24 @@ class WorkerProcesses(TestCase):
         self.assertLess(killed, 30)
         for i in range(STREAMS):
             self.assertEqual(client.wait(i).end["reason"], "error")
+
+    def test_requests_of_an_engine_that_gives_up_go_on_at_the_other(self):
+        server = self.serve_workers("--data-parallel-size", "2")
+        undisturbed = self.finish(self.begin(server, "tell me"))
+        client = self.begin(server, "tell me")
+        victim = self.pids[0]
+        for death in range(6):
+            others = set(children(server.process.pid)) - {victim}
+            os.kill(victim, signal.SIGKILL)
+            if death < 5:
+                eventually("it has a successor", lambda: set(children(server.process.pid)) - others - {victim})
+                victim = next(iter(set(children(server.process.pid)) - others - {victim}))
+        eventually("the engine has given up", lambda: self.status(server)["engines"] == 1)
+        self.assertEqual(self.finish(client), undisturbed)
+        self.assertEqual(self.finish(self.begin(server, "tell me")), undisturbed)
+        self.assertEqual(len(children(server.process.pid)), 1)
+        self.assertIn("6 times within 60 seconds", run("status", "--zmq", server.endpoint, "--check").stderr)
+        server.kill()
 
     def test_deaths_leave_nothing_behind(self):
         server = self.serve_workers("--pipeline-parallel-size", "2")

@@ -341,6 +341,8 @@ expected<void> local_engine::receive(const std::function<bool(server_message&)>&
     },
     [&](stop_atom) { more = interrupted(); },
     [&](const caf::down_msg& down) {
+      if (stream_.address() == down.source && down.reason == caf::exit_reason::normal)
+        return; // The engine ends, and says why.
       more = false;
       result = fail(errc::unavailable, "The engine has ended: " + caf::to_string(down.reason) + ".");
     });
