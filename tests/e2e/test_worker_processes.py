@@ -14,6 +14,7 @@ from support import PATIENCE, Server, TestCase, eventually, main, run, tiny
 
 SEEDS = int(os.environ.get("TROUPE_FAULT_SEEDS", 5))
 STREAMS, TOKENS = 64, 48
+KILLS = 2 * SEEDS
 FAULTS = 4  # In one run: a fifth and sixth within a minute would be too many for the engine.
 SHAPE = {"context": 4096, "width": 96, "kv-heads": 3, "layers": 4}  # Six heads in three groups.
 MODEL = tiny("cpu", **SHAPE)
@@ -195,9 +196,9 @@ class WorkerProcesses(TestCase):
         server.kill()
 
     def test_deaths_leave_nothing_behind(self):
-        server = self.serve_workers("--pipeline-parallel-size", "2")
+        server = self.serve_workers("--pipeline-parallel-size", "2", "--max-restarts", "1000000")
         client = self.client(server)
-        ids = iter(range(1000))
+        ids = iter(range(1 << 30))
         client.complete(next(ids), "hello", max_tokens=5)
 
         def kill_one():
@@ -206,14 +207,21 @@ class WorkerProcesses(TestCase):
             eventually("the workers are replaced", lambda: self.status(server)["restarts"] > before)
             client.complete(next(ids), "hello", max_tokens=5)
 
-        kill_one()
-        descriptors, threads = server.descriptors(), len(os.listdir(f"/proc/{server.process.pid}/task"))
+        def threads():
+            return len(os.listdir(f"/proc/{server.process.pid}/task"))
+
         for _ in range(3):
             kill_one()
-        eventually("descriptors are as before", lambda: server.descriptors() <= descriptors + 2)
-        eventually("threads are as before",
-                   lambda: len(os.listdir(f"/proc/{server.process.pid}/task")) <= threads + 1)
+        before = server.descriptors(), threads(), server.resident_bytes()
+        for _ in range(KILLS):
+            kill_one()
+        eventually("descriptors are as before", lambda: server.descriptors() <= before[0] + 2)
+        eventually("threads are as before", lambda: threads() <= before[1] + 1)
         self.assertEqual(len(children(server.process.pid)), 2)
+        grown = server.resident_bytes() - before[2]
+        print(f"{KILLS} deaths: {server.descriptors() - before[0]} descriptors, {threads() - before[1]} threads, "
+              f"{grown} bytes more")
+        self.assertLess(grown, (4 << 20) + KILLS * 10000)
 
 
 main()

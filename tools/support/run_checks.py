@@ -19,6 +19,7 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 NIGHTLY_FUZZ_COUNT = 10_000
 SANITIZER_FUZZ_COUNT = 100
 NIGHTLY_SIMULATION_SEEDS = 100_000
+NIGHTLY_FAULT_SEEDS = 100
 SHOWN_LINES = 200  # of a failed test's output, from its end
 BOOST = {"BOOST_TEST_REPORT_LEVEL": "detailed", "BOOST_TEST_REPORT_FORMAT": "XML",
          "BOOST_TEST_LOG_LEVEL": "test_suite", "BOOST_TEST_COLOR_OUTPUT": "0"}
@@ -190,8 +191,9 @@ def run(check, nightly):
         [tools / "check-includes"], "an include is against the order of the folders", cases=1))
     if not built:
         return
-    simulation = {"TROUPE_SIMULATION_SEEDS": str(NIGHTLY_SIMULATION_SEEDS)} if nightly else {}
-    check.run_stage("tests", lambda: check.run_tests("build", [], simulation))
+    more = {"TROUPE_SIMULATION_SEEDS": str(NIGHTLY_SIMULATION_SEEDS),
+            "TROUPE_FAULT_SEEDS": str(NIGHTLY_FAULT_SEEDS)} if nightly else {}
+    check.run_stage("tests", lambda: check.run_tests("build", [], more))
     if check.run_stage("sanitizer build", lambda: check.run_command(
             [tools / "build", "--asan", "--no-install"], "the build with the sanitizers failed")):
         # Boost would catch a signal before the sanitizer can say where it came from. Cases with the label `slow` (a real model

@@ -68,6 +68,12 @@ void add_engine_settings(CLI::App* group, engine_settings& settings) {
       "none. On a CPU a larger --kv-tokens serves better")
     ->capture_default_str()
     ->check(CLI::Range(0u, 65536u));
+  group
+    ->add_option(
+      "--max-restarts", settings.max_restarts,
+      "So often within a minute an engine's workers are replaced when one dies; once more, and it gives up")
+    ->capture_default_str()
+    ->check(CLI::Range(0u, 1000000u));
   group->add_option("--kv-events-replay", settings.kv_events_replay,
                     "Where subscribers may ask for events that they missed");
   group->add_option("--kv-events", settings.kv_events,
@@ -103,6 +109,7 @@ expected<void> hand_over(const engine_settings& settings, engine_options& option
   plan.step_budget_ms = settings.step_budget_ms;
   plan.policy = settings.policy;
   plan.long_prefill_tokens = settings.long_prefill_tokens;
+  options.max_restarts = settings.max_restarts;
   options.cache.prefix_caching = settings.prefix_caching;
   options.cache.hash = settings.prefix_hash;
   options.limits.max_open_requests = settings.max_queued_requests;

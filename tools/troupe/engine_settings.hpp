@@ -37,6 +37,7 @@ struct engine_settings {
     0;                          ///< --kv-host-gib: memory for blocks that were evicted, in front of the disk; 0: none
   std::string kv_events_replay; ///< --kv-events-replay: where missed ones are asked for; empty: nowhere
   std::string kv_events;        ///< --kv-events: an endpoint to publish block events on; empty: none
+  std::uint32_t max_restarts = 5;              ///< --max-restarts: of an engine's workers within a minute
   std::uint32_t max_queued_requests = 4096;    ///< --max-queued-requests: open at once, running ones too
   std::uint64_t max_queued_tokens = 64u << 20; ///< --max-queued-tokens: of their prompts
   bool operator==(const engine_settings&) const = default;
