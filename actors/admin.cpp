@@ -21,14 +21,10 @@ struct admin_state {
 
 using self_pointer = caf::stateful_actor<admin_state>*;
 
-/// An engine that has given up is no failure as long as others live.
 void answer(self_pointer self) {
   auto& state = self->state;
-  auto& reply = state.reply;
-  if (reply.status && reply.status->engines > 0 && state.tree.engines.size() > 1)
-    reply.failure = {errc::none, {}};
-  if (!reply.ok())
-    reply.status.reset();
+  if (!state.reply.ok())
+    state.reply.status.reset();
   self->send(state.client, deliver_atom::value, delivery{state.connection, {std::move(state.reply)}});
   self->quit();
 }
@@ -107,15 +103,15 @@ void gather_engine_status(self_pointer self, const engine_tree& engine) {
     status_atom::value);
   gather<executor_status>(
     self, engine.executor, "executor",
-    [](admin_reply& reply, const executor_status& executor) {
+    [alone = self->state.tree.engines.size() == 1](admin_reply& reply, const executor_status& executor) {
       auto& status = *reply.status;
       status.steps += executor.steps;
       status.restarts += executor.epoch;
       status.lost_steps += executor.lost_steps;
-      if (executor.failed)
-        reply.failure = *executor.failed;
-      else
+      if (!executor.failed)
         ++status.engines;
+      else if (alone)
+        reply.failure = *executor.failed;
     },
     status_atom::value);
   gather_from_tier<std::vector<tier_counts>>(
@@ -202,6 +198,8 @@ caf::behavior admin(self_pointer self, const supervisor_actor& supervisor, clien
   ask<actor_tree>(
     self, supervisor, timeouts::bookkeeping,
     [=](actor_tree& tree) {
+      // One of several may be gone for good.
+      std::erase_if(tree.engines, [](const engine_tree& engine) { return !engine.scheduler; });
       self->state.tree = std::move(tree);
       begin(self, request.command);
     },

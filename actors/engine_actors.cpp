@@ -107,15 +107,17 @@ expected<void> spawn_stage(self_pointer self, const engine_options& options, eng
 
 /// What joins them: rows of as many steps as may be in flight.
 expected<void> make_channels(const engine_options& options, engine_actors& engine) {
-  engine.channels.clear();
+  // The old ones are still there meanwhile, so that the new ones have other addresses: who comes late to an old epoch finds nobody.
+  std::vector<row_channel> channels;
   const row_channel_shape shape{options.max_steps_in_flight, options.plan.max_batched_tokens,
                                 options.source->program.width};
   for (std::uint32_t s = 1; s < options.stages; ++s) {
     auto made = row_channel::create(shape);
     if (!made)
       return tl::unexpected(made.error());
-    engine.channels.push_back(std::move(*made));
+    channels.push_back(std::move(*made));
   }
+  engine.channels = std::move(channels);
   return {};
 }
 
@@ -186,6 +188,15 @@ expected<void> spawn_engine_actors(self_pointer self, const engine_options& opti
   return {};
 }
 
+void end_stages(self_pointer self, engine_actors& engine, const caf::error& reason) {
+  for (const auto& stage : engine.stages)
+    self->send_exit(stage, reason);
+  for (const auto& worker : engine.tree.workers)
+    self->send_exit(worker, reason);
+  engine.stages.clear();
+  engine.tree.workers.clear();
+}
+
 void end_engine_actors(self_pointer self, engine_actors& engine, const caf::error& reason) {
   auto& tree = engine.tree;
   self->send_exit(tree.scheduler, reason);
@@ -194,13 +205,9 @@ void end_engine_actors(self_pointer self, engine_actors& engine, const caf::erro
   self->send_exit(engine.partners.tier, reason);
   self->send_exit(engine.partners.publisher, reason);
   engine.partners = {};
-  for (const auto& stage : engine.stages)
-    self->send_exit(stage, reason);
-  for (const auto& worker : tree.workers)
-    self->send_exit(worker, reason);
+  end_stages(self, engine, reason);
   tree = {};
   engine.door.reset();
-  engine.stages.clear();
 }
 
 } // namespace troupe

@@ -35,6 +35,9 @@ expected<void> spawn_engine_actors(supervisor_actor::pointer self, const engine_
 /// this returns at once; steps wait in their mailboxes.
 void spawn_stages(supervisor_actor::pointer self, const engine_options& options, engine_actors& engine);
 
+/// Ends its stages and workers.
+void end_stages(supervisor_actor::pointer self, engine_actors& engine, const caf::error& reason);
+
 /// Ends all of them.
 void end_engine_actors(supervisor_actor::pointer self, engine_actors& engine, const caf::error& reason);
 

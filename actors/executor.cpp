@@ -10,27 +10,30 @@ namespace {
 
 using self_pointer = executor_actor::stateful_pointer<executor_state>;
 
-void give_up(self_pointer self, error reason) {
-  auto& state = self->state;
-  if (state.failed)
-    return;
-  state.failed = reason;
-  state.in_flight.clear();
-  for (auto& promise : std::exchange(state.waiting_for_info, {}))
-    promise.deliver(expected<worker_info>(tl::unexpected(reason)));
-  if (state.scheduler)
-    self->send(state.scheduler, fail_atom::value, reason);
-  self->send(state.supervisor, fail_atom::value, state.engine, std::move(reason));
-}
-
 void drop_stages(executor_state& state) {
   for (auto& [id, fail] : std::exchange(state.transfers, {}))
     fail({errc::unavailable, "The worker whose blocks these were is gone, and they with it."});
   state.stages.clear();
   state.in_flight.clear();
   state.loaded = false;
+  state.looks_late = false;
   state.infos.clear();
   state.info.reset();
+}
+
+void give_up(self_pointer self, error reason) {
+  auto& state = self->state;
+  if (state.failed)
+    return;
+  state.failed = reason;
+  for (const auto& stage : state.stages)
+    self->send_exit(stage, caf::exit_reason::kill);
+  drop_stages(state);
+  for (auto& promise : std::exchange(state.waiting_for_info, {}))
+    promise.deliver(expected<worker_info>(tl::unexpected(reason)));
+  if (state.scheduler)
+    self->send(state.scheduler, fail_atom::value, reason);
+  self->send(state.supervisor, fail_atom::value, state.engine, std::move(reason));
 }
 
 /// Once for each epoch: a dead stage is noticed by its monitor and by every request that it leaves unanswered.
@@ -74,6 +77,8 @@ void workers_are_ready(self_pointer self, std::uint64_t epoch, const expected<st
 
 void use_stages(self_pointer self, const std::vector<stage_actor>& stages) {
   auto& state = self->state;
+  for (const auto& stage : state.stages)
+    self->send_exit(stage, caf::exit_reason::kill);
   state.stages = stages;
   state.front_since = self->clock().now();
   const auto epoch = state.epoch;
@@ -118,8 +123,11 @@ void take(self_pointer self, std::uint64_t epoch, step_outcome& outcome) {
     return;
   if (!outcome)
     return give_up(self, std::move(outcome.error()));
-  if (state.in_flight.empty() || outcome->step != state.in_flight.front().step)
+  if (state.in_flight.empty() || outcome->step < state.in_flight.front().step)
     return; // It came twice.
+  if (outcome->step > state.in_flight.front().step)
+    return replace_stages(self, epoch, "the result of a step was left out");
+  state.looks_late = false;
   const auto now = self->clock().now();
   if (state.loaded)
     state.deadline.took(std::chrono::duration<double, std::milli>(now - state.front_since).count(),
@@ -139,7 +147,8 @@ void look_for_late_steps(self_pointer self) {
   const std::chrono::duration<double, std::milli> since = self->clock().now() - state.front_since;
   const double limit = state.loaded ? state.deadline.limit_ms(state.in_flight.front().rows)
                                     : std::chrono::duration<double, std::milli>(timeouts::step).count();
-  if (since.count() > limit)
+  // Twice: when this process itself was held up, the result may lie behind this very message.
+  if (since.count() > limit && std::exchange(state.looks_late, true))
     return replace_stages(self, state.epoch,
                           state.loaded ? "a step has taken " + std::to_string(static_cast<long>(since.count())) +
                                            " ms, and so long none may"

@@ -31,6 +31,7 @@ struct executor_state {
   time_point front_since; ///< From then on the first of them is computed, as far as is known.
   bool loaded = false;    ///< All workers of this epoch have their weights.
   step_deadline deadline{std::chrono::duration<double, std::milli>(timeouts::step).count()};
+  bool looks_late = false; ///< The first of them did at the last look.
   bool alarm_set = false;
   std::optional<error> failed;
   std::string fingerprint;         ///< Of the first epoch's workers; all others must have it.

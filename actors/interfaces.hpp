@@ -191,7 +191,8 @@ using worker_actor = chain_actor::extend<
   // loaded, a step was wrong); a crash is this actor's death. Steps are computed in their order; one whose rows or
   // tokens are not there yet waits, and so do those after it.
   caf::reacts_to<step_atom, step_ptr>,
-  // What blocks hold after all steps that came before this. Errors: that of a worker that could not load.
+  // What blocks hold after all steps that came before this and have run; whoever asks for a block has the result of the
+  // step that filled it. Errors: that of a worker that could not load.
   caf::replies_to<read_atom, std::vector<block_place>>::with<expected<block_contents>>,
   // Puts contents into blocks, before all steps that come after this. Errors: the same, and internal (a wrong size;
   // then no block is changed).

@@ -22,7 +22,7 @@ struct kv_cache_state {
   scheduler_actor scheduler;
   engine_watcher_actor watcher; ///< Invalid: nobody chooses among engines.
   engine_index engine = 0;      ///< As it knows this one.
-  std::uint64_t epoch = 0; ///< Of the last report.
+  std::uint64_t epoch = 0;      ///< Of the last report.
   kv_event_numbers numbers;
   bool ready =
     true; ///< False until the tier has said what it has: a prompt that is looked up before would find nothing.

@@ -114,6 +114,11 @@ void stop(self_pointer self, caf::error reason, const error* told = nullptr) {
   stop_if_streams_are_gone(self);
 }
 
+/// Whether the present message is from this engine's executor, and not from one that it had before.
+bool is_from(self_pointer self, const engine_actors& engine) {
+  return caf::actor_cast<caf::actor_addr>(self->current_sender()) == engine.tree.executor.address();
+}
+
 bool may_restart(self_pointer self, engine_actors& engine) {
   const auto now = self->clock().now();
   auto& restarts = engine.restarts;
@@ -139,6 +144,7 @@ void restart_stages(self_pointer self, engine_actors& engine, const std::string&
 void engine_failed(self_pointer self, engine_actors& engine, const error& why) {
   auto& state = self->state;
   engine.down = true;
+  end_stages(self, engine, caf::exit_reason::kill);
   self->send(state.router, down_atom::value, engine.index, why);
   const bool all_down = std::ranges::all_of(state.engines, [](const auto& each) { return each.down; });
   if (all_down && state.options.stop_when_failed)
@@ -214,8 +220,8 @@ supervisor_actor::behavior_type supervisor(self_pointer self, engine_options opt
       return open(self, client, connection);
     },
     [=](replace_atom, std::uint32_t engine, const std::string& why) {
-      if (!self->state.stopping)
-        restart_stages(self, self->state.engines.at(engine), why);
+      if (auto& which = self->state.engines.at(engine); !self->state.stopping && is_from(self, which))
+        restart_stages(self, which, why);
     },
     [=](tree_atom) {
       const auto& state = self->state;
@@ -225,7 +231,8 @@ supervisor_actor::behavior_type supervisor(self_pointer self, engine_options opt
       return tree;
     },
     [=](fail_atom, std::uint32_t engine, const error& why) {
-      engine_failed(self, self->state.engines.at(engine), why);
+      if (auto& which = self->state.engines.at(engine); is_from(self, which))
+        engine_failed(self, which, why);
     },
     [=](stop_atom) { stop(self, caf::exit_reason::normal); },
   };

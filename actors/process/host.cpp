@@ -1,6 +1,7 @@
 #include "actors/process/host.hpp"
 
 #include <atomic>
+#include <csignal>
 #include <cstdlib>
 #include <iostream>
 #include <set>
@@ -30,7 +31,8 @@ outlet_actor::behavior_type outlet(outlet_actor::pointer self, process_worker_ac
   explain_exceptions(self);
   return {
     [=](result_atom, std::uint64_t epoch, const step_outcome& outcome) {
-      --*undone;
+      if (*undone > 0) // An error may come apart from a step.
+        --*undone;
       if (reports || !outcome)
         self->send(engine, result_atom::value, epoch, pack(outcome));
     },
@@ -72,7 +74,8 @@ void begin(self_pointer self, const caf::strong_actor_ptr& engine, const worker_
     return make(job.device, job.seat, std::move(*group));
   };
   state.worker = self->spawn<caf::detached + caf::monitored>(worker, std::move(options));
-  self->send(state.worker, attach_atom::value, chain_actor(out), chain_actor());
+  self->send(state.worker, attach_atom::value, job.seat.rows_out.empty() ? chain_actor() : chain_actor(out),
+             chain_actor());
   self->send(state.engine, attach_atom::value, caf::strong_actor_ptr{self->ctrl()}); // Nothing comes before this.
 }
 
@@ -194,6 +197,9 @@ expected<void> work(const device_factory& make) {
 } // namespace
 
 int run_worker_process(const device_factory& make) {
+  // Whoever stops a service may signal all its processes at once; the engine ends us, when it has saved what it wants.
+  for (const int signal : {SIGTERM, SIGINT, SIGHUP})
+    std::signal(signal, SIG_IGN);
   const auto done = work(make);
   if (!done)
     std::cerr << "troupe worker: " << done.error().message << std::endl;

@@ -2,6 +2,9 @@
 
 #include <unistd.h>
 
+#include <system_error>
+#include <thread>
+
 #include "actors/ask.hpp"
 #include "actors/exceptions.hpp"
 #include "actors/process/local_middleman.hpp"
@@ -57,7 +60,7 @@ void look(self_pointer self) {
       return end(self, "does not answer");
     return look_at_it_later(self);
   }
-  if (!state.has_work)
+  if (!state.has_work && state.asking == 0)
     return;
   beat(self);
   look_at_it_later(self);
@@ -78,13 +81,19 @@ caf::typed_response_promise<expected<Answer>> ask_host(self_pointer self, Atom a
   auto promise = self->make_response_promise<expected<Answer>>();
   const auto send = [=] {
     watch(self);
+    ++self->state.asking;
     ask<wire_message>(
       self, self->state.host, timeouts::step,
       [=](const wire_message& answer) mutable {
+        --self->state.asking;
         auto decoded = unpack<expected<Answer>>(answer);
         promise.deliver(decoded ? std::move(*decoded) : expected<Answer>(tl::unexpected(decoded.error())));
       },
-      [=](const caf::error& reason) mutable { promise.deliver(reason); }, atom, what...);
+      [=](const caf::error& reason) mutable {
+        --self->state.asking;
+        promise.deliver(reason);
+      },
+      atom, what...);
   };
   if (self->state.host)
     send();
@@ -122,9 +131,11 @@ bool start(self_pointer self) {
   options.job.parent = getpid();
   self->send(options.door, expect_atom::value, options.job.token, caf::strong_actor_ptr{self->ctrl()});
   child_options child{options.processes.command, encode(options.job)};
-  const auto to_self = caf::actor_cast<process_worker_actor>(self);
-  auto started = child_process::start(
-    std::move(child), [to_self](const child_end& how) { caf::anon_send(to_self, ended_atom::value, how.how); });
+  // A weak reference: the process may end after all actors have.
+  auto started = child_process::start(std::move(child), [to = self->address()](const child_end& end) {
+    if (const auto self = caf::actor_cast<process_worker_actor>(to))
+      caf::anon_send(self, ended_atom::value, end.how);
+  });
   if (!started) {
     self->quit(caf::make_error(caf::sec::runtime_error, started.error().message));
     return false;
@@ -135,6 +146,17 @@ bool start(self_pointer self) {
 }
 
 } // namespace
+
+/// A large process takes a while to end, and a thread of the pool has other things to do.
+process_worker_state::~process_worker_state() {
+  if (!process)
+    return;
+  process->kill();
+  try {
+    std::thread([ending = std::move(process)]() mutable { ending.reset(); }).detach();
+  } catch (const std::system_error&) { // No thread is left; then it is waited for here.
+  }
+}
 
 process_worker_actor::behavior_type process_worker(self_pointer self, process_worker_options options) {
   explain_exceptions(self);

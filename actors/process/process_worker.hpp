@@ -24,6 +24,7 @@ struct process_worker_options {
 
 struct process_worker_state {
   process_worker_state() = default; // Not an aggregate: CAF would initialise its first member with the actor.
+  ~process_worker_state();          ///< Kills the process, and does not wait for its end.
 
   process_worker_options options;
   std::unique_ptr<child_process> process;
@@ -33,6 +34,7 @@ struct process_worker_state {
   bool connected = false;                     ///< Once.
   bool beating = false;                       ///< Somebody looks whether it lives.
   bool answered = true;                       ///< The last beat.
+  unsigned asking = 0;                        ///< Questions on their way.
   bool has_work = false;                      ///< Since the last beat, or said to have by its answer.
   unsigned missed = 0;                        ///< Looks in a row that found no answer.
   static inline const char* name = "process_worker";

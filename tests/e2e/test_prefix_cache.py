@@ -76,6 +76,18 @@ class PrefixCache(TestCase):
             self.assertGreaterEqual(cached, 48)
             self.assertEqual(server.stop(), 0)
 
+    def test_several_workers_keep_their_parts_of_blocks_on_one_disk(self):
+        for several in (["--tensor-parallel-size", "2"], ["--pipeline-parallel-size", "2"]):
+            where = self.new_folder()
+            options = [*tiny("cpu", context=4096), "--kv-disk", where, *several]
+            server = self.serve(*options)
+            first, _ = self.ask(server)
+            eventually("blocks are written", lambda: len(self.blocks(where)) >= 3)
+            self.assertEqual(server.stop(), 0)
+            again, cached = self.ask(self.serve(*options, "--workers", "process"))
+            self.assertEqual(again, first)
+            self.assertGreaterEqual(cached, 48)
+
     def test_what_ran_when_the_server_was_stopped_is_there_after_a_restart(self):
         where = self.new_folder()
         server = self.serve_from(where)

@@ -43,7 +43,9 @@ numeric_fingerprint fingerprint_of(const model& source, const engine_flags& flag
   result.model = hash_of(source.file->bytes());
   source.file->release_pages();
   result.backend = reference ? "reference-shards" : fingerprint_of(flags.arithmetic);
-  if (device.ranks > 1) // A block is its ranks' parts, stage by stage; and sums are in another order.
+  // A block is its ranks' parts, stage by stage, and they add up in another order. Stages of one rank have the layers of
+  // a block one after the other, as a single worker has, and the same bits.
+  if (device.ranks > 1)
     result.backend += fmt::format("-{}-ranks-of-layers-{}", device.ranks, fmt::join(device.layer_cuts, "-"));
   result.kv_type = reference ? "f32" : to_string(flags.settings.kv_dtype);
   result.hashing = flags.settings.prefix_hash == block_hash_kind::sha256 ? "sha256" : "xxh128";
@@ -126,8 +128,8 @@ signal_watch::~signal_watch() {
 
 namespace {
 
-/// Where each stage's layers begin, so that each takes about as long; and the last one's end. What a layer takes is
-/// measured on one rank's part. Errors: those of a backend; invalid_argument.
+/// Where each stage's layers begin, so that each takes about as long; and the last one's end. What ranks share they share
+/// in all layers alike, so a whole layer is measured. Errors: those of a backend; invalid_argument.
 expected<std::vector<std::uint32_t>> cut_layers(const engine_flags& flags, const worker_device& device,
                                                 const model& source) {
   auto small = device;
