@@ -10,9 +10,12 @@ namespace {
 
 using self_pointer = executor_actor::stateful_pointer<executor_state>;
 
-void drop_stages(executor_state& state) {
+const error blocks_gone{errc::unavailable, "The worker whose blocks these were is gone, and they with it."};
+
+/// why: for those who wait for a transfer of blocks.
+void drop_stages(executor_state& state, const error& why) {
   for (auto& [id, fail] : std::exchange(state.transfers, {}))
-    fail({errc::unavailable, "The worker whose blocks these were is gone, and they with it."});
+    fail(why);
   state.stages.clear();
   state.in_flight.clear();
   state.loaded = false;
@@ -28,7 +31,7 @@ void give_up(self_pointer self, error reason) {
   state.failed = reason;
   for (const auto& stage : state.stages)
     self->send_exit(stage, caf::exit_reason::kill);
-  drop_stages(state);
+  drop_stages(state, reason);
   for (auto& promise : std::exchange(state.waiting_for_info, {}))
     promise.deliver(expected<worker_info>(tl::unexpected(reason)));
   if (state.scheduler)
@@ -45,7 +48,7 @@ void replace_stages(self_pointer self, std::uint64_t epoch, const std::string& w
   state.lost_steps += state.in_flight.size();
   for (const auto& stage : state.stages) // They may only be late: nothing of the old epoch may live on.
     self->send_exit(stage, caf::exit_reason::kill);
-  drop_stages(state);
+  drop_stages(state, blocks_gone);
   self->send(state.supervisor, replace_atom::value, state.engine, why);
 }
 
@@ -186,7 +189,7 @@ caf::result<expected<Answer>> pass_blocks(self_pointer self, std::uint64_t epoch
   if (state.failed)
     return expected<Answer>(tl::unexpected(*state.failed));
   if (state.stages.empty() || epoch != state.epoch)
-    return expected<Answer>(fail(errc::unavailable, "The worker whose blocks these were is gone, and they with it."));
+    return expected<Answer>(tl::unexpected(blocks_gone));
   transfer<Answer> what(self);
   begin(what);
   return what.promise();
