@@ -136,15 +136,19 @@ BOOST_AUTO_TEST_CASE(a_request_that_leaves_no_token_to_sample_ends_alone) {
 
 BOOST_AUTO_TEST_CASE(an_engine_that_has_given_up_fails_its_check_and_ends_where_that_is_wanted) {
   for (const bool ends : {false, true}) {
+    gate door; // Otherwise it may end before it has the request.
+    door.shut();
     engine_fixture engine([&](engine_options& o) {
       o.stop_when_failed = ends;
-      o.make_backend = []() -> expected<std::unique_ptr<backend>> {
+      o.make_backend = [&]() -> expected<std::unique_ptr<backend>> {
+        door.pass();
         return fail(errc::out_of_memory, "There is no memory for the weights.");
       };
     });
     engine.expect_failure = true;
     client c(engine);
     c.submit(1, numbered_prompt(1, 20), 10);
+    door.open();
     BOOST_TEST(c.wait(1).ends[0].failure.message == "There is no memory for the weights.");
     if (!ends) {
       const auto checked = engine.ask<expected<nothing>>(engine.tree.engines.front().scheduler, check_atom::value);
