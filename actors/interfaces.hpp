@@ -241,7 +241,8 @@ using router_actor = caf::typed_actor<
   caf::replies_to<place_atom, ticket, placement>::with<expected<scheduler_actor>>,
   // The engine of this request has ended or given up, for this reason, and is down from now on. The answer: where it
   // goes on, under a new ticket, since nobody has heard of its ids, whatever the old engine still says. Errors: those of
-  // `place`, and the reason where it has been moved as often as there are engines. The old ticket is void in any case.
+  // `place`, and the reason where it has been moved as often as there are engines. The old ticket is void, but after an
+  // error: then it is to be given back.
   caf::replies_to<replace_atom, ticket, placement, error>::with<expected<admitted_request>>,
   // The request has ended; its ticket is void.
   caf::reacts_to<leave_atom, ticket>,

@@ -58,17 +58,17 @@ expected<admitted_request> admit(self_pointer self, const admission_request& req
   return result;
 }
 
+/// Where it can go nowhere, its ticket stays until its stream has ended it: a drain is not over before.
 expected<admitted_request> move(self_pointer self, ticket old, const placement& what, const error& why) {
   auto& state = self->state;
-  const auto renewed = state.open->renew(old.id);
-  if (!renewed)
+  const auto fresh = state.open->fresh_ids(old.id);
+  if (!fresh)
     return fail(errc::internal, "A request without a ticket was to be moved.");
-  const auto engine = state.routes->move(old.id, renewed->id, what, why);
-  if (!engine) {
-    leave(self, *renewed);
+  const auto engine = state.routes->move(old.id, fresh->id, what, why);
+  if (!engine)
     return tl::unexpected(engine.error());
-  }
-  return admitted_request{*renewed, state.engines[*engine]};
+  state.open->rename(old.id, *fresh);
+  return admitted_request{*fresh, state.engines[*engine]};
 }
 
 void have_watched(self_pointer self, engine_index engine) {

@@ -98,16 +98,22 @@ bool admission_control::count_prompt(sequence_id id, std::uint32_t tokens) {
   return true;
 }
 
-std::optional<ticket> admission_control::renew(sequence_id id) {
+std::optional<ticket> admission_control::fresh_ids(sequence_id id) {
   const auto* found = open_.find(id);
   if (!found)
     return std::nullopt;
+  const ticket fresh{last_id_ + 1, found->sequences};
+  last_id_ += found->sequences;
+  return fresh;
+}
+
+bool admission_control::rename(sequence_id id, ticket fresh) {
+  const auto* found = open_.find(id);
+  if (!found)
+    return false;
   const auto same = *found;
   open_.erase(id);
-  const ticket granted{last_id_ + 1, same.sequences};
-  last_id_ += same.sequences;
-  open_.insert(granted.id, same);
-  return granted;
+  return open_.insert(fresh.id, same);
 }
 
 void admission_control::settle(const request& ended, engine_time now) {

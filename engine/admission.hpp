@@ -66,9 +66,12 @@ public:
   /// The prompt has so many tokens, whatever was estimated. False: the ticket is void.
   bool count_prompt(sequence_id id, std::uint32_t tokens);
 
-  /// Another ticket in the place of this one, which is void then: the request begins again, under ids that nobody has
-  /// heard of. No limit counts, and it is given while draining, too. Nothing: the ticket is void.
-  std::optional<ticket> renew(sequence_id id);
+  /// Ids that nobody has heard of, as many as this request has: it may begin again under them, after `rename`. No limit
+  /// counts, and they are given while draining, too. Nothing: the ticket is void.
+  std::optional<ticket> fresh_ids(sequence_id id);
+
+  /// The request has this ticket from now on, and the old one is void. False: that was so already.
+  bool rename(sequence_id id, ticket fresh);
 
   /// A request has ended. False: the ticket is void already.
   bool leave(sequence_id id, engine_time now);

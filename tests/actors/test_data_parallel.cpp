@@ -204,19 +204,38 @@ BOOST_AUTO_TEST_CASE(a_supervisor_begins_an_engine_anew_that_has_lost_a_part) {
     for (request_id id = 0; id < 20; ++id)
       c.submit(id, numbered_prompt(static_cast<std::uint32_t>(id), 20), 40);
     c.take_until([&] { return c.answers[19].tokens.size() >= 2; });
-    const auto& first = engine.tree.engines.front();
+    const auto first = engine.tree.engines.front();
     part == 0 ? die(first.scheduler) : part == 1 ? die(first.kv_cache) : die(first.executor);
     for (request_id id = 0; id < 20; ++id)
       BOOST_TEST(c.wait(id).tokens == engine.right_answer(numbered_prompt(static_cast<std::uint32_t>(id), 20), 40),
                  boost::test_tools::per_element());
-    engine.eventually("both engines are up", [&] {
+    const auto old = first.scheduler; // All requests may have ended before anybody noticed.
+    engine.eventually("there is another first engine, and both are up", [&] {
+      engine.tree = engine.ask<actor_tree>(engine.supervisor, tree_atom::value);
       const auto engines = engine.ask<router_status>(engine.tree.router, status_atom::value).engines;
-      return engines.size() == 2 && engines[0].up && engines[1].up;
+      return engine.tree.engines.front().scheduler != old && engines.size() == 2 && engines[0].up && engines[1].up;
     });
-    const auto old = first.scheduler;
-    engine.tree = engine.ask<actor_tree>(engine.supervisor, tree_atom::value);
-    BOOST_TEST((engine.tree.engines.front().scheduler != old));
   }
+}
+
+BOOST_AUTO_TEST_CASE(an_engine_whose_workers_are_given_up_costs_no_request) {
+  engine_fixture engine([](engine_options& o) {
+    o.engines = 2;
+    o.max_restarts = 0;
+  });
+  engine.expect_failure = true; // Of the first one.
+  engine.device->step_time = 500us;
+  client c(engine);
+  for (std::uint32_t i = 0; i < 20; ++i)
+    c.submit(i, numbered_prompt(i, 20), 40);
+  c.take_until([&] { return c.answers[0].tokens.size() >= 2; });
+  caf::anon_send_exit(engine.tree.engines.front().workers.front(), caf::exit_reason::kill);
+  for (std::uint32_t i = 0; i < 20; ++i)
+    BOOST_TEST(c.wait(i).tokens == engine.right_answer(numbered_prompt(i, 20), 40), boost::test_tools::per_element());
+  const auto status = engine.ask<router_status>(engine.tree.router, status_atom::value);
+  BOOST_TEST(!status.engines[0].up);
+  BOOST_TEST(status.engines[1].up);
+  BOOST_TEST(status.open_requests == 0u);
 }
 
 BOOST_AUTO_TEST_SUITE_END()

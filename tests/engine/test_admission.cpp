@@ -81,18 +81,21 @@ BOOST_AUTO_TEST_CASE(an_estimate_of_tokens_is_corrected_when_the_number_is_known
   BOOST_CHECK(open.admit(1, 200, 1, 0));
 }
 
-BOOST_AUTO_TEST_CASE(a_renewed_ticket_has_new_ids_and_takes_no_more_room) {
+BOOST_AUTO_TEST_CASE(a_renamed_request_has_new_ids_and_takes_no_more_room) {
   admission_control open({1, 3, 100});
   const auto first = open.admit(1, 50, 3, 0);
   open.drain();
-  const auto second = open.renew(first->id);
+  BOOST_REQUIRE(open.fresh_ids(first->id));
+  const auto second = open.fresh_ids(first->id); // the ones before were not needed
   BOOST_REQUIRE(second);
-  BOOST_TEST(second->id == first->id + 3);
+  BOOST_TEST(open.rename(first->id, *second));
+  BOOST_TEST(second->id == first->id + 6);
   BOOST_TEST(second->sequences == 3u);
   BOOST_TEST(open.open_requests() == 1u);
   BOOST_TEST(open.open_sequences() == 3u);
   BOOST_TEST(open.open_tokens() == 50u);
-  BOOST_CHECK(!open.renew(first->id));
+  BOOST_CHECK(!open.fresh_ids(first->id));
+  BOOST_CHECK(!open.rename(first->id, *second));
   BOOST_TEST(!open.leave(first->id, 1));
   BOOST_TEST(open.owner_died(1, 2) == std::vector<sequence_id>{second->id}, boost::test_tools::per_element());
 }

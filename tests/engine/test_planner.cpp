@@ -269,4 +269,64 @@ BOOST_AUTO_TEST_CASE(a_result_that_does_not_fit_its_step_is_refused) {
   b.exchange();
 }
 
+BOOST_AUTO_TEST_CASE(a_sequence_that_has_tokens_from_another_engine_goes_on_after_them) {
+  planner_bench b(small());
+  auto sampling = std::make_shared<sequence_sampling>();
+  sampling->repetition_penalty = 1.5f;
+  sampling->end_tokens = {7};
+  sampling->min_tokens = 9;
+  b.next = [](sequence_id, std::uint32_t position) { return static_cast<token_id>(position < 27 ? 7 : 50); };
+  b.add(1, 20, 12, [&](new_sequence& s) {
+    s.sampling = sampling;
+    s.credit = 100;
+    s.answer = std::make_shared<const std::vector<token_id>>(std::vector<token_id>{41, 42, 43});
+  });
+  auto first = b.step();
+  BOOST_REQUIRE(first);
+  BOOST_TEST(first->joined.at(0).prompt_tokens == 20u); // so that the worker counts the answer as the first one did
+  BOOST_TEST(first->joined.at(0).history->size() == 23u);
+  BOOST_TEST(first->rows.at(0).count == 23u);
+  BOOST_TEST(first->tokens.back() == 43);
+  const auto events = b.answer();
+  BOOST_REQUIRE(events.size() == 1u);
+  BOOST_TEST(events[0].index == 3u);
+  b.run();
+  BOOST_TEST(b.answers[1].size() == 9u, "with those that it had there are as many as it may have");
+  BOOST_TEST(b.owned() == 0u);
+}
+
+BOOST_AUTO_TEST_CASE(forks_that_have_tokens_already_share_the_prompt_and_nothing_else) {
+  planner_bench b(small());
+  const auto prompt = std::make_shared<const std::vector<token_id>>(40, 5);
+  const auto with = [&](sequence_id parent, std::vector<token_id> answer) {
+    return [=](new_sequence& s) {
+      s.prompt = prompt;
+      s.fork_of = parent;
+      s.answer = std::make_shared<const std::vector<token_id>>(std::move(answer));
+    };
+  };
+  b.add(1, 40, 6, with(0, {11}));
+  b.add(2, 40, 6, with(1, {21, 22, 23}));
+  b.add(3, 40, 6, with(1, {}));
+  b.run();
+  BOOST_TEST(b.answers[1].size() == 5u);
+  BOOST_TEST(b.answers[2].size() == 3u);
+  BOOST_TEST(b.answers[3].size() == 6u);
+  BOOST_TEST(b.store.statistics().hit_tokens >= 32u, "the second finds the prompt's blocks in the cache");
+  BOOST_TEST(b.owned() == 0u);
+}
+
+BOOST_AUTO_TEST_CASE(a_sequence_that_has_all_its_tokens_is_not_taken) {
+  planner_bench b(small());
+  new_sequence s;
+  s.id = 1;
+  s.prompt = std::make_shared<const std::vector<token_id>>(5, 1);
+  s.sampling = std::make_shared<const sequence_sampling>();
+  s.max_tokens = 3;
+  s.answer = std::make_shared<const std::vector<token_id>>(3, 2);
+  const auto refused = b.plan.add(std::move(s), 0);
+  BOOST_REQUIRE(!refused);
+  BOOST_CHECK(refused.error().code == errc::internal);
+}
+
 BOOST_AUTO_TEST_SUITE_END()

@@ -129,7 +129,7 @@ void engine_watch::saw_to_stage(caf::message& m) {
 }
 
 void engine_watch::saw_to_router(caf::message& m) {
-  if (is<leave_atom>(m) || is<replace_atom>(m)) // The old ticket is void in any case; a new one comes as an answer.
+  if (is<leave_atom>(m)) // With one engine no request moves: one that would keeps its ticket until it has ended.
     open_.erase(m.get_as<ticket>(1).id);
 }
 
