@@ -151,18 +151,30 @@ void engine_failed(self_pointer self, engine_actors& engine, const error& why) {
     stop(self, caf::make_error(caf::sec::runtime_error, why.message), &why);
 }
 
-/// One of several has lost a part of it, by a bug of ours: it begins anew, and the others go on.
-void engine_died(self_pointer self, engine_actors& engine, const caf::error& reason) {
+void begin_anew(self_pointer self, engine_actors& engine) {
   auto& state = self->state;
-  const error why{errc::unavailable, "An engine has ended: " + caf::to_string(reason) + "."};
-  warn(state.options.warn, why.message);
-  end_engine_actors(self, engine, caf::exit_reason::kill);
-  if (!may_restart(self, engine))
-    return engine_failed(self, engine, why);
   auto scheduler = spawn_engine(self, engine);
   if (!scheduler)
     return engine_failed(self, engine, scheduler.error());
   self->send(state.router, up_atom::value, engine.index, *scheduler);
+}
+
+/// One of several has lost a part of it, by a bug of ours: it begins anew, and the others go on. Where it publishes its
+/// blocks, a successor can only bind when the old publisher has ended.
+void engine_died(self_pointer self, engine_actors& engine, const caf::error& reason) {
+  auto& state = self->state;
+  const error why{errc::unavailable, "An engine has ended: " + caf::to_string(reason) + "."};
+  warn(state.options.warn, why.message);
+  const auto publisher = engine.partners.publisher;
+  if (publisher)
+    self->monitor(publisher);
+  end_engine_actors(self, engine, caf::exit_reason::kill);
+  if (!may_restart(self, engine))
+    return engine_failed(self, engine, why);
+  if (publisher)
+    engine.ending_publisher = publisher.address();
+  else
+    begin_anew(self, engine);
 }
 
 stream_actor open(self_pointer self, const client_actor& client, connection_id connection) {
@@ -194,6 +206,10 @@ void child_died(self_pointer self, const caf::down_msg& down) {
     for (auto& engine : state.engines)
       if (engine.has(down.source))
         return engine_died(self, engine, down.reason);
+      else if (engine.ending_publisher == down.source) {
+        engine.ending_publisher = {};
+        return begin_anew(self, engine);
+      }
   // Without any of the others nothing works; they hold no device and do not die but by a bug of ours.
   const bool is_needed = is_it(state.router) || std::ranges::any_of(state.tokenizers, is_it) ||
                          std::ranges::any_of(state.engines, [&](const auto& each) { return each.has(down.source); });

@@ -1,4 +1,8 @@
 // Several engines behind one router: the death of one costs no request, no token, and doubles none.
+#include <unistd.h>
+
+#include <filesystem>
+
 #include "tests/actors/several_engines.hpp"
 
 using namespace troupe;
@@ -199,7 +203,13 @@ BOOST_AUTO_TEST_CASE(a_request_that_is_cancelled_while_it_is_moved_leaves_nothin
 BOOST_AUTO_TEST_CASE(a_supervisor_begins_an_engine_anew_that_has_lost_a_part) {
   const auto die = [](const auto& actor) { caf::anon_send_exit(actor, caf::exit_reason::unhandled_exception); };
   for (unsigned part = 0; part < 3; ++part) {
-    engine_fixture engine([](engine_options& o) { o.engines = 2; });
+    engine_fixture engine([](engine_options& o) {
+      o.engines = 2;
+      o.events.emplace(); // A successor publishes where the one that died did.
+      o.events->endpoint =
+        "ipc://" +
+        (std::filesystem::temp_directory_path() / ("troupe-events-" + std::to_string(::getpid()))).string();
+    });
     client c(engine);
     for (request_id id = 0; id < 20; ++id)
       c.submit(id, numbered_prompt(static_cast<std::uint32_t>(id), 20), 40);
