@@ -121,6 +121,7 @@ void gather_engine_status(self_pointer self, const engine_tree& engine) {
         status.kv_owned += group.owned;
       }
       status.prefix_queries += cache.statistics.queries;
+      status.prefix_query_tokens += cache.statistics.query_tokens;
       status.prefix_hit_tokens += cache.statistics.hit_tokens;
       status.tier_hit_tokens += cache.statistics.tier_hit_tokens;
     },

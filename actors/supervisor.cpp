@@ -187,7 +187,8 @@ stream_actor open(self_pointer self, const client_actor& client, connection_id c
                          client,
                          connection,
                          state.options.plan.policy.kind,
-                         state.end_tokens};
+                         state.end_tokens,
+                         state.options.observed_by};
   auto result = self->spawn<caf::monitored>(stream, std::move(context));
   state.streams.push_back(result);
   return result;
@@ -203,13 +204,14 @@ void child_died(self_pointer self, const caf::down_msg& down) {
     return stop_if_streams_are_gone(self);
   }
   if (state.engines.size() > 1 && !state.stopping)
-    for (auto& engine : state.engines)
+    for (auto& engine : state.engines) {
       if (engine.has(down.source))
         return engine_died(self, engine, down.reason);
-      else if (engine.ending_publisher == down.source) {
+      if (engine.ending_publisher == down.source) {
         engine.ending_publisher = {};
         return begin_anew(self, engine);
       }
+    }
   // Without any of the others nothing works; they hold no device and do not die but by a bug of ours.
   const bool is_needed = is_it(state.router) || std::ranges::any_of(state.tokenizers, is_it) ||
                          std::ranges::any_of(state.engines, [&](const auto& each) { return each.has(down.source); });

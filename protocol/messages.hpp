@@ -300,7 +300,8 @@ struct server_status {
   std::uint32_t kv_leased = 0;         ///< In a scheduler's purse.
   std::uint32_t kv_owned = 0;          ///< Of sequences.
   std::uint64_t prefix_queries = 0;    ///< Prompts that were looked up, since the start.
-  std::uint64_t prefix_hit_tokens = 0; ///< Of their tokens, those that were there.
+  std::uint64_t prefix_query_tokens = 0; ///< Their tokens.
+  std::uint64_t prefix_hit_tokens = 0; ///< Of these, those that were there.
   std::uint64_t preemptions = 0;       ///< Since the start.
   std::uint64_t steps = 0;             ///< Since the start.
   bool draining = false;               ///< Refuses new requests.

@@ -5,7 +5,7 @@ import json
 from support import TestCase, folder, main, run, tiny
 
 COUNTS = ["open_requests", "waiting", "running", "paused", "refused", "kv_blocks", "kv_free", "kv_cached", "kv_leased",
-          "kv_owned", "prefix_queries", "prefix_hit_tokens", "preemptions", "steps", "draining",
+          "kv_owned", "prefix_queries", "prefix_query_tokens", "prefix_hit_tokens", "preemptions", "steps", "draining",
           "engines", "restarts", "lost_steps",
           "tier_hit_tokens", "tiers"]
 
