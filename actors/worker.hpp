@@ -23,10 +23,10 @@ struct worker_state {
   std::optional<error> lost; ///< The other ranks: a worker ends with them.
   batch_state batch;
   std::optional<row_channel> rows_in, rows_out;
-  chain_actor next, first;                ///< Of the pipeline, where it is to tell them.
-  std::deque<step_ptr> waiting;           ///< For rows or tokens, those behind the first for it.
-  std::set<std::uint64_t> rows_there;     ///< Steps of which the stage before has said so.
-  std::optional<step_sampler> sampler;    ///< Once it has loaded.
+  chain_actor next, first;             ///< Of the pipeline, where it is to tell them.
+  std::deque<step_ptr> waiting;        ///< For rows or tokens, those behind the first for it.
+  std::set<std::uint64_t> rows_there;  ///< Steps of which the stage before has said so.
+  std::optional<step_sampler> sampler; ///< Once it has loaded.
   std::vector<float> logits;
   static inline const char* name = "worker";
 };

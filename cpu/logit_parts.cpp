@@ -34,9 +34,8 @@ expected<void> logit_parts::gather(std::span<float> logits, std::span<const std:
   for (std::size_t i = 0; i < rows_.size(); ++i)
     std::ranges::copy(logits.subspan(rows_[i] * vocabulary + own_.begin, own_.end - own_.begin), &mine_[i * widest_]);
   const std::size_t each = rows_.size() * widest_;
-  if (auto done =
-        group.all_gather(std::as_bytes(std::span(mine_).first(each)),
-                         std::as_writable_bytes(std::span(all_).first(each * own_.ranks)), until);
+  if (auto done = group.all_gather(std::as_bytes(std::span(mine_).first(each)),
+                                   std::as_writable_bytes(std::span(all_).first(each * own_.ranks)), until);
       !done)
     return done;
   for (std::size_t r = 0; r < own_.ranks; ++r)

@@ -64,8 +64,7 @@ public:
   unsigned threads() const override { return pool_.size(); }
   void for_each(std::uint32_t count, const std::function<void(std::uint32_t, unsigned)>& body) override;
   memory_account memory() const override {
-    return {weights_.bytes(), kv_.size(),
-            workspace_.size() + partials_.size() + logit_parts_.bytes()};
+    return {weights_.bytes(), kv_.size(), workspace_.size() + partials_.size() + logit_parts_.bytes()};
   }
   std::string_view kv_type() const override { return to_string(shape_.dtype); }
   std::size_t block_bytes(kv_group) const override { return block_stride_; }

@@ -88,8 +88,8 @@ expected<void> step_sampler::exchange(backend& device, std::span<const batch_sta
   return {};
 }
 
-expected<token_id> step_sampler::take(const batch_state::rows::sample& s, std::uint32_t accepted, const computed& step,
-                                      sampling_workspace& room, const outcome& out) const {
+expected<token_id> step_sampler::take(const batch_state::rows::sample& s, std::uint32_t accepted,
+                                      const computed& step, sampling_workspace& room, const outcome& out) const {
   const auto& sampler = samplers_[s.slot];
   const auto position = s.position + accepted;
   if (out.each > 0) {
