@@ -137,22 +137,33 @@ const char* name_of(finish_reason reason) {
 
 } // namespace
 
-metrics::metrics(const metrics_options& options) : families_(std::make_unique<families>(options)) {}
-
+metrics::metrics() = default;
 metrics::~metrics() = default;
 
+void metrics::describe(const metrics_options& options) {
+  made_ = std::make_unique<families>(options);
+  families_ = made_.get();
+}
+
 void metrics::first_token(double seconds) {
-  families_->first.Observe(seconds);
-  families_->generated.Increment();
+  if (auto* all = families_.load()) {
+    all->first.Observe(seconds);
+    all->generated.Increment();
+  }
 }
 
 void metrics::next_token(double seconds) {
-  families_->between.Observe(seconds);
-  families_->generated.Increment();
+  if (auto* all = families_.load()) {
+    all->between.Observe(seconds);
+    all->generated.Increment();
+  }
 }
 
 void metrics::ended(const request_record& request) {
-  auto& all = *families_;
+  auto* known = families_.load();
+  if (!known)
+    return;
+  auto& all = *known;
   all.ended_by.at(name_of(request.reason))->Increment();
   all.prompt_tokens.Increment(request.usage.prompt_tokens);
   all.total.Observe(request.total_s);
@@ -169,16 +180,21 @@ void metrics::ended(const request_record& request) {
 }
 
 void metrics::ended(const step_record& step) {
-  families_->per_step.Observe(step.prefill_tokens + step.decode_tokens);
-  families_->step_time.Observe(std::chrono::duration<double>(step.ended - step.begun).count());
+  if (auto* all = families_.load()) {
+    all->per_step.Observe(step.prefill_tokens + step.decode_tokens);
+    all->step_time.Observe(std::chrono::duration<double>(step.ended - step.begun).count());
+  }
 }
 
 std::string metrics::text(const server_status& status) {
-  auto& all = *families_;
+  auto* known = families_.load();
+  if (!known)
+    return {};
+  auto& all = *known;
   all.running.Set(status.running);
   all.waiting.Set(status.waiting);
-  const auto usable = status.kv_blocks - status.kv_free - status.kv_cached;
-  all.kv_usage.Set(status.kv_blocks == 0 ? 0.0 : static_cast<double>(usable) / status.kv_blocks);
+  const auto used = status.kv_blocks - status.kv_free - status.kv_cached;
+  all.kv_usage.Set(status.kv_blocks == 0 ? 0.0 : static_cast<double>(used) / status.kv_blocks);
   raise_to(all.queries, static_cast<double>(status.prefix_query_tokens));
   raise_to(all.hits, static_cast<double>(status.prefix_hit_tokens));
   raise_to(all.preemptions, static_cast<double>(status.preemptions));

@@ -6,6 +6,7 @@
 // Source of the names: docs.vllm.ai, "Production metrics"; vllm/v1/metrics/loggers.py in github.com/vllm-project/vllm.
 #pragma once
 
+#include <atomic>
 #include <memory>
 #include <string>
 
@@ -21,22 +22,27 @@ struct metrics_options {
 
 class metrics final : public observer {
 public:
-  explicit metrics(const metrics_options& options);
+  metrics();
   ~metrics() override;
+
+  /// Once, as soon as the model is known. What is reported before that is not counted.
+  void describe(const metrics_options& options);
 
   void first_token(double seconds) override;
   void next_token(double seconds) override;
   void ended(const request_record& request) override;
   void ended(const step_record& step) override;
 
-  /// The text format of version 0.0.4 (`content_type`), with gauges of this moment. Threads: one at a time.
+  /// The text format of version 0.0.4 (`content_type`), with gauges of this moment; nothing before `describe`. Threads: one at
+  /// a time.
   std::string text(const server_status& status);
 
   static constexpr const char* content_type = "text/plain; version=0.0.4; charset=utf-8";
 
 private:
   struct families;
-  std::unique_ptr<families> families_;
+  std::unique_ptr<families> made_;
+  std::atomic<families*> families_{nullptr};
 };
 
 } // namespace troupe::serve

@@ -27,72 +27,17 @@ json quantiles_of(std::deque<double> values) {
   return {{"count", values.size()}, {"p50", at(0.5)}, {"p99", at(0.99)}};
 }
 
-/// Ids of what is no actor: an engine as a whole.
-constexpr std::uint64_t first_engine_id = std::uint64_t{1} << 48;
-
-/// The tree with what each actor does; an actor that nobody knows the place of is the supervisor's.
-class actor_list {
-public:
-  actor_list(std::vector<actor_activity> counted, caf::actor_id supervisor)
-      : counted_(std::move(counted)), supervisor_(supervisor) {
-    add(supervisor, "supervisor", 0);
-  }
-
-  template <class Handle>
-  void add(const Handle& actor, const std::string& name, std::uint64_t parent, bool threaded = false) {
-    if (actor)
-      add(actor.id(), name, parent, threaded);
-  }
-
-  void add(std::uint64_t id, const std::string& name, std::uint64_t parent, bool threaded = false) {
-    const auto found = std::ranges::find(counted_, id, &actor_activity::id);
-    const actor_activity none;
-    write(id, name, parent, threaded, found == counted_.end() ? none : *found);
-    if (found != counted_.end())
-      counted_.erase(found);
-  }
-
-  json take() {
-    for (const auto& actor : counted_)
-      write(actor.id, actor.name, supervisor_, false, actor);
-    return std::move(out_);
-  }
-
-private:
-  void write(std::uint64_t id, const std::string& name, std::uint64_t parent, bool threaded,
-             const actor_activity& counts) {
-    out_.push_back({{"id", id},
-                    {"name", name},
-                    {"parent", parent},
-                    {"threaded", threaded},
-                    {"mailbox", counts.mailbox},
-                    {"messages", counts.messages},
-                    {"busy_us", std::chrono::duration<double, std::micro>(counts.busy).count()}});
-  }
-
-  std::vector<actor_activity> counted_;
-  caf::actor_id supervisor_;
-  json out_ = json::array();
-};
-
-json actors_of(const actor_tree& tree, caf::actor_id supervisor, std::vector<actor_activity> counted) {
-  actor_list list(std::move(counted), supervisor);
-  list.add(tree.router, "router", supervisor);
-  for (std::size_t i = 0; i < tree.tokenizers.size(); ++i)
-    list.add(tree.tokenizers[i], "tokenizer " + std::to_string(i), supervisor);
-  for (std::size_t e = 0; e < tree.engines.size(); ++e) {
-    const auto& engine = tree.engines[e];
-    const auto parent = first_engine_id + e;
-    list.add(parent, "engine " + std::to_string(e), supervisor, true);
-    list.add(engine.scheduler, "scheduler", parent);
-    list.add(engine.kv_cache, "KV-cache manager", parent);
-    list.add(engine.kv_tier, "KV tier", parent, true);
-    list.add(engine.executor, "executor", parent);
-    for (std::size_t w = 0; w < engine.workers.size(); ++w)
-      list.add(engine.workers[w], "worker " + std::to_string(w), engine.executor ? engine.executor.id() : parent,
-               true);
-  }
-  return list.take();
+json rows_of(const std::vector<actor_row>& actors) {
+  auto out = json::array();
+  for (const auto& actor : actors)
+    out.push_back({{"id", actor.id},
+                   {"name", actor.name},
+                   {"parent", actor.parent},
+                   {"threaded", actor.threaded},
+                   {"mailbox", actor.mailbox},
+                   {"messages", actor.messages},
+                   {"busy_us", actor.busy_us}});
+  return out;
 }
 
 } // namespace
@@ -120,8 +65,8 @@ void stage_view::ended(const step_record& step) {
   steps_.push_back({++serial_, step});
 }
 
-std::string stage_view::json(const server_status& status, const actor_tree& tree, caf::actor_id supervisor,
-                             std::vector<actor_activity> actors, std::uint64_t since) const {
+std::string stage_view::json(const server_status& status, const std::vector<actor_row>& actors,
+                             std::uint64_t since) const {
   auto steps = nlohmann::json::array();
   nlohmann::json out;
   {
@@ -145,7 +90,6 @@ std::string stage_view::json(const server_status& status, const actor_tree& tree
   out["waiting"] = status.waiting;
   out["paused"] = status.paused;
   out["draining"] = status.draining;
-  out["engines"] = tree.engines.size();
   out["engines_up"] = status.engines;
   out["restarts"] = status.restarts;
   out["lost_steps"] = status.lost_steps;
@@ -156,7 +100,7 @@ std::string stage_view::json(const server_status& status, const actor_tree& tree
                {"cached", status.kv_cached},
                {"leased", status.kv_leased},
                {"owned", status.kv_owned}};
-  out["actors"] = actors_of(tree, supervisor, std::move(actors));
+  out["actors"] = rows_of(actors);
   return out.dump();
 }
 

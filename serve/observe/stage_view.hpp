@@ -7,10 +7,10 @@
 #include <deque>
 #include <mutex>
 #include <string>
+#include <vector>
 
-#include "actors/activity.hpp"
-#include "actors/interfaces.hpp"
 #include "actors/observer.hpp"
+#include "serve/observe/actor_row.hpp"
 
 namespace troupe::serve {
 
@@ -24,8 +24,7 @@ public:
   void ended(const step_record& step) override;
 
   /// One JSON object. since: steps with a higher serial number alone, of those that are known still.
-  std::string json(const server_status& status, const actor_tree& tree, caf::actor_id supervisor,
-                   std::vector<actor_activity> actors, std::uint64_t since) const;
+  std::string json(const server_status& status, const std::vector<actor_row>& actors, std::uint64_t since) const;
 
 private:
   struct latencies {
