@@ -46,6 +46,7 @@ expected<void> spawn_tree(self_pointer self) {
   routing_options routes;
   routes.hash = options.cache.hash;
   routes.fingerprint = options.cache.fingerprint;
+  routes.group = group_to_route_by(options.plan.groups);
   state.router =
     self->spawn<caf::monitored>(router, router_options{options.limits, std::move(routes)}, std::move(schedulers));
   for (std::uint32_t i = 0; i < std::max(1u, options.tokenizers); ++i)
