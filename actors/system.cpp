@@ -14,7 +14,10 @@ void configure(caf::actor_system_config& config) {
 }
 
 supervisor_actor spawn_engine(caf::actor_system& system, engine_options options) {
-  return system.spawn(supervisor, std::move(options));
+  worker_door door;
+  if (options.processes)
+    door = open_worker_door(system); // Here, since an actor of the pool must not wait.
+  return system.spawn(supervisor, std::move(options), std::move(door));
 }
 
 } // namespace troupe
