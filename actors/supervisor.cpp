@@ -127,8 +127,11 @@ bool may_restart(self_pointer self, engine_actors& engine) {
 
 void restart_stages(self_pointer self, engine_actors& engine, const std::string& why) {
   auto& state = self->state;
-  if (may_restart(self, engine))
+  if (may_restart(self, engine)) {
+    warn(state.options.warn,
+         "the workers of engine " + std::to_string(engine.index) + " are lost, and others begin: " + why);
     return spawn_stages(self, state.options, engine);
+  }
   self->send(engine.tree.executor, fail_atom::value,
              error{errc::unavailable, "A worker has died " + std::to_string(engine.restarts.size() + 1) +
                                         " times within " + std::to_string(state.options.restart_window.count()) +
@@ -224,6 +227,11 @@ supervisor_actor::behavior_type supervisor(self_pointer self, engine_options opt
       for (const auto& engine : state.engines)
         tree.engines.push_back(engine.tree);
       return tree;
+    },
+    [=](up_atom, std::uint32_t engine, std::uint64_t milliseconds) {
+      if (is_from(self, self->state.engines.at(engine)))
+        warn(self->state.options.warn, "the new workers of engine " + std::to_string(engine) + " are ready after " +
+                                         std::to_string(milliseconds) + " ms.");
     },
     [=](fail_atom, std::uint32_t engine, const error& why) {
       if (auto& which = self->state.engines.at(engine); is_from(self, which))
