@@ -133,6 +133,7 @@ void gather_engine_status(self_pointer self, const engine_tree& engine) {
       status.steps += executor.steps;
       status.restarts += executor.epoch;
       status.lost_steps += executor.lost_steps;
+      status.last_recovery_ms = std::max(status.last_recovery_ms, executor.last_recovery_ms);
       if (!executor.failed)
         ++status.engines;
       else if (alone)

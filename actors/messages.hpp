@@ -161,7 +161,9 @@ struct executor_status {
   std::uint64_t steps = 0;      ///< Run since the start.
   std::uint64_t epoch = 0;      ///< As often workers have been replaced.
   std::uint64_t lost_steps = 0; ///< In flight when an epoch ended: computed again.
-  std::optional<error> failed;  ///< It has given up.
+  std::uint64_t last_recovery_ms =
+    0;                         ///< From the moment when it noticed that workers were lost until others were ready.
+  std::optional<error> failed; ///< It has given up.
 };
 
 struct router_status {

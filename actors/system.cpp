@@ -37,7 +37,10 @@ std::vector<actor_activity> activity_of(caf::actor_system& system) {
 }
 
 supervisor_actor spawn_engine(caf::actor_system& system, engine_options options) {
-  return system.spawn(supervisor, std::move(options));
+  worker_door door;
+  if (options.processes)
+    door = open_worker_door(system); // Here, since an actor of the pool must not wait.
+  return system.spawn(supervisor, std::move(options), std::move(door));
 }
 
 } // namespace troupe

@@ -47,6 +47,7 @@ void each_field(Status& status, Fields&& field) {
   field("engines", status.engines);
   field("restarts", status.restarts);
   field("lost_steps", status.lost_steps);
+  field("last_recovery_ms", status.last_recovery_ms);
   field("tier_hit_tokens", status.tier_hit_tokens);
   field("tiers", status.tiers);
 }

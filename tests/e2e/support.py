@@ -114,15 +114,15 @@ class TestCase(unittest.TestCase):
 
 
 class Server:
-    """A `troupe serve`, ready for clients."""
+    """A `troupe serve`, ready for clients. program: what runs it instead of the binary, which keeps its process id."""
     count = 0
 
-    def __init__(self, *arguments, endpoint=None):
+    def __init__(self, *arguments, endpoint=None, program=None):
         Server.count += 1
         self.socket_file = folder / f"server-{Server.count}"
-        self.process = subprocess.Popen([troupe(), "serve", "--zmq", endpoint or f"ipc://{self.socket_file}", *arguments],
-                                        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-        self.log = []
+        self.process = subprocess.Popen([*(program or [troupe()]), "serve", "--zmq", endpoint or f"ipc://{self.socket_file}",
+                                         *arguments], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        self.log, self.said_at = [], []  # Lines, and when they came, by this machine's clock.
         self.ready = threading.Event()
         self.reader = threading.Thread(target=self.read, daemon=True)
         self.reader.start()
@@ -134,6 +134,7 @@ class Server:
 
     def read(self):
         for line in self.process.stderr:
+            self.said_at.append(time.monotonic())
             self.log.append(line)
             found = re.search(r"Listening on (\S+)\. ", line)
             if found:

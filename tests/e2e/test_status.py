@@ -6,7 +6,7 @@ from support import TestCase, folder, main, run, tiny
 
 COUNTS = ["open_requests", "waiting", "running", "paused", "refused", "kv_blocks", "kv_free", "kv_cached", "kv_leased",
           "kv_owned", "prefix_queries", "prefix_query_tokens", "prefix_hit_tokens", "preemptions", "steps", "draining",
-          "engines", "restarts", "lost_steps",
+          "engines", "restarts", "lost_steps", "last_recovery_ms",
           "tier_hit_tokens", "tiers"]
 
 

@@ -174,10 +174,7 @@ expected<void> share_among_workers(const engine_flags& flags, worker_device& dev
     device.layer_cuts = std::move(*cuts);
   }
   if (flags.worker_processes) {
-    auto identity = identity_of(device.model);
-    if (!identity)
-      return tl::unexpected(identity.error());
-    device.file = std::move(*identity);
+    device.file = source->file->identity();
     options.processes = worker_processes{{"/proc/self/exe", "worker"}, encode(device)};
   }
   options.make_rank = [device, source](const worker_seat& seat, std::shared_ptr<communicator> group) {
