@@ -5,14 +5,14 @@
 
 namespace troupe::serve {
 
-call_table::call_id call_table::begin(api_call_ptr call, call_listener& listener) {
+running_calls::call_id running_calls::begin(api_call_ptr call, call_listener& listener) {
   auto requests = call->take_requests();
   const auto id = next_id_;
   next_id_ += std::max<std::size_t>(requests.size(), 1);
   std::optional<std::uint32_t> stream;
   if (engine_)
     stream = engine_->choose_stream();
-  running fresh;
+  running_call fresh;
   fresh.call = std::move(call);
   fresh.listener = &listener;
   fresh.stream = stream.value_or(0);
@@ -41,14 +41,14 @@ call_table::call_id call_table::begin(api_call_ptr call, call_listener& listener
   return id;
 }
 
-void call_table::cancel_requests(table::iterator which) {
+void running_calls::cancel_requests(table::iterator which) {
   const auto& [id, call] = *which;
   for (std::size_t i = 0; i < call.ended.size(); ++i)
     if (!call.ended[i] && engine_)
       engine_->cancel(call.stream, id + i);
 }
 
-void call_table::abandon(call_id id) {
+void running_calls::abandon(call_id id) {
   const auto found = calls_.find(id);
   if (found == calls_.end())
     return;
@@ -56,7 +56,7 @@ void call_table::abandon(call_id id) {
   calls_.erase(found);
 }
 
-void call_table::pause(call_id id) {
+void running_calls::pause(call_id id) {
   const auto found = calls_.find(id);
   if (found == calls_.end() || std::exchange(found->second.paused, true))
     return;
@@ -66,7 +66,7 @@ void call_table::pause(call_id id) {
       engine_->pause(call.stream, id + i);
 }
 
-void call_table::resume(call_id id) {
+void running_calls::resume(call_id id) {
   const auto found = calls_.find(id);
   if (found == calls_.end() || !std::exchange(found->second.paused, false))
     return;
@@ -76,7 +76,7 @@ void call_table::resume(call_id id) {
       engine_->resume(call.stream, id + i);
 }
 
-call_table::table::iterator call_table::find(request_id id) {
+running_calls::table::iterator running_calls::find(request_id id) {
   auto after = calls_.upper_bound(id);
   if (after == calls_.begin())
     return calls_.end();
@@ -84,14 +84,14 @@ call_table::table::iterator call_table::find(request_id id) {
   return id - after->first < after->second.ended.size() ? after : calls_.end(); // Otherwise it was abandoned.
 }
 
-void call_table::give_up(table::iterator which) {
+void running_calls::give_up(table::iterator which) {
   cancel_requests(which);
   auto* listener = which->second.listener;
   calls_.erase(which);
   listener->fail();
 }
 
-void call_table::take(token_delta&& delta) {
+void running_calls::take(token_delta&& delta) {
   const auto found = find(delta.id);
   if (found == calls_.end())
     return;
@@ -104,7 +104,7 @@ void call_table::take(token_delta&& delta) {
   }
 }
 
-void call_table::take(const request_end& end) {
+void running_calls::take(const request_end& end) {
   const auto found = find(end.id);
   if (found == calls_.end())
     return;
@@ -122,7 +122,7 @@ void call_table::take(const request_end& end) {
   }
 }
 
-void call_table::deliver(std::vector<server_message> messages) {
+void running_calls::deliver(std::vector<server_message> messages) {
   for (auto& message : messages)
     if (auto* step = std::get_if<step_deltas>(&message)) {
       for (auto& delta : step->deltas)
@@ -137,7 +137,7 @@ void call_table::deliver(std::vector<server_message> messages) {
   settle_touched();
 }
 
-void call_table::stream_lost(std::uint32_t stream, const error& why) {
+void running_calls::stream_lost(std::uint32_t stream, const error& why) {
   std::vector<server_message> ends;
   for (const auto& [id, call] : calls_)
     if (call.stream == stream)
@@ -152,7 +152,7 @@ void call_table::stream_lost(std::uint32_t stream, const error& why) {
   deliver(std::move(ends));
 }
 
-void call_table::settle_touched() {
+void running_calls::settle_touched() {
   auto touched = std::exchange(touched_, {});
   std::sort(touched.begin(), touched.end());
   touched.erase(std::unique(touched.begin(), touched.end()), touched.end());
@@ -160,7 +160,7 @@ void call_table::settle_touched() {
     settle(id);
 }
 
-void call_table::settle(call_id id) {
+void running_calls::settle(call_id id) {
   const auto found = calls_.find(id);
   if (found == calls_.end())
     return;

@@ -25,13 +25,13 @@ public:
   virtual void fail() = 0;                     ///< A bug of ours: the rest will not come.
 };
 
-class call_table : public engine_listener {
+class running_calls : public engine_listener {
 public:
   using call_id = request_id;
   using poster = std::function<void(std::function<void()>)>;
 
   /// `post` has a function called later, in this thread.
-  explicit call_table(poster post) : post_(std::move(post)) {}
+  explicit running_calls(poster post) : post_(std::move(post)) {}
 
   void attach(std::shared_ptr<engine_link> engine) { engine_ = std::move(engine); }
 
@@ -52,7 +52,7 @@ public:
   void stream_lost(std::uint32_t stream, const error& why) override;
 
 private:
-  struct running {
+  struct running_call {
     api_call_ptr call;
     call_listener* listener = nullptr;
     std::uint32_t stream = 0;
@@ -62,7 +62,7 @@ private:
     bool paused = false;
     std::string out; ///< Of the stream, since it was sent the last time.
   };
-  using table = std::map<call_id, running>;
+  using table = std::map<call_id, running_call>;
 
   table::iterator find(request_id id);
   void take(token_delta&& delta);

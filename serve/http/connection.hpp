@@ -109,7 +109,7 @@ private:
   std::uint64_t request_number_ = 0;
   std::size_t accounted_ = 0; ///< Of `server_core::bodies_bytes`.
 
-  std::optional<call_table::call_id> call_;
+  std::optional<running_calls::call_id> call_;
   bool paused_ = false;
   bool streaming_ = false; ///< A stream's head has been sent.
   bool complete_ = false;  ///< All of the answer is in `out_`, or was.

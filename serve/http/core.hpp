@@ -47,7 +47,7 @@ struct server_core {
   http_options options;
   route_table routes;
   server_facts facts;
-  call_table calls;
+  running_calls calls;
   status_board board;
   boost::asio::thread_pool readers{1}; ///< Of large bodies.
   std::unordered_set<std::shared_ptr<connection>> connections;

@@ -211,13 +211,10 @@ BOOST_AUTO_TEST_CASE(malformed_requests_never_crash_it_and_are_never_its_own_err
     }
     for (auto& [bytes, client] : clients) {
       const auto all = client->rest();
-      for (std::string_view got = all; !got.empty();) {
-        const bool right = got.starts_with("HTTP/1.1 2") || got.starts_with("HTTP/1.1 4") ||
-                           got.starts_with("HTTP/1.1 100") || got.starts_with("HTTP/1.1 505") ||
-                           got.starts_with("HTTP/1.1 503"); // Of the engine that has no stream.
-        BOOST_TEST(right, bytes << " got " << got);
-        const auto next = got.find("HTTP/1.1 ", 9);
-        got = next == got.npos ? std::string_view() : got.substr(next);
+      BOOST_TEST((all.empty() || all.starts_with("HTTP/1.1 ")), all);
+      for (auto at = all.find("HTTP/1.1 5"); at != all.npos; at = all.find("HTTP/1.1 5", at + 1)) {
+        const auto status = all.substr(at + 9, 3);
+        BOOST_TEST((status == "503" || status == "505"), bytes << " got " << all); // 503: there is no stream.
       }
     }
   }

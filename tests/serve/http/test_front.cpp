@@ -1,4 +1,5 @@
 // The whole way from a socket to a fake device: the front actor, its streams and an engine.
+#include "model/answer_text.hpp"
 #include "serve/http/front.hpp"
 #include "tests/actors/engine_fixture.hpp"
 #include "tests/serve/http/http_fixture.hpp"
