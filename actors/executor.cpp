@@ -291,7 +291,11 @@ executor_actor::behavior_type executor(self_pointer self, supervisor_actor super
     },
     [=](status_atom) {
       const auto& state = self->state;
-      return executor_status{state.steps, state.epoch, state.lost_steps, state.last_recovery_ms, state.failed};
+      executor_status status{state.steps, state.epoch, state.lost_steps, state.last_recovery_ms, state.failed,
+                             state.loaded};
+      if (!state.in_flight.empty())
+        status.step_ms = std::chrono::duration<double, std::milli>(self->clock().now() - state.front_since).count();
+      return status;
     },
   };
 }

@@ -164,6 +164,8 @@ struct executor_status {
   std::uint64_t last_recovery_ms =
     0;                         ///< From the moment when it noticed that workers were lost until others were ready.
   std::optional<error> failed; ///< It has given up.
+  bool loaded = false;         ///< All workers of this epoch have their weights.
+  double step_ms = 0;          ///< So long the first step in flight has been computed, as far as is known; 0: none is.
 };
 
 struct router_status {

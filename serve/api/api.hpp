@@ -1,0 +1,16 @@
+// OpenAI's API and what goes with it, as functions of a body: for each route one. They know JSON and the model, and
+// neither sockets nor actors; nothing in them blocks, but the longest body takes about a second to read.
+//
+// Threads: any, also at once. A call belongs to one thread; see call.hpp.
+#pragma once
+
+#include <string_view>
+
+#include "serve/api/call.hpp"
+
+namespace troupe::serve {
+
+api_outcome completions(const api_context& context, std::string_view body);      ///< POST /v1/completions
+api_outcome chat_completions(const api_context& context, std::string_view body); ///< POST /v1/chat/completions
+
+} // namespace troupe::serve

@@ -1,0 +1,41 @@
+// What the fields of a body for generation come to: /v1/completions and /v1/chat/completions share most of them.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "protocol/messages.hpp"
+#include "serve/api/field_rules.hpp"
+
+namespace troupe::serve {
+
+struct call_fields {
+  std::optional<std::string> model;
+  std::vector<prompt> prompts;
+  bool several_prompts = false; ///< They came as a list, so sentences name "prompt[1]".
+  generate_request request;     ///< All but its prompt.
+  std::optional<std::uint32_t> max_tokens, max_completion_tokens;
+  std::optional<std::uint64_t> seed;
+  std::optional<bool> chat_logprobs;
+  std::optional<std::int32_t> top_logprobs;
+  bool stream = false;
+  bool stream_options = false; ///< Were there.
+  bool include_usage = false;
+
+  call_fields() { request.sampling.temperature = 1.0f; } // As OpenAI documents.
+};
+
+using call_table = field_table<call_fields>;
+
+/// model, stream, seed, stop and the like; vLLM's extra ones, too.
+call_table shared_call_table();
+call_table completion_table(); ///< Those of /v1/completions alone.
+call_table chat_table();       ///< Those of /v1/chat/completions alone.
+
+/// Reads a body and what its fields are together. Errors name the field.
+expected<call_fields> read_completion(const json& body);
+expected<call_fields> read_chat(const json& body);
+
+} // namespace troupe::serve

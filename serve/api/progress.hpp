@@ -1,0 +1,38 @@
+// How far the requests of one call are: how many have ended, what they used, and what went wrong first. Every call has
+// one; what the answers say is the call's own.
+#pragma once
+
+#include <cstddef>
+#include <vector>
+
+#include "protocol/messages.hpp"
+#include "serve/api/json_body.hpp"
+
+namespace troupe::serve {
+
+class call_progress {
+public:
+  explicit call_progress(std::size_t requests) : open_(requests) {}
+
+  /// A request's one end. The first that failed decides how the call ends.
+  void end(const request_end& end);
+
+  bool ended() const { return open_ == 0; }
+  bool failed() const { return failure_.code != errc::none; }
+  const error& failure() const { return failure_; }
+
+  const usage_counts& used() const { return used_; } ///< Of all that have ended.
+
+private:
+  std::size_t open_;
+  usage_counts used_;
+  error failure_{errc::none, {}};
+};
+
+/// OpenAI's `usage`.
+json usage_json(const usage_counts& used);
+
+/// How each answer ended; of a request with one answer, too.
+std::vector<choice_end> ends_of(const request_end& end);
+
+} // namespace troupe::serve

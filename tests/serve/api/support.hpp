@@ -1,0 +1,109 @@
+// A server's context without a server, and the engine's side of a call played by hand.
+#pragma once
+
+#include <boost/test/unit_test.hpp>
+
+#include <string>
+#include <vector>
+
+#include "serve/api/api.hpp"
+#include "serve/api/json_body.hpp"
+#include "tests/support/tiny_model.hpp"
+
+namespace troupe::test {
+
+using serve::json;
+
+inline const serve::api_context& tiny_context() {
+  static const auto context = [] {
+    auto file = gguf::parse(tiny_model());
+    BOOST_REQUIRE(file);
+    auto source = load_model(*file, "tiny");
+    BOOST_REQUIRE(source);
+    serve::api_context result;
+    result.source = *source;
+    result.model_name = "tiny";
+    result.aliases = {"gpt-4o-mini"};
+    result.context_length = 512;
+    result.started = 1700000000;
+    return result;
+  }();
+  return context;
+}
+
+using route = serve::api_outcome (*)(const serve::api_context&, std::string_view);
+
+/// A call that was taken, its requests, and what it has streamed.
+struct running_call {
+  serve::api_call_ptr call;
+  std::vector<generate_request> requests;
+  std::string out;
+
+  void delta(std::size_t request, std::uint32_t choice, const std::string& text,
+             std::vector<token_logprob> logprobs = {}, std::vector<token_logprob> of_prompt = {}) {
+    token_delta given;
+    given.choice = choice;
+    given.text = text;
+    given.logprobs = std::move(logprobs);
+    given.prompt_logprobs = std::move(of_prompt);
+    call->take(request, std::move(given), out);
+  }
+
+  void end(std::size_t request, finish_reason reason = finish_reason::stop, usage_counts used = {3, 2, 1},
+           error failure = {errc::none, {}}) {
+    request_end given;
+    given.reason = reason;
+    given.usage = used;
+    given.failure = std::move(failure);
+    if (requests[request].n > 1)
+      for (std::uint32_t i = 0; i < requests[request].n; ++i)
+        given.choices.push_back({i, reason, used.completion_tokens, {}});
+    call->take(request, given, out);
+  }
+
+  json whole() {
+    const auto answer = call->whole();
+    BOOST_TEST(answer.status == 200u);
+    return json::parse(answer.body);
+  }
+
+  /// The data of all events; that of "[DONE]" is a string.
+  std::vector<json> events() const {
+    std::vector<json> result;
+    std::size_t at = 0;
+    while (at < out.size()) {
+      const auto end = out.find("\n\n", at);
+      BOOST_REQUIRE(end != std::string::npos);
+      auto event = out.substr(at, end - at);
+      at = end + 2;
+      const auto data = event.find("data: ");
+      BOOST_REQUIRE(data != std::string::npos);
+      const auto text = event.substr(data + 6);
+      result.push_back(text == "[DONE]" ? json(text) : json::parse(text));
+    }
+    return result;
+  }
+};
+
+inline running_call taken(route which, const json& body) {
+  auto outcome = which(tiny_context(), body.dump());
+  BOOST_REQUIRE_MESSAGE(outcome.call, body.dump() << " was refused: " << outcome.answer.body);
+  running_call result{std::move(outcome.call), {}, {}};
+  result.requests = result.call->take_requests();
+  return result;
+}
+
+/// The error of a body that is refused, with its status in "status".
+inline json refused(route which, const std::string& body) {
+  auto outcome = which(tiny_context(), body);
+  BOOST_REQUIRE_MESSAGE(!outcome.call, body << " was taken");
+  auto answer = json::parse(outcome.answer.body);
+  answer["error"]["status"] = outcome.answer.status;
+  return answer["error"];
+}
+
+inline json refused(route which, const json& body) {
+  return refused(which, body.dump());
+}
+
+} // namespace troupe::test
