@@ -186,6 +186,8 @@ constexpr field_rule<call_fields> rules[] = {
   {"chat_template", "string", nullptr, "the model's own template is used"},
   {"chat_template_kwargs", "object", &read_template_variables, "variables of the model's template"},
   {"documents", "list of objects", &read_documents, "for templates that know them"},
+  {"return_prompt_text", "boolean", &read_only<false>, "only false"},
+  {"media_io_kwargs", "object", nullptr, "there is text alone"},
   {"mm_processor_kwargs", "object", nullptr, "there is text alone"},
 };
 

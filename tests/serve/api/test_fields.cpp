@@ -50,6 +50,9 @@ const std::map<std::string, example, std::less<>> examples = {
   {"return_tokens_as_token_ids", {false, {true}}},
   {"return_token_ids", {false, {true}}},
   {"use_beam_search", {false, {true}}},
+  {"return_token_offsets", {false, {true}}},
+  {"return_mm_kwargs", {false, {true}}},
+  {"return_prompt_text", {false, {true}}},
   {"length_penalty", {1, {0.5}}},
   // Completions alone.
   {"prompt", {"x", {"", json::array(), json::array({-1}), json::array({99999})}}},
