@@ -119,6 +119,8 @@ std::uint32_t estimated_tokens(const prompt& request) {
   if (auto* messages = std::get_if<prompt_messages>(&request))
     for (const auto& message : *messages)
       bytes += message.content.size();
+  if (auto* chat = std::get_if<chat_prompt>(&request))
+    bytes = chat->variables.size();
   return static_cast<std::uint32_t>(bytes / 4 + 1);
 }
 

@@ -1,5 +1,12 @@
 #include "model/model.hpp"
 
+#include <algorithm>
+
+#include <nlohmann/json.hpp>
+
+#include "model/strict_json.hpp"
+#include "protocol/limits.hpp"
+
 namespace troupe {
 
 std::vector<token_id> model::end_tokens() const {
@@ -54,21 +61,44 @@ std::string text_of(const model& model, std::optional<token_id> token) {
   return token ? std::string(model.tokens->bytes_of(*token)) : std::string();
 }
 
+expected<nlohmann::ordered_json> variables_of(const chat_prompt& chat) {
+  auto variables = parse_strict_json(chat.variables);
+  if (!variables)
+    return fail(variables.error().code, "Field 'chat': " + variables.error().message);
+  const auto refuse = [](const char* what) { return fail(errc::invalid_argument, std::string("Field 'chat' ") + what); };
+  if (!variables->is_object())
+    return refuse("is no JSON object.");
+  if (variables->size() > max_chat_variables)
+    return refuse("has too many members.");
+  if (variables->contains("bos_token") || variables->contains("eos_token"))
+    return refuse("has a bos_token or eos_token, which are the model's. Leave it out.");
+  const auto messages = variables->find("messages");
+  if (messages == variables->end() || !messages->is_array() || messages->empty())
+    return refuse("has no list of messages.");
+  if (!std::all_of(messages->begin(), messages->end(), [](const auto& each) { return each.is_object(); }))
+    return refuse("has a message that is no object.");
+  return variables;
+}
+
 } // namespace
 
 expected<text_parts> prompt_text_of(const model& model, const prompt& prompt, std::int64_t now) {
   if (auto* text = std::get_if<prompt_text>(&prompt))
     return text_parts{{*text, false}};
-  if (auto* messages = std::get_if<prompt_messages>(&prompt)) {
-    if (!model.chat)
-      return fail(errc::unsupported, "This model has no chat template: send the prompt as text or tokens (--raw).");
-    chat_template_options options;
-    options.bos_token = text_of(model, model.tokens->bos());
-    options.eos_token = text_of(model, model.tokens->eos());
-    options.now = now;
+  if (std::holds_alternative<prompt_tokens>(prompt))
+    return fail(errc::internal, "A prompt of token ids has no text.");
+  if (!model.chat)
+    return fail(errc::unsupported, "This model has no chat template: send the prompt as text or tokens (--raw).");
+  chat_template_options options;
+  options.bos_token = text_of(model, model.tokens->bos());
+  options.eos_token = text_of(model, model.tokens->eos());
+  options.now = now;
+  if (auto* messages = std::get_if<prompt_messages>(&prompt))
     return model.chat->render(*messages, options);
-  }
-  return fail(errc::internal, "A prompt of token ids has no text.");
+  const auto variables = variables_of(std::get<chat_prompt>(prompt));
+  if (!variables)
+    return tl::unexpected(variables.error());
+  return model.chat->render(*variables, options);
 }
 
 expected<void> check_tokens(const model& model, const prompt_tokens& tokens) {

@@ -32,7 +32,8 @@ expected<std::shared_ptr<const model>> load_model(std::shared_ptr<const gguf::fi
 
 /// A prompt as the text that is to be encoded: the template's rendering of messages, with the opening of the answer;
 /// text as it stands. `now` is for templates that print the date, in seconds since 1970. Errors: unsupported
-/// (messages to a model without a template), those of the template.
+/// (messages to a model without a template), those of the template; of a `chat_prompt` malformed (no JSON) and
+/// invalid_argument (JSON without messages).
 expected<text_parts> prompt_text_of(const model& model, const prompt& prompt, std::int64_t now);
 
 /// Token ids as they stand, checked against the vocabulary. Errors: invalid_argument.

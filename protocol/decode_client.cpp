@@ -32,14 +32,19 @@ prompt read_prompt(field_reader& fields) {
   const bool text = fields.has("prompt");
   const bool tokens = fields.has("tokens");
   const bool messages = fields.has("messages");
-  if (text + tokens + messages != 1)
-    fields.refuse(errc::invalid_argument,
-                  fmt::format("generate_request has {} of the fields 'prompt', 'tokens' and 'messages'. Send one.",
-                              text + tokens + messages == 0 ? "none" : "more than one"));
+  const bool chat = fields.has("chat");
+  const int given = text + tokens + messages + chat;
+  if (given != 1)
+    fields.refuse(
+      errc::invalid_argument,
+      fmt::format("generate_request has {} of the fields 'prompt', 'tokens', 'messages' and 'chat'. Send one.",
+                  given == 0 ? "none" : "more than one"));
   else if (tokens)
     return fields.tokens("tokens");
   else if (messages)
     return read_messages(fields);
+  else if (chat)
+    return chat_prompt{fields.text("chat")};
   else
     return fields.text("prompt");
   return prompt_text{};

@@ -65,8 +65,10 @@ void fields_of(const generate_request& message, Fields& field) {
     field("prompt", *text);
   else if (const auto* tokens = std::get_if<prompt_tokens>(&message.prompt))
     field("tokens", *tokens);
+  else if (const auto* messages = std::get_if<prompt_messages>(&message.prompt))
+    field("messages", *messages);
   else
-    field("messages", std::get<prompt_messages>(message.prompt));
+    field("chat", std::get<chat_prompt>(message.prompt).variables);
   fields_of(message.sampling, field);
   fields_of(message.scheduling, field);
   field("n", message.n, message.n != 1);

@@ -17,6 +17,7 @@ inline constexpr std::size_t max_step_bytes = 1u << 20;          ///< About: a l
 inline constexpr std::size_t max_string_bytes = 32u << 20;       ///< One prompt, or all message texts together.
 inline constexpr std::size_t max_prompt_tokens = 4u << 20;       ///< Token ids in one frame; numbers in arrays too.
 inline constexpr std::size_t max_chat_messages = 4096;
+inline constexpr std::size_t max_chat_variables = 64;            ///< Of a template, from one client.
 inline constexpr std::size_t max_role_bytes = 64;
 inline constexpr std::size_t max_stop_strings = 16;
 inline constexpr std::size_t max_stop_bytes = 256;               ///< Each stop string.

@@ -25,12 +25,20 @@ struct chat_message {
   bool operator==(const chat_message&) const = default;
 };
 
+/// A chat with all that a template may know beside roles and contents: a JSON object, whose members the template sees
+/// as its variables. `messages`, a list of objects, must be there; `tools`, `documents`, `add_generation_prompt` (true
+/// where it is absent) and others may be. None may be called bos_token or eos_token: those are the model's.
+struct chat_prompt {
+  std::string variables;
+  bool operator==(const chat_prompt&) const = default;
+};
+
 /// The prompt: text as it stands (special tokens in it are not parsed, none are added but the model's BOS where its
 /// metadata asks for one), token ids as they stand, or chat messages for the model's own template.
 using prompt_text = std::string;
 using prompt_tokens = std::vector<token_id>;
 using prompt_messages = std::vector<chat_message>;
-using prompt = std::variant<prompt_text, prompt_tokens, prompt_messages>;
+using prompt = std::variant<prompt_text, prompt_tokens, prompt_messages, chat_prompt>;
 
 /// A token by its id, and what is added to its logit.
 struct logit_bias_entry {

@@ -87,6 +87,13 @@ expected<void> check(const prompt_messages& messages) {
   return {};
 }
 
+/// That it is the right JSON is for who renders it.
+expected<void> check(const chat_prompt& chat) {
+  if (chat.variables.empty())
+    return fail(errc::invalid_argument, "Field 'chat' is empty. It must be a JSON object with messages.");
+  return check_text("chat", chat.variables);
+}
+
 /// Short texts that are looked for in the answer.
 expected<void> check_texts(std::string_view field, const std::vector<std::string>& texts, std::size_t most,
                            std::size_t most_bytes) {

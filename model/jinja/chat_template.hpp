@@ -11,6 +11,8 @@
 #include <string>
 #include <string_view>
 
+#include <nlohmann/json_fwd.hpp>
+
 #include "model/text.hpp"
 #include "protocol/messages.hpp"
 
@@ -36,12 +38,17 @@ public:
   /// or type that the template uses wrongly, with its line), unsupported (a filter or test that there is not).
   expected<text_parts> render(std::span<const chat_message> messages, const chat_template_options& options) const;
 
-  /// The same for any variables (tool calls, tools, documents), as JSON.
+  /// The same for an object of variables: `messages` with whatever members, `tools`, `documents` and others. Those of
+  /// the options are absent ones' defaults, and the tokens are the options' alone.
+  expected<text_parts> render(const nlohmann::ordered_json& variables, const chat_template_options& options) const;
+
   const jinja::program& program() const { return *program_; }
+  const std::string& source() const { return source_; }
 
 private:
   chat_template() = default;
   std::shared_ptr<const jinja::program> program_;
+  std::string source_;
 };
 
 } // namespace troupe

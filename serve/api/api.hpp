@@ -13,4 +13,13 @@ namespace troupe::serve {
 api_outcome completions(const api_context& context, std::string_view body);      ///< POST /v1/completions
 api_outcome chat_completions(const api_context& context, std::string_view body); ///< POST /v1/chat/completions
 
+api_outcome responses(const api_context& context, std::string_view body); ///< POST /v1/responses
+api_outcome messages(const api_context& context, std::string_view body);  ///< POST /v1/messages, Anthropic's
+
+api_outcome tokenize(const api_context& context, std::string_view body);   ///< POST /tokenize, as vLLM has it
+api_outcome detokenize(const api_context& context, std::string_view body); ///< POST /detokenize
+
+http_answer models(const api_context& context);                             ///< GET /v1/models
+http_answer model_named(const api_context& context, std::string_view name); ///< GET /v1/models/NAME
+
 } // namespace troupe::serve

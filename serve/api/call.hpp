@@ -29,6 +29,7 @@ struct api_context {
   std::vector<std::string> aliases; ///< Names that are taken for it, too.
   std::uint32_t context_length = 0; ///< Prompt and answer together, in tokens.
   std::int64_t started = 0;         ///< Seconds since 1970.
+  std::string tool_format;          ///< "hermes", "llama3", "mistral" or "none"; empty: by the model's chat template.
 };
 
 class api_call {

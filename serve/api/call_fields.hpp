@@ -11,11 +11,23 @@
 
 namespace troupe::serve {
 
+/// A chat before it is a prompt: what the model's template will see.
+struct chat_fields {
+  json messages = json::array();     ///< Objects.
+  bool plain = true;                 ///< They have roles and contents alone.
+  json tools;                        ///< A list, or null.
+  bool tools_off = false;            ///< There are some, but none may be called.
+  json variables = json::object();   ///< Of the template, beside messages and tools.
+  std::optional<std::string> effort; ///< reasoning_effort: a variable of some templates.
+  bool include_reasoning = true;
+};
+
 struct call_fields {
   std::optional<std::string> model;
   std::vector<prompt> prompts;
   bool several_prompts = false; ///< They came as a list, so sentences name "prompt[1]".
-  generate_request request;     ///< All but its prompt.
+  chat_fields chat;
+  generate_request request; ///< All but its prompt.
   std::optional<std::uint32_t> max_tokens, max_completion_tokens;
   std::optional<std::uint64_t> seed;
   std::optional<bool> chat_logprobs;
@@ -33,6 +45,9 @@ using call_table = field_table<call_fields>;
 call_table shared_call_table();
 call_table completion_table(); ///< Those of /v1/completions alone.
 call_table chat_table();       ///< Those of /v1/chat/completions alone.
+
+/// By the rule of that name, which must be there: for bodies that have a field in common with these.
+expected<void> read_as_in(call_table table, std::string_view name, const place& at, call_fields& to);
 
 /// Reads a body and what its fields are together. Errors name the field.
 expected<call_fields> read_completion(const json& body);

@@ -1,12 +1,11 @@
 // /v1/chat/completions: its calls, whole and streamed.
 #include "serve/api/api.hpp"
-#include "serve/api/call_fields.hpp"
+#include "serve/api/chat_plan.hpp"
 #include "serve/api/chunks.hpp"
 #include "serve/api/errors.hpp"
 #include "serve/api/identity.hpp"
 #include "serve/api/logprobs.hpp"
 #include "serve/api/progress.hpp"
-#include "serve/api/requests.hpp"
 
 namespace troupe::serve {
 namespace {
@@ -18,6 +17,9 @@ struct chat_options {
   bool include_usage = false;
   bool logprobs = false;
   std::int32_t prompt_logprobs = -1;
+  bool include_reasoning = true;
+  tool_format tools = tool_format::none;
+  reasoning_format reasoning = reasoning_format::none;
 };
 
 class chat_call final : public api_call {
@@ -25,7 +27,10 @@ public:
   chat_call(const api_context& context, const chat_options& options, std::vector<generate_request>&& requests)
       : tokens_(context.source->tokens), options_(options), identity_(make_identity(context, "chatcmpl-")),
         chunks_(identity_, "chat.completion.chunk", options.include_usage), progress_(requests.size()),
-        requests_(std::move(requests)), choices_(options.n) {}
+        requests_(std::move(requests)), choices_(options.n) {
+    for (auto& choice : choices_)
+      choice.splitter = answer_splitter(options.tools, options.reasoning);
+  }
 
   std::vector<generate_request> take_requests() override { return std::move(requests_); }
   bool streams() const override { return options_.stream; }
@@ -34,9 +39,11 @@ public:
     if (progress_.failed())
       return;
     auto& choice = choices_[delta.choice];
+    answer_part_list parts;
+    choice.splitter.feed(delta.text, parts);
     if (options_.stream)
-      return stream(delta, choice, out);
-    choice.text += delta.text;
+      return stream(delta.choice, choice, parts, delta.logprobs, out);
+    keep(choice, std::move(parts));
     append(choice.logprobs, std::move(delta.logprobs));
     append(prompt_, std::move(delta.prompt_logprobs));
   }
@@ -50,10 +57,14 @@ public:
     for (const auto& each : ends_of(end)) {
       auto& choice = choices_[each.choice];
       choice.reason = each.reason;
-      if (!options_.stream)
+      answer_part_list parts;
+      choice.splitter.finish(parts);
+      if (!options_.stream) {
+        keep(choice, std::move(parts));
         continue;
-      begin(each.choice, choice, out);
-      chunks_.choice(delta_json(each.choice, json::object(), nullptr, to_string(each.reason)), out);
+      }
+      stream(each.choice, choice, parts, {}, out);
+      chunks_.choice(delta_json(each.choice, json::object(), nullptr, reason_of(choice)), out);
     }
     if (options_.stream)
       chunks_.finish(progress_.used(), out);
@@ -80,8 +91,14 @@ public:
   }
 
 private:
+  struct tool_call {
+    std::string id, name, arguments;
+  };
+
   struct choice_state {
-    std::string text;                    ///< Of a whole answer.
+    answer_splitter splitter;
+    std::string content, reasoning;      ///< Of a whole answer.
+    std::vector<tool_call> calls;        ///< The same.
     std::vector<token_logprob> logprobs; ///< The same.
     finish_reason reason = finish_reason::stop;
     bool begun = false; ///< Its first chunk, with the role, is written.
@@ -110,19 +127,80 @@ private:
     chunks_.choice(delta_json(index, {{"role", "assistant"}, {"content", ""}}, nullptr, nullptr), out);
   }
 
-  void stream(const token_delta& delta, choice_state& choice, std::string& out) {
-    begin(delta.choice, choice, out);
-    if (delta.text.empty() && delta.logprobs.empty())
-      return;
-    chunks_.choice(delta_json(delta.choice, {{"content", delta.text}}, logprobs_json(delta.logprobs), nullptr), out);
+  static std::string_view reason_of(const choice_state& choice) {
+    const bool called = choice.reason == finish_reason::stop && choice.splitter.calls() > 0;
+    return called ? "tool_calls" : to_string(choice.reason);
+  }
+
+  /// Parts of a whole answer.
+  static void keep(choice_state& choice, answer_part_list&& parts) {
+    for (auto& part : parts)
+      switch (part.what) {
+      case answer_part::kind::content:
+        choice.content += part.text;
+        break;
+      case answer_part::kind::reasoning:
+        choice.reasoning += part.text;
+        break;
+      case answer_part::kind::call:
+        choice.calls.push_back({random_id("call_"), std::move(part.text), {}});
+        break;
+      case answer_part::kind::arguments:
+        choice.calls[part.call].arguments += part.text;
+        break;
+      }
+  }
+
+  static json part_json(const answer_part& part) {
+    switch (part.what) {
+    case answer_part::kind::reasoning:
+      return {{"reasoning", part.text}, {"reasoning_content", part.text}};
+    case answer_part::kind::call:
+      return {{"tool_calls", json::array({{{"index", part.call},
+                                           {"id", random_id("call_")},
+                                           {"type", "function"},
+                                           {"function", {{"name", part.text}, {"arguments", ""}}}}})}};
+    case answer_part::kind::arguments:
+      return {{"tool_calls", json::array({{{"index", part.call}, {"function", {{"arguments", part.text}}}}})}};
+    case answer_part::kind::content:
+      break;
+    }
+    return {{"content", part.text}};
+  }
+
+  /// A chunk for each part; the logprobs are with the first.
+  void stream(std::size_t index, choice_state& choice, const answer_part_list& parts,
+              std::span<const token_logprob> logprobs, std::string& out) {
+    begin(index, choice, out);
+    for (const auto& part : parts) {
+      if (part.what == answer_part::kind::reasoning && !options_.include_reasoning)
+        continue;
+      chunks_.choice(delta_json(index, part_json(part), logprobs.empty() ? json() : logprobs_json(logprobs), nullptr),
+                     out);
+      logprobs = {};
+    }
+    if (!logprobs.empty())
+      chunks_.choice(delta_json(index, {{"content", ""}}, logprobs_json(logprobs), nullptr), out);
+  }
+
+  json message_json(const choice_state& choice) const {
+    json message = {{"role", "assistant"}, {"content", choice.content}, {"refusal", nullptr}};
+    if (choice.content.empty() && !choice.calls.empty())
+      message["content"] = nullptr;
+    if (!choice.reasoning.empty() && options_.include_reasoning)
+      message["reasoning"] = message["reasoning_content"] = choice.reasoning;
+    for (const auto& call : choice.calls)
+      message["tool_calls"].push_back(
+        {{"id", call.id}, {"type", "function"}, {"function", {{"name", call.name}, {"arguments", call.arguments}}}});
+    return message;
   }
 
   json whole_choice(std::size_t index) const {
     const auto& choice = choices_[index];
     return {{"index", index},
-            {"message", {{"role", "assistant"}, {"content", choice.text}, {"refusal", nullptr}}},
+            {"message", message_json(choice)},
             {"logprobs", logprobs_json(choice.logprobs)},
-            {"finish_reason", to_string(choice.reason)}};
+            {"finish_reason", reason_of(choice)}};
   }
 
   std::shared_ptr<const tokenizer> tokens_;
@@ -142,15 +220,19 @@ expected<api_call_ptr> make_call(const api_context& context, std::string_view te
   auto fields = read_chat(*body);
   if (!fields)
     return tl::unexpected(std::move(fields.error()));
-  auto& request = fields->request;
-  // The engine ends an answer where the context is full.
-  request.sampling.max_tokens = fields->max_tokens.value_or(std::max(context.context_length, 1u));
-  const chat_options options{request.n, fields->stream, fields->include_usage, request.sampling.logprobs >= 0,
-                             request.sampling.prompt_logprobs};
-  auto requests = make_requests(context, std::move(*fields));
-  if (!requests)
-    return tl::unexpected(std::move(requests.error()));
-  return std::make_unique<chat_call>(context, options, std::move(*requests));
+  chat_options options;
+  options.n = fields->request.n;
+  options.stream = fields->stream;
+  options.include_usage = fields->include_usage;
+  options.logprobs = fields->request.sampling.logprobs >= 0;
+  options.prompt_logprobs = fields->request.sampling.prompt_logprobs;
+  options.include_reasoning = fields->chat.include_reasoning;
+  auto chat = make_chat(context, std::move(*fields));
+  if (!chat)
+    return tl::unexpected(std::move(chat.error()));
+  options.tools = chat->tools;
+  options.reasoning = chat->reasoning;
+  return std::make_unique<chat_call>(context, options, std::move(chat->requests));
 }
 
 } // namespace

@@ -7,7 +7,7 @@ namespace troupe::serve {
 namespace {
 
 expected<void> read_chat_messages(const place& at, call_fields& to) {
-  return read_messages(at, to.prompts.emplace_back().emplace<prompt_messages>());
+  return read_messages(at, to.chat);
 }
 
 /// A string of this kind may only have the value that is done in any case.
@@ -60,6 +60,65 @@ expected<void> read_top_logprobs(const place& at, call_fields& to) {
   return {};
 }
 
+expected<void> read_chat_tools(const place& at, call_fields& to) {
+  return read_tools(at, to.chat);
+}
+
+/// What is to be called is the model's choice.
+expected<void> read_tool_choice(const place& at, call_fields& to) {
+  if (at.value == "auto" || at.value == "none") {
+    to.chat.tools_off = at.value == "none";
+    return {};
+  }
+  if (!at.value.is_string() && !at.value.is_object())
+    return wrong_kind(at, "a string or an object");
+  return refused_field(at.path, "a model cannot be made to call a function yet, only auto and none are taken");
+}
+
+/// Variables of the template, beside those that have fields of their own.
+expected<void> read_template_variables(const place& at, call_fields& to) {
+  if (!at.value.is_object())
+    return wrong_kind(at, "an object");
+  if (at.value.size() > max_chat_variables / 2) // Others join them.
+    return fail(errc::limit_exceeded, fmt::format("Field '{}' has {} members, but at most {} are allowed.", at.path,
+                                                  at.value.size(), max_chat_variables / 2));
+  for (const auto& [key, value] : at.value.items()) {
+    for (const std::string_view own :
+         {"messages", "tools", "documents", "add_generation_prompt", "bos_token", "eos_token", "reasoning_effort"})
+      if (key == own)
+        return fail(errc::invalid_argument,
+                    fmt::format("Field '{}.{}' is not for here: it is the API's or the model's own.", at.path, own));
+    to.chat.variables[key] = value;
+  }
+  return {};
+}
+
+expected<void> read_documents(const place& at, call_fields& to) {
+  if (!at.value.is_array())
+    return wrong_kind(at, "a list of objects");
+  for (std::size_t i = 0; i < at.value.size(); ++i)
+    if (!at.value[i].is_object())
+      return wrong_kind(at.item(i), "an object");
+  to.chat.variables["documents"] = at.value;
+  return {};
+}
+
+expected<void> read_add_generation_prompt(const place& at, call_fields& to) {
+  bool value = true;
+  if (auto read = read_into(at, value); !read)
+    return read;
+  to.chat.variables["add_generation_prompt"] = value;
+  return {};
+}
+
+expected<void> read_effort(const place& at, call_fields& to) {
+  return read_into(at, to.chat.effort.emplace());
+}
+
+expected<void> read_include_reasoning(const place& at, call_fields& to) {
+  return read_into(at, to.chat.include_reasoning);
+}
+
 struct format_fields {
   std::string type;
 };
@@ -90,8 +149,6 @@ expected<void> read_response_format(const place& at, call_fields&) {
 
 constexpr std::string_view medium = "medium";
 constexpr std::string_view no_audio = "answers are text";
-constexpr std::string_view no_tools = "tool calls are not there yet";
-constexpr std::string_view no_arguments = "the model's own template is used as it stands";
 
 constexpr field_rule<call_fields> rules[] = {
   {"messages", "list of messages", &read_chat_messages, "4,096 messages; content is text or parts of text; needed"},
@@ -111,24 +168,26 @@ constexpr field_rule<call_fields> rules[] = {
   {"audio", "object", nullptr, no_audio},
   {"function_call", "string or object", nullptr, "it is out of date: use tool_choice"},
   {"functions", "list", nullptr, "it is out of date: use tools"},
-  {"tools", "list", nullptr, no_tools},
-  {"tool_choice", "string or object", nullptr, no_tools},
-  {"parallel_tool_calls", "boolean", nullptr, no_tools},
+  {"tools", "list of functions", &read_chat_tools, "128 functions, where the model's template knows tools"},
+  {"tool_choice", "string", &read_tool_choice, "only auto and none"},
+  {"parallel_tool_calls", "boolean", &read_only<true>, "only true"},
   {"moderation", "object", nullptr, "there is no moderation model"},
   {"prediction", "object", nullptr, "drafts are the server's own"},
   {"prompt_cache_options", "object", nullptr, "prefixes are cached by themselves"},
   {"prompt_cache_retention", "string", nullptr, "prefixes are kept as long as there is room"},
-  {"reasoning_effort", "string", nullptr, "the model's template has no place for it"},
+  {"reasoning_effort", "string", &read_effort, "where the model's template knows it"},
   {"web_search_options", "object", nullptr, "the server searches nothing"},
   // vLLM's.
   {"echo", "boolean", &read_only<false>, "only false"},
-  {"add_generation_prompt", "boolean", &read_only<true>, "only true"},
+  {"add_generation_prompt", "boolean", &read_add_generation_prompt},
   {"continue_final_message", "boolean", &read_only<false>, "only false"},
   {"add_special_tokens", "boolean", &read_only<false>, "only false: the template brings them"},
-  {"include_reasoning", "boolean", &read_only<true>, "only true"},
-  {"chat_template", "string", nullptr, no_arguments},
-  {"chat_template_kwargs", "object", nullptr, no_arguments},
-  {"documents", "list", nullptr, no_arguments},
+  {"include_reasoning", "boolean", &read_include_reasoning},
+  {"chat_template", "string", nullptr, "the model's own template is used"},
+  {"chat_template_kwargs", "object", &read_template_variables, "variables of the model's template"},
+  {"documents", "list of objects", &read_documents, "for templates that know them"},
+  {"return_prompt_text", "boolean", &read_only<false>, "only false"},
+  {"media_io_kwargs", "object", nullptr, "there is text alone"},
   {"mm_processor_kwargs", "object", nullptr, "there is text alone"},
 };
 
@@ -138,12 +197,19 @@ call_table chat_table() {
   return rules;
 }
 
+expected<void> read_as_in(call_table table, std::string_view name, const place& at, call_fields& to) {
+  for (const auto& rule : table)
+    if (rule.name == name)
+      return rule.read ? rule.read(at, to) : expected<void>(refused_field(at.path, rule.note));
+  return fail(errc::internal, fmt::format("There is no rule for the field '{}'.", name));
+}
+
 expected<call_fields> read_chat(const json& body) {
   call_fields fields;
   const call_table tables[] = {chat_table(), shared_call_table()};
   if (auto read = read_members<call_fields>("", body, tables, fields); !read)
     return tl::unexpected(std::move(read.error()));
-  if (fields.prompts.empty())
+  if (fields.chat.messages.empty())
     return fail(errc::invalid_argument, "Field 'messages' is missing. Send at least one message.");
   const bool logprobs = fields.chat_logprobs.value_or(false);
   const auto top = fields.top_logprobs.value_or(0);

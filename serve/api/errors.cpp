@@ -109,6 +109,13 @@ std::string field_of(std::string_view message) {
   return std::string(name.substr(0, name.find('\'')));
 }
 
+error rename_field(error failure, std::string_view from, std::string_view to) {
+  const auto name = field_of(failure.message);
+  if (name.substr(0, name.find_first_of("[.")) == from)
+    failure.message.replace(std::string_view("Field '").size(), from.size(), to);
+  return failure;
+}
+
 http_answer openai_error(const error& failure, unsigned status) {
   status = status ? status : http_status(failure.code);
   const auto param = field_of(failure.message);

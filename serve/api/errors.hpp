@@ -16,6 +16,9 @@ unsigned http_status(errc code);
 /// The field that a sentence of ours begins with ("Field 'messages[2].role' is ..."); empty where it names none.
 std::string field_of(std::string_view message);
 
+/// The same sentence, where it begins with field `from` ("stop[2]" for "stop"), with the name that it has elsewhere.
+error rename_field(error failure, std::string_view from, std::string_view to);
+
 /// {"error": {"message", "type", "param", "code"}}. `status` 0: that of the code.
 http_answer openai_error(const error& failure, unsigned status = 0);
 

@@ -13,24 +13,19 @@ namespace troupe::serve {
 namespace {
 
 /// What the engine's protocol calls otherwise.
-constexpr std::array<std::array<std::string_view, 2>, 3> renamed = {{
+constexpr std::array<std::array<std::string_view, 2>, 4> renamed = {{
   {"tokens", "prompt"},
+  {"chat", "messages"},
   {"allowed_tokens", "allowed_token_ids"},
   {"stop_tokens", "stop_token_ids"},
 }};
 
 /// The same sentence with the name that the field has in the body.
 error in_api_names(error failure, const call_fields& fields, std::size_t prompt_index) {
-  const auto name = field_of(failure.message);
-  const auto base = name.substr(0, name.find_first_of("[."));
-  auto api_base = base;
   for (const auto& [ours, theirs] : renamed)
-    if (base == ours)
-      api_base = theirs;
-  if (api_base == "prompt" && fields.several_prompts)
-    api_base = fmt::format("prompt[{}]", prompt_index);
-  if (!name.empty())
-    failure.message.replace(std::string_view("Field '").size(), base.size(), api_base);
+    failure = rename_field(std::move(failure), ours, theirs);
+  if (fields.several_prompts)
+    failure = rename_field(std::move(failure), "prompt", fmt::format("prompt[{}]", prompt_index));
   return failure;
 }
 

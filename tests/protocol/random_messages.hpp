@@ -140,9 +140,11 @@ private:
   token_id token() { return static_cast<token_id>(integer() & 0x7fffffff); }
 
   prompt some_prompt() {
-    switch (below(3)) {
+    switch (below(4)) {
     case 0:
       return text().append("x");
+    case 2:
+      return chat_prompt{text().append("{}")};
     case 1: {
       auto ids = tokens();
       ids.push_back(0);

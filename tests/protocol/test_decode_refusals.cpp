@@ -127,9 +127,12 @@ BOOST_AUTO_TEST_CASE(an_unknown_command_is_refused_with_those_that_there_are) {
 }
 
 BOOST_AUTO_TEST_CASE(exactly_one_prompt_must_be_there) {
-  check_refused(generate_of({}), errc::invalid_argument, "none of the fields 'prompt', 'tokens' and 'messages'");
+  check_refused(generate_of({}), errc::invalid_argument, "none of the fields 'prompt', 'tokens', 'messages' and 'chat'");
   check_refused(generate_with("tokens", array_of({packed(1)})), errc::invalid_argument, "more than one");
   check_refused(generate_with("messages", array_of({})), errc::invalid_argument, "more than one");
+  check_refused(generate_with("chat", packed("{}")), errc::invalid_argument, "more than one");
+  check_refused(generate_of({{"chat", packed("")}}), errc::invalid_argument, "Field 'chat' is empty");
+  check_refused(generate_of({{"chat", packed(3)}}), errc::invalid_argument, "'chat'");
 }
 
 BOOST_AUTO_TEST_CASE(a_field_of_the_wrong_kind_is_refused_with_both_kinds) {

@@ -132,7 +132,7 @@ BOOST_AUTO_TEST_CASE(every_field_of_a_request_is_documented_and_no_other) {
                       {1},  {"x"}, 1, 1,    true, {"x"}, {1},  1,    1};
   const std::string frame = encode(request);
   auto documented = fields_between("### generate_request", "### cancel_request");
-  for (const char* prompt : {"tokens", "messages"})
+  for (const char* prompt : {"tokens", "messages", "chat"})
     BOOST_TEST(documented.erase(prompt) == 1u);
   for (const std::string& name : documented)
     BOOST_TEST(has_name(frame, name), name);
@@ -169,7 +169,7 @@ BOOST_AUTO_TEST_CASE(the_limits_are_those_of_the_code) {
     {"max_frame_bytes", max_frame_bytes},     {"max_frame_nesting", max_frame_nesting},
     {"max_map_fields", max_map_fields},       {"max_frame_values", max_frame_values},
     {"max_step_bytes", max_step_bytes},       {"max_string_bytes", max_string_bytes},
-    {"max_prompt_tokens", max_prompt_tokens}, {"max_chat_messages", max_chat_messages},
+    {"max_prompt_tokens", max_prompt_tokens}, {"max_chat_messages", max_chat_messages}, {"max_chat_variables", max_chat_variables},
     {"max_role_bytes", max_role_bytes},       {"max_stop_strings", max_stop_strings},
     {"max_stop_bytes", max_stop_bytes},       {"max_stop_tokens", max_stop_tokens},
     {"max_bad_words", max_bad_words},         {"max_bad_word_bytes", max_bad_word_bytes},

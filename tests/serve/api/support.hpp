@@ -31,6 +31,17 @@ inline const serve::api_context& tiny_context() {
   return context;
 }
 
+/// The same with another chat template.
+inline serve::api_context context_with(const std::string& source) {
+  auto result = tiny_context();
+  auto other = std::make_shared<model>(*result.source);
+  auto parsed = chat_template::parse(source);
+  BOOST_REQUIRE_MESSAGE(parsed, (parsed ? "" : parsed.error().message));
+  other->chat = *parsed;
+  result.source = other;
+  return result;
+}
+
 using route = serve::api_outcome (*)(const serve::api_context&, std::string_view);
 
 /// A call that was taken, its requests, and what it has streamed.
@@ -85,8 +96,8 @@ struct running_call {
   }
 };
 
-inline running_call taken(route which, const json& body) {
-  auto outcome = which(tiny_context(), body.dump());
+inline running_call taken(route which, const json& body, const serve::api_context& context = tiny_context()) {
+  auto outcome = which(context, body.dump());
   BOOST_REQUIRE_MESSAGE(outcome.call, body.dump() << " was refused: " << outcome.answer.body);
   running_call result{std::move(outcome.call), {}, {}};
   result.requests = result.call->take_requests();
@@ -94,16 +105,16 @@ inline running_call taken(route which, const json& body) {
 }
 
 /// The error of a body that is refused, with its status in "status".
-inline json refused(route which, const std::string& body) {
-  auto outcome = which(tiny_context(), body);
+inline json refused(route which, const std::string& body, const serve::api_context& context = tiny_context()) {
+  auto outcome = which(context, body);
   BOOST_REQUIRE_MESSAGE(!outcome.call, body << " was taken");
   auto answer = json::parse(outcome.answer.body);
   answer["error"]["status"] = outcome.answer.status;
   return answer["error"];
 }
 
-inline json refused(route which, const json& body) {
-  return refused(which, body.dump());
+inline json refused(route which, const json& body, const serve::api_context& context = tiny_context()) {
+  return refused(which, body.dump(), context);
 }
 
 } // namespace troupe::test

@@ -24,6 +24,16 @@ std::vector<target> targets() {
     {&serve::chat_completions,
      {R"({"messages":[{"role":"system","content":"s"},{"role":"user","content":[{"type":"text","text":"a"}]}],)"
       R"("logprobs":true,"top_logprobs":3,"n":2,"response_format":{"type":"text"},"metadata":{"a":"b"}})"}},
+    {&serve::chat_completions,
+     {R"({"messages":[{"role":"user","content":"x"},{"role":"assistant","content":null,"tool_calls":[{"id":"c",)"
+      R"("type":"function","function":{"name":"f","arguments":"{\"a\":1}"}}]},{"role":"tool","tool_call_id":"c",)"
+      R"("content":"y"}],"chat_template_kwargs":{"a":[1]},"documents":[{"t":"x"}],"stream":true})"}},
+    {&serve::responses,
+     {R"({"input":[{"role":"user","content":[{"type":"input_text","text":"a"}]}],"instructions":"b","text":{"format":)"
+      R"({"type":"text"}},"metadata":{"a":"b"},"stream":true,"max_output_tokens":5})"}},
+    {&serve::messages,
+     {R"({"model":"tiny","max_tokens":5,"messages":[{"role":"user","content":[{"type":"text","text":"a"}]}],)"
+      R"("system":"s","stop_sequences":["x"],"metadata":{"user_id":"u"},"thinking":{"type":"disabled"}})"}},
   };
 }
 

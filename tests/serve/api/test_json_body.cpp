@@ -4,8 +4,6 @@
 
 #include <chrono>
 
-#include "serve/api/limits.hpp"
-
 using namespace troupe;
 using namespace troupe::serve;
 
@@ -42,8 +40,8 @@ BOOST_AUTO_TEST_CASE(a_key_that_stands_twice_is_refused) {
 }
 
 BOOST_AUTO_TEST_CASE(nesting_ends_at_its_limit) {
-  BOOST_TEST(parse_body(nested(max_body_nesting)).has_value());
-  const auto deeper = parse_body(nested(max_body_nesting + 1));
+  BOOST_TEST(parse_body(nested(json_limits().max_nesting)).has_value());
+  const auto deeper = parse_body(nested(json_limits().max_nesting + 1));
   BOOST_REQUIRE(!deeper);
   BOOST_TEST((deeper.error().code == errc::limit_exceeded));
   BOOST_TEST(!parse_body(std::string(1 << 20, '[')).has_value());
@@ -51,7 +49,7 @@ BOOST_AUTO_TEST_CASE(nesting_ends_at_its_limit) {
 
 BOOST_AUTO_TEST_CASE(values_and_numbers_end_at_their_limits) {
   std::string lists = "{\"a\":[";
-  for (std::size_t i = 0; i < max_body_values; ++i)
+  for (std::size_t i = 0; i < json_limits().max_values; ++i)
     lists += "[],";
   lists += "[]]}";
   const auto body = parse_body(lists);

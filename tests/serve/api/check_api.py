@@ -1,0 +1,129 @@
+#!/usr/bin/env python3
+"""Compares the API with the types of the official `openai` and `anthropic` packages.
+
+    check_api.py API_SAMPLES [--write]
+
+API_SAMPLES is the built tests/serve/api/api_samples. Every field that the package documents must be in our tables;
+docs/openai-fields.md must be what the two make together (--write writes it); and an answer of each kind must be what
+the packages' own types take. Exits with 77, which Meson shows as skipped, where `openai` is missing; without
+`anthropic` its part is left out, and said so.
+"""
+import json
+import os
+import pathlib
+import subprocess
+import sys
+
+try:
+    import openai
+    import pydantic
+    from openai.types import Completion, Model, completion_create_params
+    from openai.types.chat import ChatCompletion, ChatCompletionChunk, completion_create_params as chat_create_params
+    from openai.types.responses import Response, ResponseStreamEvent
+except ImportError as missing:
+    other = os.environ.get("TROUPE_PYTHON")
+    if other and "TROUPE_API_AGAIN" not in os.environ:
+        os.environ["TROUPE_API_AGAIN"] = "1"
+        os.execv(other, [other, *sys.argv])
+    print(f"skipped: {missing} (pip install openai anthropic)")
+    sys.exit(77)
+
+DOCUMENT = pathlib.Path(__file__).resolve().parents[3] / "docs" / "openai-fields.md"
+
+
+def official_fields(module):
+    """Names of the fields, in the package's order."""
+    names = dict.fromkeys(module.CompletionCreateParamsBase.__annotations__)
+    names.update(dict.fromkeys(module.CompletionCreateParamsStreaming.__annotations__))
+    return list(names)
+
+
+def table(title, rows, note):
+    lines = [f"### {title}", "", note, "", "| field | kind | | |", "|---|---|---|---|"]
+    for row in rows:
+        kind = row["kind"].replace("|", "\\|")
+        state = "done" if row["done"] else "refused"
+        lines.append(f"| `{row['name']}` | {kind} | {state} | {row['note']} |")
+    return lines + [""]
+
+
+def document(fields):
+    lines = ["# The fields of the API", "",
+             "What `/v1/completions` and `/v1/chat/completions` do with each field: those that the official `openai` "
+             "package documents, and those that other servers have added. A field that is refused, a field that is in "
+             "no table, and a value that is out of range get a 400 that names it; `null` means absent.", "",
+             "This page is written by `tests/serve/api/check_api.py --write` from the server's own tables; a test "
+             "compares them, and another one sends every row.", ""]
+    missing = []
+    for name, path, module in (("completions", "/v1/completions", completion_create_params),
+                               ("chat", "/v1/chat/completions", chat_create_params)):
+        rows = {row["name"]: row for row in fields[name]}
+        official = official_fields(module)
+        missing += [f"{path}: {field}" for field in official if field not in rows]
+        lines += [f"## {path}", ""]
+        lines += table("OpenAI's", [rows[field] for field in sorted(official) if field in rows],
+                       "Every one that the official package's types have.")
+        lines += table("Others", [row for field, row in rows.items() if field not in official],
+                       "Mostly vLLM's, by its names.")
+    return "\n".join(lines).rstrip() + "\n", missing
+
+
+def events(text):
+    for event in text.strip().split("\n\n"):
+        data = next(line[6:] for line in event.split("\n") if line.startswith("data: "))
+        if data != "[DONE]":
+            yield json.loads(data)
+
+
+def check(kind, name, value):
+    try:
+        pydantic.TypeAdapter(kind).validate_python(value, strict=False)
+    except pydantic.ValidationError as wrong:
+        return [f"{name}: {problem['loc']}: {problem['msg']}" for problem in wrong.errors()]
+    return []
+
+
+def check_answers(answers):
+    problems = []
+    for name, answer in answers.items():
+        if isinstance(answer, dict) and "refused" in answer:
+            problems.append(f"{name}: {answer}")
+    kinds = {"completion": (Completion, Completion), "chat": (ChatCompletion, ChatCompletionChunk),
+             "tools": (ChatCompletion, ChatCompletionChunk), "response": (Response, ResponseStreamEvent)}
+    try:
+        from anthropic.types import Message, RawMessageStreamEvent
+        kinds["message"] = (Message, RawMessageStreamEvent)
+    except ImportError:
+        print("the package anthropic is missing: /v1/messages is not checked")
+    for name, (whole, part) in kinds.items():
+        problems += check(whole, name, answers[name])
+        parts = list(events(answers[name + " stream"]))
+        if len(parts) < 3:
+            problems.append(f"{name} stream: only {len(parts)} events")
+        for part_of in parts:
+            if name == "completion":  # The type has no null, but OpenAI's streams do.
+                part_of["choices"][0]["finish_reason"] = part_of["choices"][0]["finish_reason"] or "stop"
+            problems += check(part, name + " stream", part_of)
+    for model in answers["models"]["data"]:
+        problems += check(Model, "models", model)
+    return problems
+
+
+def main():
+    samples = json.loads(subprocess.run([sys.argv[1]], capture_output=True, text=True, check=True).stdout)
+    text, missing = document(samples["fields"])
+    problems = [f"the server's tables lack {field} of openai {openai.__version__}" for field in missing]
+    problems += check_answers(samples["answers"])
+    if "--write" in sys.argv[2:]:
+        DOCUMENT.write_text(text, encoding="utf-8")
+    elif not DOCUMENT.exists() or DOCUMENT.read_text(encoding="utf-8") != text:
+        problems.append(f"{DOCUMENT} is not what the tables say: run {sys.argv[0]} {sys.argv[1]} --write")
+    for problem in problems:
+        print(problem)
+    print(f"{len(samples['answers'])} answers, {sum(map(len, samples['fields'].values()))} rows, "
+          f"{len(problems)} problems; openai {openai.__version__}")
+    return 1 if problems else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
