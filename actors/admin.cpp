@@ -1,5 +1,7 @@
 #include "actors/admin.hpp"
 
+#include <algorithm>
+
 #include "actors/ask.hpp"
 #include "actors/exceptions.hpp"
 #include "actors/timeouts.hpp"
@@ -74,6 +76,28 @@ void gather_from_tier(self_pointer self, const kv_tier_actor& tier, Take take, A
     [=](const caf::error&) { answer_when_all_are_there(self); }, what);
 }
 
+/// Several engines have memory each, and one folder on a disk: each counts all that is there.
+void add_tier(std::vector<tier_status>& tiers, const tier_counts& layer) {
+  const auto known = std::ranges::find(tiers, layer.name, &tier_status::name);
+  if (known == tiers.end()) {
+    tiers.push_back({layer.name, layer.blocks, layer.bytes, layer.capacity, layer.saved, layer.loaded, layer.missed,
+                     layer.evicted, layer.damaged, layer.accepts});
+    return;
+  }
+  const auto put = [&](std::uint64_t tier_status::*field, std::uint64_t more) {
+    (*known).*field = layer.name == "disk" ? std::max((*known).*field, more) : (*known).*field + more;
+  };
+  put(&tier_status::blocks, layer.blocks);
+  put(&tier_status::bytes, layer.bytes);
+  put(&tier_status::capacity, layer.capacity);
+  known->saved += layer.saved;
+  known->loaded += layer.loaded;
+  known->missed += layer.missed;
+  known->evicted += layer.evicted;
+  known->damaged += layer.damaged;
+  known->accepts = known->accepts && layer.accepts;
+}
+
 /// Adds up what the engines have.
 void gather_engine_status(self_pointer self, const engine_tree& engine) {
   gather<planner_counts>(
@@ -97,6 +121,7 @@ void gather_engine_status(self_pointer self, const engine_tree& engine) {
         status.kv_owned += group.owned;
       }
       status.prefix_queries += cache.statistics.queries;
+      status.prefix_query_tokens += cache.statistics.query_tokens;
       status.prefix_hit_tokens += cache.statistics.hit_tokens;
       status.tier_hit_tokens += cache.statistics.tier_hit_tokens;
     },
@@ -108,6 +133,7 @@ void gather_engine_status(self_pointer self, const engine_tree& engine) {
       status.steps += executor.steps;
       status.restarts += executor.epoch;
       status.lost_steps += executor.lost_steps;
+      status.last_recovery_ms = std::max(status.last_recovery_ms, executor.last_recovery_ms);
       if (!executor.failed)
         ++status.engines;
       else if (alone)
@@ -118,8 +144,7 @@ void gather_engine_status(self_pointer self, const engine_tree& engine) {
     self, engine.kv_tier,
     [](admin_reply& reply, const std::vector<tier_counts>& layers) {
       for (const auto& layer : layers)
-        reply.status->tiers.push_back({layer.name, layer.blocks, layer.bytes, layer.capacity, layer.saved,
-                                       layer.loaded, layer.missed, layer.evicted, layer.damaged, layer.accepts});
+        add_tier(reply.status->tiers, layer);
     },
     status_atom::value);
 }

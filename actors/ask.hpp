@@ -23,7 +23,14 @@ void ask(Self* self, const Actor& whom, Timeout timeout, OnAnswer on_answer, OnE
     });
 }
 
-/// The same without a timer, for many small questions to an actor of the same process whose end the supervisor would
+/// An actor that has ended is kept by the time-outs of what it has asked and was not answered, until they are due. For
+/// those who ask with long ones.
+template <class Self>
+void forget_timeouts_at_the_end(Self* self) {
+  self->attach_functor([self] { self->clock().cancel_timeouts(self); });
+}
+
+/// As `ask` without a timer, for many small questions to an actor of the same process whose end the supervisor would
 /// notice: setting and cancelling a time-out wakes CAF's clock twice, which costs more than the question. Who is gone
 /// answers at once with an error; an answer that never comes would be a bug of ours.
 template <class Answer, class Self, class Actor, class OnAnswer, class OnError, class... Args>

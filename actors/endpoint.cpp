@@ -75,6 +75,20 @@ expected<void> check_endpoint(const std::string& endpoint, const std::string& op
   return {};
 }
 
+std::string endpoint_of_engine(const std::string& endpoint, std::uint32_t index) {
+  if (index == 0)
+    return endpoint;
+  const auto colon = endpoint.rfind(':');
+  if (!endpoint.starts_with(tcp) || colon < tcp.size())
+    return endpoint + "_dp" + std::to_string(index);
+  const auto text = std::string_view(endpoint).substr(colon + 1);
+  unsigned port = 0;
+  const auto parsed = std::from_chars(text.data(), text.data() + text.size(), port);
+  if (parsed.ec != std::errc() || port == 0 || port > 65535)
+    return endpoint;
+  return endpoint.substr(0, colon + 1) + std::to_string(port + index); // Over 65535 it is refused.
+}
+
 bool is_local(const std::string& endpoint) {
   if (endpoint.starts_with(ipc))
     return true;

@@ -2,6 +2,7 @@
 // deletes whatever file is there, another server's too.
 #pragma once
 
+#include <cstdint>
 #include <string>
 
 #include "protocol/error.hpp"
@@ -14,6 +15,10 @@ expected<void> check_endpoint(const std::string& endpoint, const std::string& op
 
 /// Whether nobody can connect to it but programs on this machine: a file, or an address of the loopback.
 bool is_local(const std::string& endpoint);
+
+/// Where the engine with this number has its own of what one engine has at `endpoint`: so many ports further, or in another
+/// file. Number 0 has `endpoint` itself, and so has each that chooses a free port (*).
+std::string endpoint_of_engine(const std::string& endpoint, std::uint32_t index);
 
 /// The file of "ipc://PATH", which ZeroMQ leaves behind; empty for every other endpoint.
 std::string socket_file_of(const std::string& endpoint);

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "actors/endpoint.hpp"
 #include "actors/executor.hpp"
 #include "actors/scheduler.hpp"
 #include "actors/stage.hpp"
@@ -142,7 +143,12 @@ expected<void> spawn_cache_partners(self_pointer self, const engine_options& opt
                                             : self->spawn(kv_tier, options.open_tier);
   if (!options.events)
     return {};
-  auto publisher = spawn_kv_events(self->system(), *options.events);
+  auto events = *options.events;
+  events.format.rank = engine.index;
+  events.endpoint = endpoint_of_engine(events.endpoint, engine.index);
+  if (!events.replay_endpoint.empty())
+    events.replay_endpoint = endpoint_of_engine(events.replay_endpoint, engine.index);
+  auto publisher = spawn_kv_events(self->system(), std::move(events));
   if (!publisher)
     return tl::unexpected(publisher.error());
   partners.publisher = publisher->actor;

@@ -22,7 +22,8 @@ struct engine_actors {
   std::vector<row_channel> channels; ///< what each stage but the last hands its rows on through.
   std::uint64_t epochs = 0;          ///< Sets of workers spawned so far.
   std::deque<std::chrono::steady_clock::time_point> restarts;
-  bool down = false; ///< It has given up, or one of its actors has died.
+  caf::actor_addr ending_publisher; ///< It begins anew when this has ended.
+  bool down = false;                ///< It has given up, or one of its actors has died.
 
   bool has(const caf::actor_addr& actor) const;
 };

@@ -6,6 +6,7 @@
 #include "actors/kv_cache.hpp"
 #include "actors/kv_events.hpp"
 #include "actors/kv_tier.hpp"
+#include "actors/observer.hpp"
 #include "actors/process/process_worker.hpp"
 #include "actors/router.hpp"
 #include "actors/stand_ins.hpp"
@@ -36,6 +37,7 @@ struct engine_options {
   bool stop_when_failed = false; ///< When the last engine has given up all ends, instead of refusing all that comes.
   bool detached_workers = true;  ///< The tier's keeper, too. Off under a deterministic test scheduler.
   warning_sink warn;             ///< Is told what an operator should know.
+  observers observed_by;         ///< Are told of requests and steps.
   stand_ins between;             ///< For tests: who stands between two actors.
   /// Stands in for `worker`, where a test or a benchmark wants another; it answers steps as that does.
   std::function<worker_actor(caf::local_actor* parent, worker_options)> spawn_worker;

@@ -10,6 +10,16 @@ namespace {
 
 using self_pointer = executor_actor::stateful_pointer<executor_state>;
 
+double milliseconds(std::chrono::duration<double, std::milli> time) {
+  return time.count();
+}
+
+/// For people; CAF's own text where there is no better.
+std::string sentence_of(const caf::error& reason) {
+  const auto& context = reason.context();
+  return context.match_elements<std::string>() ? context.get_as<std::string>(0) : caf::to_string(reason);
+}
+
 const error blocks_gone{errc::unavailable, "The worker whose blocks these were is gone, and they with it."};
 
 /// why: for those who wait for a transfer of blocks.
@@ -46,6 +56,8 @@ void replace_stages(self_pointer self, std::uint64_t epoch, const std::string& w
     return;
   ++state.epoch;
   state.lost_steps += state.in_flight.size();
+  if (!state.lost_since)
+    state.lost_since = self->clock().now();
   for (const auto& stage : state.stages) // They may only be late: nothing of the old epoch may live on.
     self->send_exit(stage, caf::exit_reason::kill);
   drop_stages(state, blocks_gone);
@@ -76,6 +88,10 @@ void workers_are_ready(self_pointer self, std::uint64_t epoch, const expected<st
   state.infos = *infos;
   state.info = std::move(*info);
   answer_info(state);
+  if (const auto lost = std::exchange(state.lost_since, std::nullopt)) {
+    state.last_recovery_ms = static_cast<std::uint64_t>(milliseconds(state.front_since - *lost));
+    self->send(state.supervisor, up_atom::value, state.engine, state.last_recovery_ms);
+  }
 }
 
 void use_stages(self_pointer self, const std::vector<stage_actor>& stages) {
@@ -89,7 +105,10 @@ void use_stages(self_pointer self, const std::vector<stage_actor>& stages) {
     self->monitor(stage);
   gather_info(
     self, stages, [=](const expected<std::vector<worker_info>>& infos) { workers_are_ready(self, epoch, infos); },
-    [=](const caf::error& reason) { replace_stages(self, epoch, caf::to_string(reason)); });
+    [=](const caf::error& reason) {
+      if (reason != caf::sec::request_receiver_down) // Then its monitor is about to say why.
+        replace_stages(self, epoch, sentence_of(reason));
+    });
   if (epoch > 0 && state.scheduler)
     self->send(state.scheduler, reset_atom::value, epoch);
 }
@@ -120,10 +139,22 @@ void run(self_pointer self, const step_ptr& step) {
     self->send(stage, step_atom::value, step);
 }
 
+/// A thread cannot be ended: it may say after all what nobody waits for any longer. So the step was late, and not hung.
+void learn_from(self_pointer self, std::uint64_t epoch, const step_outcome& outcome) {
+  auto& state = self->state;
+  const auto& late = state.given_up;
+  if (!late || !outcome || epoch != late->epoch || outcome->step != late->what.step)
+    return;
+  state.deadline.took(milliseconds(self->clock().now() - late->since), late->what.rows);
+  state.given_up.reset();
+}
+
 void take(self_pointer self, std::uint64_t epoch, step_outcome& outcome) {
   auto& state = self->state;
-  if (epoch != state.epoch || state.failed)
+  if (state.failed)
     return;
+  if (epoch != state.epoch)
+    return learn_from(self, epoch, outcome);
   if (!outcome)
     return give_up(self, std::move(outcome.error()));
   if (state.in_flight.empty() || outcome->step < state.in_flight.front().step)
@@ -133,12 +164,22 @@ void take(self_pointer self, std::uint64_t epoch, step_outcome& outcome) {
   state.looks_late = false;
   const auto now = self->clock().now();
   if (state.loaded)
-    state.deadline.took(std::chrono::duration<double, std::milli>(now - state.front_since).count(),
-                        state.in_flight.front().rows);
+    state.deadline.took(milliseconds(now - state.front_since), state.in_flight.front().rows);
   state.front_since = now;
   state.in_flight.pop_front();
   ++state.steps;
   self->send(state.scheduler, result_atom::value, std::move(*outcome));
+}
+
+/// For the first of the steps in flight.
+void give_up_waiting(self_pointer self, double since_ms) {
+  auto& state = self->state;
+  if (!state.loaded)
+    return replace_stages(self, state.epoch, "its weights were not loaded in time");
+  state.deadline.gave_up();
+  state.given_up = {state.epoch, state.in_flight.front(), state.front_since};
+  replace_stages(self, state.epoch,
+                 "a step has taken " + std::to_string(static_cast<long>(since_ms)) + " ms, and so long none may");
 }
 
 /// Loading has a time of its own.
@@ -147,15 +188,12 @@ void look_for_late_steps(self_pointer self) {
   state.alarm_set = false;
   if (state.in_flight.empty())
     return;
-  const std::chrono::duration<double, std::milli> since = self->clock().now() - state.front_since;
-  const double limit = state.loaded ? state.deadline.limit_ms(state.in_flight.front().rows)
-                                    : std::chrono::duration<double, std::milli>(timeouts::step).count();
+  const auto since = milliseconds(self->clock().now() - state.front_since);
+  const auto limit =
+    state.loaded ? state.deadline.limit_ms(state.in_flight.front().rows) : milliseconds(timeouts::step);
   // Twice: when this process itself was held up, the result may lie behind this very message.
-  if (since.count() > limit && std::exchange(state.looks_late, true))
-    return replace_stages(self, state.epoch,
-                          state.loaded ? "a step has taken " + std::to_string(static_cast<long>(since.count())) +
-                                           " ms, and so long none may"
-                                       : "its weights were not loaded in time");
+  if (since > limit && std::exchange(state.looks_late, true))
+    return give_up_waiting(self, since);
   set_alarm(self);
 }
 
@@ -197,14 +235,23 @@ caf::result<expected<Answer>> pass_blocks(self_pointer self, std::uint64_t epoch
 
 } // namespace
 
+executor_state::~executor_state() {
+  const error gone{errc::unavailable, "The engine has ended."};
+  for (auto& promise : waiting_for_info)
+    promise.deliver(expected<worker_info>(tl::unexpected(gone)));
+  for (auto& [id, fail] : transfers)
+    fail(gone);
+}
+
 executor_actor::behavior_type executor(self_pointer self, supervisor_actor supervisor, std::uint32_t engine) {
   explain_exceptions(self);
+  forget_timeouts_at_the_end(self);
   self->state.supervisor = std::move(supervisor);
   self->state.engine = engine;
   self->set_down_handler([=](const caf::down_msg& down) {
     for (const auto& stage : self->state.stages)
       if (stage.address() == down.source)
-        return replace_stages(self, self->state.epoch, caf::to_string(down.reason));
+        return replace_stages(self, self->state.epoch, sentence_of(down.reason));
   });
   return {
     [=](result_atom, std::uint64_t epoch, step_outcome& outcome) { take(self, epoch, outcome); },
@@ -244,7 +291,11 @@ executor_actor::behavior_type executor(self_pointer self, supervisor_actor super
     },
     [=](status_atom) {
       const auto& state = self->state;
-      return executor_status{state.steps, state.epoch, state.lost_steps, state.failed};
+      executor_status status{state.steps, state.epoch, state.lost_steps, state.last_recovery_ms, state.failed,
+                             state.loaded};
+      if (!state.in_flight.empty())
+        status.step_ms = std::chrono::duration<double, std::milli>(self->clock().now() - state.front_since).count();
+      return status;
     },
   };
 }

@@ -13,6 +13,7 @@ namespace troupe {
 
 struct executor_state {
   executor_state() = default; // Not an aggregate: CAF would initialise its first member with the actor.
+  ~executor_state();          ///< Who waits for an answer is told that none comes.
 
   using time_point = std::chrono::steady_clock::time_point;
 
@@ -32,6 +33,14 @@ struct executor_state {
   bool loaded = false;    ///< All workers of this epoch have their weights.
   step_deadline deadline{std::chrono::duration<double, std::milli>(timeouts::step).count()};
   bool looks_late = false; ///< The first of them did at the last look.
+  struct late_step {
+    std::uint64_t epoch = 0;
+    step_in_flight what;
+    time_point since;
+  };
+  std::optional<late_step> given_up;    ///< The last that was not waited for any longer.
+  std::optional<time_point> lost_since; ///< The stages have been, and others do not compute yet.
+  std::uint64_t last_recovery_ms = 0;   ///< How long that was, the last time.
   bool alarm_set = false;
   std::optional<error> failed;
   std::string fingerprint;         ///< Of the first epoch's workers; all others must have it.

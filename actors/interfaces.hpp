@@ -241,7 +241,7 @@ using router_actor = caf::typed_actor<
   caf::replies_to<place_atom, ticket, placement>::with<expected<scheduler_actor>>,
   // The engine of this request has ended or given up, for this reason, and is down from now on. The answer: where it
   // goes on, under a new ticket, since nobody has heard of its ids, whatever the old engine still says. Errors: those of
-  // `place`, and the reason where it has been moved as often as there are engines. The old ticket is void, but after an
+  // `place`, and the reason where it has been moved too often (`routing_options::max_moves`). The old ticket is void, but after an
   // error: then it is to be given back.
   caf::replies_to<replace_atom, ticket, placement, error>::with<expected<admitted_request>>,
   // The request has ended; its ticket is void.
@@ -278,6 +278,8 @@ using supervisor_actor = caf::typed_actor<
   // Stages for those of this engine, which have died, and why they did (from an executor). The answer is `replace` or
   // `fail`, sent to it.
   caf::reacts_to<replace_atom, std::uint32_t, std::string>, caf::replies_to<tree_atom>::with<actor_tree>,
+  // The new workers of this engine are ready, so many milliseconds after the old ones were lost (from its executor).
+  caf::reacts_to<up_atom, std::uint32_t, std::uint64_t>,
   // This engine has given up (from its executor): see `engine_options::stop_when_failed`.
   caf::reacts_to<fail_atom, std::uint32_t, error>,
   // Ends all requests, then all other actors, then itself.

@@ -85,6 +85,7 @@ public:
         ::unlink(file.c_str()); // While it is still ours: a server that starts now finds nobody who listens.
     sockets_->publisher.close();
     sockets_->replay.close();
+    sockets_->context.close(); // Only then is an endpoint free for a successor.
   }
 
 private:

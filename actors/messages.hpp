@@ -161,7 +161,11 @@ struct executor_status {
   std::uint64_t steps = 0;      ///< Run since the start.
   std::uint64_t epoch = 0;      ///< As often workers have been replaced.
   std::uint64_t lost_steps = 0; ///< In flight when an epoch ended: computed again.
-  std::optional<error> failed;  ///< It has given up.
+  std::uint64_t last_recovery_ms =
+    0;                         ///< From the moment when it noticed that workers were lost until others were ready.
+  std::optional<error> failed; ///< It has given up.
+  bool loaded = false;         ///< All workers of this epoch have their weights.
+  double step_ms = 0;          ///< So long the first step in flight has been computed, as far as is known; 0: none is.
 };
 
 struct router_status {

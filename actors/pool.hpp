@@ -15,6 +15,7 @@
 // Source: the idea of a slot for the next task is that of the schedulers of Go and Tokio.
 #pragma once
 
+#include <atomic>
 #include <chrono>
 #include <condition_variable>
 #include <deque>
@@ -25,12 +26,15 @@
 #include <caf/scheduler/coordinator.hpp>
 #include <caf/scheduler/worker.hpp>
 
+#include "actors/activity.hpp"
+
 namespace troupe {
 
 class chain_policy : public caf::policy::unprofiled {
 public:
   static constexpr std::chrono::microseconds patience{50};
   static constexpr int chain_length = 32;
+  static constexpr std::uint32_t most_messages = 50; ///< That an actor takes before others have their turn.
 
   struct coordinator_data {
     explicit coordinator_data(caf::scheduler::abstract_coordinator*) {}
@@ -39,6 +43,7 @@ public:
     std::condition_variable filled;
     std::size_t sleeping = 0;
     bool waking = false; ///< One has been called and is not yet there; it calls the next if there is more to do.
+    std::atomic<std::int64_t> counted_until{0}; ///< Nanoseconds of the steady clock.
   };
 
   struct worker_data {
@@ -46,6 +51,8 @@ public:
     caf::resumable* next = nullptr;
     int chain = 0; ///< So many of `next` have run in a row.
     std::chrono::steady_clock::time_point resumed;
+    activity_counts counts;
+    bool counting = false; ///< The job that runs.
   };
 
   template <class Coordinator>
@@ -80,8 +87,24 @@ public:
   }
 
   template <class Worker>
-  void before_resume(Worker* self, caf::resumable*) {
-    d(self).resumed = std::chrono::steady_clock::now();
+  void before_resume(Worker* self, caf::resumable* job) {
+    auto& mine = d(self);
+    mine.resumed = std::chrono::steady_clock::now();
+    mine.counting =
+      mine.resumed.time_since_epoch().count() < d(self->parent()).counted_until.load(std::memory_order_relaxed) &&
+      job->subtype() == caf::resumable::scheduled_actor;
+    if (!mine.counting)
+      return;
+    auto& actor = *static_cast<caf::scheduled_actor*>(job); // Nobody else runs it now.
+    const auto waiting = static_cast<std::uint32_t>(actor.mailbox().size());
+    mine.counts.add(actor, waiting, std::min(waiting, most_messages));
+  }
+
+  /// The job may be gone already, or run elsewhere.
+  template <class Worker>
+  void after_resume(Worker* self, caf::resumable*) {
+    if (auto& mine = d(self); mine.counting)
+      mine.counts.ran(std::chrono::steady_clock::now() - mine.resumed);
   }
 
   template <class Worker>

@@ -8,6 +8,7 @@ namespace troupe {
 stage_actor::behavior_type stage(stage_actor::stateful_pointer<stage_state> self, std::vector<worker_actor> workers,
                                  std::shared_ptr<shared_group> group) {
   explain_exceptions(self);
+  forget_timeouts_at_the_end(self);
   for (const auto& worker : workers)
     self->link_to(worker);
   if (group)

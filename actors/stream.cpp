@@ -7,8 +7,30 @@ namespace troupe {
 
 namespace {
 
-double milliseconds_since(stream_parts::self_pointer self, std::chrono::steady_clock::time_point start) {
+using time_point = std::chrono::steady_clock::time_point;
+
+double milliseconds_since(stream_parts::self_pointer self, time_point start) {
   return std::chrono::duration<double, std::milli>(self->clock().now() - start).count();
+}
+
+void observe_end(const observers& all, const stream_parts::journal& j, const request_end& end, time_point now) {
+  if (all.empty())
+    return;
+  const auto seconds = [](auto time) { return std::chrono::duration<double>(time).count(); };
+  request_record record;
+  record.reason = end.reason;
+  record.usage = end.usage;
+  record.n = j.request.n;
+  record.max_tokens = j.request.sampling.max_tokens;
+  record.begun = j.begun;
+  record.total_s = seconds(now - j.begun);
+  const auto admitted = j.admitted_at.value_or(now);
+  record.queue_s = seconds(admitted - j.begun);
+  const auto first = j.first_token_ms > 0 ? j.first_token_at() : now;
+  record.prefill_s = seconds(first - admitted);
+  record.decode_s = seconds(now - first);
+  for (const auto& each : all)
+    each->ended(record);
 }
 
 } // namespace
@@ -48,6 +70,7 @@ request_end end_of(self_pointer self, journal& j, finish_reason reason, error fa
   end.reason = reason;
   end.usage = {j.prompt_tokens, j.text.generated(), j.cached_prompt_tokens};
   end.timings = {j.first_token_ms, milliseconds_since(self, j.begun)};
+  observe_end(state.context.observed_by, j, end, self->clock().now());
   end.failure = std::move(failure);
   if (j.request.n > 1 || j.request.best_of > 1)
     end.choices = j.text.ends(reason);
@@ -184,14 +207,16 @@ void resume(self_pointer self, request_id id) {
 /// What one step brought to all requests of this stream, as one delivery.
 class step_output {
 public:
-  explicit step_output(self_pointer self) : self_(self) {}
+  explicit step_output(self_pointer self) : self_(self), now_(self->clock().now()) {}
 
   void take(stream_events& events) {
     out_.deltas.reserve(events.tokens.size());
     for (const auto& a : events.admissions)
       if (const auto* place = find(a.sequence); place && place->choice == 0)
-        if (auto& j = *place->request; !std::exchange(j.cached_told, true)) // Of a second engine, nobody asked.
+        if (auto& j = *place->request; !std::exchange(j.cached_told, true)) { // Of a second engine, nobody asked.
           j.cached_prompt_tokens = a.cached_tokens;
+          j.admitted_at = now_;
+        }
     for (auto& part : events.prompt_logprobs)
       if (const auto* place = find(part.sequence); place && place->choice == 0)
         place->request->text.take_prompt_logprobs(part.position, part.logprobs, out_.deltas);
@@ -223,18 +248,36 @@ private:
     const auto choice = place->choice;
     auto& j = *place->request;
     if (j.text.generated() == 0)
-      j.first_token_ms = milliseconds_since(self_, j.begun);
+      j.first_token_ms = std::chrono::duration<double, std::milli>(now_ - j.begun).count();
     switch (j.text.take(choice, event.index, event.token, event.reason(), logprob, out_.deltas)) {
     case answers::outcome::stale:
       return;
     case answers::outcome::goes_on:
+      observe_token(j, choice);
       return j.credit.use(choice);
     case answers::outcome::stopped:
       self_->send(j.scheduler, remove_atom::value, event.sequence);
       [[fallthrough]];
     case answers::outcome::ended:
+      observe_token(j, choice);
       return end_choice(j, choice);
     }
+  }
+
+  /// Tokens that one step brings to a sequence follow each other, each as soon as it is there.
+  void observe_token(journal& j, std::uint32_t choice) {
+    const auto& all = self_->state.context.observed_by;
+    if (all.empty())
+      return;
+    const bool first = j.last_tokens.empty();
+    const auto since = first ? j.begun : j.first_token_at();
+    j.last_tokens.resize(std::max<std::size_t>(j.last_tokens.size(), choice + 1u), since);
+    const auto seconds = std::chrono::duration<double>(now_ - std::exchange(j.last_tokens[choice], now_)).count();
+    for (const auto& each : all)
+      if (first)
+        each->first_token(seconds);
+      else
+        each->next_token(seconds);
   }
 
   void end_choice(journal& j, std::uint32_t choice) {
@@ -253,6 +296,7 @@ private:
   }
 
   self_pointer self_;
+  time_point now_;
   step_deltas out_;
 };
 

@@ -3,6 +3,7 @@
 #include <chrono>
 
 #include "actors/interfaces.hpp"
+#include "actors/observer.hpp"
 #include "actors/watch_list.hpp"
 #include "engine/id_table.hpp"
 #include "engine/policy.hpp"
@@ -23,6 +24,7 @@ struct stream_context {
   connection_id connection = 0;
   scheduling_policy::kind_type policy = scheduling_policy::kind_type::first_come; ///< Of the engine.
   shared_tokens end_tokens;                                                       ///< model::end_tokens()
+  observers observed_by;
 };
 
 struct stream_state {
@@ -51,6 +53,13 @@ struct stream_state {
     std::uint32_t cached_prompt_tokens = 0;
     std::chrono::steady_clock::time_point begun;
     double first_token_ms = 0;
+    std::optional<std::chrono::steady_clock::time_point> admitted_at; ///< To the steps, for the first time.
+    std::vector<std::chrono::steady_clock::time_point> last_tokens;   ///< Of each choice, for those who observe.
+
+    std::chrono::steady_clock::time_point first_token_at() const {
+      const std::chrono::duration<double, std::milli> after(first_token_ms);
+      return begun + std::chrono::duration_cast<std::chrono::steady_clock::duration>(after);
+    }
   };
 
   /// Where a sequence's tokens go.

@@ -24,16 +24,15 @@ expected<scheduler_actor> spawn_engine(self_pointer self, engine_actors& engine)
 }
 
 /// Errors: those of an engine.
-expected<void> spawn_tree(self_pointer self) {
+expected<void> spawn_tree(self_pointer self, const worker_door& door) {
   auto& state = self->state;
   auto& options = state.options;
   complete(options);
-  if (options.processes) {
-    auto opened = open_worker_door(self->system());
-    if (!opened)
-      return tl::unexpected(opened.error());
-    state.door = std::move(*opened);
-  }
+  if (!door)
+    return tl::unexpected(door.error());
+  state.door = *door;
+  if (state.door) // However the supervisor ends.
+    self->attach_functor([door = *state.door] { close_worker_door(door); });
   std::vector<scheduler_actor> schedulers;
   for (std::uint32_t i = 0; i < std::max(1u, options.engines); ++i) {
     auto& engine = state.engines.emplace_back();
@@ -46,6 +45,7 @@ expected<void> spawn_tree(self_pointer self) {
   routing_options routes;
   routes.hash = options.cache.hash;
   routes.fingerprint = options.cache.fingerprint;
+  routes.group = group_to_route_by(options.plan.groups);
   state.router =
     self->spawn<caf::monitored>(router, router_options{options.limits, std::move(routes)}, std::move(schedulers));
   for (std::uint32_t i = 0; i < std::max(1u, options.tokenizers); ++i)
@@ -62,11 +62,6 @@ void stop_the_rest(self_pointer self) {
     self->send_exit(tokenizer, reason);
   for (auto& engine : state.engines)
     end_engine_actors(self, engine, reason);
-  if (state.door) {
-    self->send_exit(state.door->actor, reason);
-    self->send_exit(state.door->middleman, reason);
-    state.door.reset();
-  }
   state.router = nullptr;
   state.tokenizers.clear();
   self->quit(state.reason);
@@ -132,8 +127,11 @@ bool may_restart(self_pointer self, engine_actors& engine) {
 
 void restart_stages(self_pointer self, engine_actors& engine, const std::string& why) {
   auto& state = self->state;
-  if (may_restart(self, engine))
+  if (may_restart(self, engine)) {
+    warn(state.options.warn,
+         "the workers of engine " + std::to_string(engine.index) + " are lost, and others begin: " + why);
     return spawn_stages(self, state.options, engine);
+  }
   self->send(engine.tree.executor, fail_atom::value,
              error{errc::unavailable, "A worker has died " + std::to_string(engine.restarts.size() + 1) +
                                         " times within " + std::to_string(state.options.restart_window.count()) +
@@ -151,18 +149,30 @@ void engine_failed(self_pointer self, engine_actors& engine, const error& why) {
     stop(self, caf::make_error(caf::sec::runtime_error, why.message), &why);
 }
 
-/// One of several has lost a part of it, by a bug of ours: it begins anew, and the others go on.
-void engine_died(self_pointer self, engine_actors& engine, const caf::error& reason) {
+void begin_anew(self_pointer self, engine_actors& engine) {
   auto& state = self->state;
-  const error why{errc::unavailable, "An engine has ended: " + caf::to_string(reason) + "."};
-  warn(state.options.warn, why.message);
-  end_engine_actors(self, engine, caf::exit_reason::kill);
-  if (!may_restart(self, engine))
-    return engine_failed(self, engine, why);
   auto scheduler = spawn_engine(self, engine);
   if (!scheduler)
     return engine_failed(self, engine, scheduler.error());
   self->send(state.router, up_atom::value, engine.index, *scheduler);
+}
+
+/// One of several has lost a part of it, by a bug of ours: it begins anew, and the others go on. Where it publishes its
+/// blocks, a successor can only bind when the old publisher has ended.
+void engine_died(self_pointer self, engine_actors& engine, const caf::error& reason) {
+  auto& state = self->state;
+  const error why{errc::unavailable, "An engine has ended: " + caf::to_string(reason) + "."};
+  warn(state.options.warn, why.message);
+  const auto publisher = engine.partners.publisher;
+  if (publisher)
+    self->monitor(publisher);
+  end_engine_actors(self, engine, caf::exit_reason::kill);
+  if (!may_restart(self, engine))
+    return engine_failed(self, engine, why);
+  if (publisher)
+    engine.ending_publisher = publisher.address();
+  else
+    begin_anew(self, engine);
 }
 
 stream_actor open(self_pointer self, const client_actor& client, connection_id connection) {
@@ -175,7 +185,8 @@ stream_actor open(self_pointer self, const client_actor& client, connection_id c
                          client,
                          connection,
                          state.options.plan.policy.kind,
-                         state.end_tokens};
+                         state.end_tokens,
+                         state.options.observed_by};
   auto result = self->spawn<caf::monitored>(stream, std::move(context));
   state.streams.push_back(result);
   return result;
@@ -191,9 +202,14 @@ void child_died(self_pointer self, const caf::down_msg& down) {
     return stop_if_streams_are_gone(self);
   }
   if (state.engines.size() > 1 && !state.stopping)
-    for (auto& engine : state.engines)
+    for (auto& engine : state.engines) {
       if (engine.has(down.source))
         return engine_died(self, engine, down.reason);
+      if (engine.ending_publisher == down.source) {
+        engine.ending_publisher = {};
+        return begin_anew(self, engine);
+      }
+    }
   // Without any of the others nothing works; they hold no device and do not die but by a bug of ours.
   const bool is_needed = is_it(state.router) || std::ranges::any_of(state.tokenizers, is_it) ||
                          std::ranges::any_of(state.engines, [&](const auto& each) { return each.has(down.source); });
@@ -203,13 +219,13 @@ void child_died(self_pointer self, const caf::down_msg& down) {
 
 } // namespace
 
-supervisor_actor::behavior_type supervisor(self_pointer self, engine_options options) {
+supervisor_actor::behavior_type supervisor(self_pointer self, engine_options options, worker_door door) {
   explain_exceptions(self);
   self->state.options = std::move(options);
   self->state.end_tokens = std::make_shared<const prompt_tokens>(self->state.options.source->end_tokens());
   self->set_down_handler([=](const caf::down_msg& down) { child_died(self, down); });
   self->set_exit_handler([=](const caf::exit_msg& exit) { stop(self, exit.reason); });
-  if (auto spawned = spawn_tree(self); !spawned) {
+  if (auto spawned = spawn_tree(self, door); !spawned) {
     self->quit(caf::make_error(caf::sec::bad_function_call, spawned.error().message));
     return supervisor_actor::behavior_type::make_empty_behavior();
   }
@@ -229,6 +245,11 @@ supervisor_actor::behavior_type supervisor(self_pointer self, engine_options opt
       for (const auto& engine : state.engines)
         tree.engines.push_back(engine.tree);
       return tree;
+    },
+    [=](up_atom, std::uint32_t engine, std::uint64_t milliseconds) {
+      if (is_from(self, self->state.engines.at(engine)))
+        warn(self->state.options.warn, "the new workers of engine " + std::to_string(engine) + " are ready after " +
+                                         std::to_string(milliseconds) + " ms.");
     },
     [=](fail_atom, std::uint32_t engine, const error& why) {
       if (auto& which = self->state.engines.at(engine); is_from(self, which))

@@ -23,7 +23,11 @@ struct supervisor_state {
   static inline const char* name = "supervisor";
 };
 
+/// Where workers come in that are processes: open, where the options want that; it is closed when the supervisor ends.
+/// An error ends the supervisor with its sentence.
+using worker_door = expected<std::optional<open_door>>;
+
 supervisor_actor::behavior_type supervisor(supervisor_actor::stateful_pointer<supervisor_state> self,
-                                           engine_options options);
+                                           engine_options options, worker_door door);
 
 } // namespace troupe

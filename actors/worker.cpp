@@ -1,11 +1,9 @@
 #include "actors/worker.hpp"
 
-#include <algorithm>
 #include <chrono>
 
 #include "actors/block_contents.hpp"
 #include "actors/exceptions.hpp"
-#include "model/sampling/logprobs.hpp"
 
 namespace troupe {
 
@@ -18,6 +16,7 @@ expected<void> compute(worker_state& state, std::uint64_t step, const batch_stat
     spans.push_back({s.first_row, s.count, s.first_position, s.tables[0], s.tables});
   state.logits.resize(std::size_t{vocabulary} * rows.logit_rows.size());
   forward_batch batch{rows.tokens, spans, rows.logit_rows};
+  batch.own_logits = state.sampler->own_logits(rows, *state.device);
   if (state.rows_in)
     batch.input = state.rows_in->rows_of(step, rows.tokens.size());
   if (state.rows_out)
@@ -25,112 +24,26 @@ expected<void> compute(worker_state& state, std::uint64_t step, const batch_stat
   return state.device->forward(batch, state.logits);
 }
 
-std::span<const float> logits_of(const worker_state& state, std::uint32_t index, std::uint32_t vocabulary) {
-  return std::span<const float>(state.logits).subspan(std::size_t{index} * vocabulary, vocabulary);
-}
-
-/// Empty where the device has not looked.
-std::span<const float> largest_of(const worker_state& state, std::uint32_t index, std::uint32_t vocabulary) {
-  const auto blocks = sampling::blocks_of(vocabulary);
-  const auto all = state.device->largest_logits();
-  return all.empty() ? all : all.subspan(index * blocks, blocks);
-}
-
-/// Samples after a row, and after each draft that was right. What makes it impossible is the sequence's own: parameters
-/// that leave no token, or logits that are no numbers. Rows are of different sequences, so threads share nothing here.
-void sample_row(worker_state& state, const batch_state::rows::sample& s, std::uint32_t vocabulary,
-                sampling_workspace& room, sampled_row& out) {
-  auto& sampler = state.samplers[s.slot];
-  const auto top = sampler.parameters().logprobs;
-  out.tokens.clear();
-  out.logprobs.clear();
-  out.failed.reset();
-  for (std::uint32_t accepted = 0;; ++accepted) {
-    const auto logits = logits_of(state, s.first_logit + accepted, vocabulary);
-    auto token = sampler.sample(logits, s.position + accepted, room, {},
-                                largest_of(state, s.first_logit + accepted, vocabulary));
-    if (!token) {
-      out.failed = std::move(token.error());
-    } else if (top >= 0) {
-      if (auto logprob = logprob_of(logits, *token, static_cast<std::uint32_t>(top), room))
-        out.logprobs.push_back(std::move(*logprob));
-      else
-        out.failed = std::move(logprob.error());
-    }
-    out.tokens.push_back(out.failed ? no_token : *token);
-    const auto goes_on_from =
-      out.failed ? token_id{0} : *token; // In a step in flight, whose rows for it nobody sees.
-    sampler.accept(goes_on_from);
-    state.batch.sampled(s.slot, goes_on_from);
-    if (out.failed || accepted == s.drafts.size() || s.drafts[accepted] != *token)
-      return;
-  }
-}
-
-void sample_all(worker_state& state, const std::vector<batch_state::rows::sample>& samples, std::uint32_t vocabulary,
-                step_result& result) {
-  const auto count = static_cast<std::uint32_t>(samples.size());
-  while (state.rooms.size() < std::min(count, state.device->threads()))
-    state.rooms.emplace_back(vocabulary);
-  if (state.sampled.size() < count)
-    state.sampled.resize(count);
-  state.device->for_each(count, [&](std::uint32_t index, unsigned thread) {
-    sample_row(state, samples[index], vocabulary, state.rooms[thread], state.sampled[index]);
-  });
-  for (std::uint32_t i = 0; i < count; ++i) {
-    auto& row = state.sampled[i];
-    result.sampled.insert(result.sampled.end(), row.tokens.begin(), row.tokens.end());
-    result.accepted.push_back(static_cast<std::uint16_t>(row.tokens.size() - 1));
-    if (!row.logprobs.empty())
-      result.logprobs.push_back({samples[i].row, samples[i].position, std::move(row.logprobs)});
-    if (row.failed)
-      result.failures.push_back({samples[i].row, std::move(*row.failed)});
-  }
-}
-
-/// Logprobs of the tokens that the prompt itself has.
-void judge_prompt(worker_state& state, const batch_state::rows::prompt_part& part, std::uint32_t vocabulary,
-                  step_result& result) {
-  const auto top = static_cast<std::uint32_t>(state.samplers[part.slot].parameters().prompt_logprobs);
-  row_logprobs logprobs{part.row, part.position, {}};
-  for (std::uint32_t i = 0; i < part.tokens.size(); ++i) {
-    const auto logits = logits_of(state, part.first_logit + i, vocabulary);
-    auto logprob = logprob_of(logits, part.tokens[i], top, state.rooms.front());
-    if (!logprob) {
-      result.failures.push_back({part.row, std::move(logprob.error())});
-      return;
-    }
-    logprobs.tokens.push_back(std::move(*logprob));
-  }
-  result.prompt_logprobs.push_back(std::move(logprobs));
-}
-
-void join(worker_state& state, const sequence_joined& joined) {
-  if (joined.slot >= state.samplers.size())
-    state.samplers.resize(joined.slot + 1);
-  const auto history = joined.history ? std::span<const token_id>(*joined.history) : std::span<const token_id>();
-  state.samplers[joined.slot] = sequence_sampler(joined.sampling, joined.prompt_tokens, history);
-}
-
 step_outcome run(worker_state& state, const step_changes& step, std::uint32_t vocabulary) {
   const auto start = std::chrono::steady_clock::now();
-  auto rows = state.batch.apply(step);
-  if (!rows)
-    return tl::unexpected(rows.error());
+  const auto applied = state.batch.apply(step);
+  if (!applied)
+    return tl::unexpected(applied.error());
+  const auto& rows = **applied;
   for (const auto& joined : step.joined)
-    join(state, joined);
+    state.sampler->join(joined);
   for (const auto& copy : step.copied)
     state.device->copy_block(copy.group, copy.from, copy.to);
-  if (auto done = compute(state, step.step, **rows, vocabulary); !done) {
-    state.lost = done.error();
-    return tl::unexpected(done.error());
-  }
   step_result result;
   result.epoch = step.epoch;
   result.step = step.step;
-  sample_all(state, (*rows)->samples, vocabulary, result);
-  for (const auto& part : (*rows)->prompt_parts)
-    judge_prompt(state, part, vocabulary, result);
+  auto done = compute(state, step.step, rows, vocabulary);
+  if (done)
+    done = state.sampler->sample(rows, state.logits, *state.device, state.batch, result);
+  if (!done) {
+    state.lost = done.error();
+    return tl::unexpected(done.error());
+  }
   result.compute_ms = std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start).count();
   return result;
 }
@@ -146,7 +59,7 @@ worker_info info_of(const backend& device, std::size_t groups) {
 expected<void> load(worker_state& state, const worker_options& options) {
   const auto& seat = options.seat;
   state.batch = batch_state(options.kv_groups, seat.place());
-  state.rooms.emplace_back(options.vocabulary);
+  state.sampler.emplace(options.vocabulary);
   for (auto [address, channel] : {std::pair(&seat.rows_in, &state.rows_in), {&seat.rows_out, &state.rows_out}}) {
     if (address->empty())
       continue;

@@ -8,19 +8,12 @@
 #include "comm/row_channel.hpp"
 #include "comm/shared_memory.hpp"
 #include "engine/batch_state.hpp"
-#include "model/sampling/sampler.hpp"
+#include "model/step_sampler.hpp"
 
 namespace troupe {
 
 /// Makes a worker's backend, in the worker's own thread. An error is permanent: no other worker would fare better.
 using backend_factory = std::function<expected<std::unique_ptr<backend>>()>;
-
-/// What came of one row that samples.
-struct sampled_row {
-  std::vector<token_id> tokens; ///< One, and one more for each draft that was right.
-  std::vector<token_logprob> logprobs;
-  std::optional<error> failed;
-};
 
 struct worker_state {
   worker_state() = default; // Not an aggregate: CAF would initialise its first member with the actor.
@@ -30,12 +23,10 @@ struct worker_state {
   std::optional<error> lost; ///< The other ranks: a worker ends with them.
   batch_state batch;
   std::optional<row_channel> rows_in, rows_out;
-  chain_actor next, first;                ///< Of the pipeline, where it is to tell them.
-  std::deque<step_ptr> waiting;           ///< For rows or tokens, those behind the first for it.
-  std::set<std::uint64_t> rows_there;     ///< Steps of which the stage before has said so.
-  std::vector<sequence_sampler> samplers; ///< By slot.
-  std::vector<sampling_workspace> rooms;  ///< One for each thread that samples.
-  std::vector<sampled_row> sampled;       ///< Of the present step.
+  chain_actor next, first;             ///< Of the pipeline, where it is to tell them.
+  std::deque<step_ptr> waiting;        ///< For rows or tokens, those behind the first for it.
+  std::set<std::uint64_t> rows_there;  ///< Steps of which the stage before has said so.
+  std::optional<step_sampler> sampler; ///< Once it has loaded.
   std::vector<float> logits;
   static inline const char* name = "worker";
 };

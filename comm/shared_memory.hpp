@@ -23,7 +23,7 @@ struct shared_group_options {
   std::vector<unsigned> shards;       ///< Logical shards of each rank: as many numbers as ranks, each at least 1.
   std::uint64_t epoch = 0;            ///< Who joins with another is refused.
   std::size_t slot_bytes = 1 << 18;   ///< What one exchange carries for a rank at most; a multiple of 64.
-  std::chrono::microseconds spin{50}; ///< How long a call spins before it sleeps.
+  std::chrono::microseconds spin{200}; ///< How long a call spins before it sleeps.
   bool operator==(const shared_group_options&) const = default;
 };
 

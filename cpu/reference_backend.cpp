@@ -12,6 +12,7 @@
 
 #include "comm/shards.hpp"
 #include "cpu/backends.hpp"
+#include "cpu/logit_parts.hpp"
 #include "cpu/page_memory.hpp"
 #include "cpu/thread_pool.hpp"
 #include "model/sharding.hpp"
@@ -69,6 +70,10 @@ public:
 
   std::string_view name() const override { return "reference"; }
   expected<void> forward(const forward_batch& batch, std::span<float> logits) override;
+  vocabulary_share own_vocabulary() const override { return logit_parts_.own(); }
+  expected<void> exchange(std::span<const std::byte> mine, std::span<std::byte> all) override {
+    return logit_parts_.shared() ? options_.group->all_gather(mine, all, deadline()) : backend::exchange(mine, all);
+  }
   memory_account memory() const override { return {weights_.size(), kv_.size(), workspace_.size()}; }
   std::string_view kv_type() const override { return "f32"; }
   std::size_t block_bytes(kv_group) const override { return program_.layers * layer_bytes(); }
@@ -137,13 +142,8 @@ private:
     weight_slice part;
   };
   std::vector<slice_of_weight> slices() const;
-  std::uint32_t own_logits() const {
-    return program_.logit_cuts.empty() ? program_.vocabulary
-                                       : program_.logit_cuts[program_.rank + 1] - program_.logit_cuts[program_.rank];
-  }
   std::vector<float> partial_; ///< [logical shards][rows][width]
-  std::vector<float> own_part_,
-    all_parts_;      ///< Of the logits: [rows][width of the largest part], and [ranks] of these.
+  cpu::logit_parts logit_parts_{program_};
   bool met_ = false; ///< The other ranks, which may load longer.
   std::optional<error> failure_;
 };
@@ -216,13 +216,8 @@ std::optional<error> reference_backend::load() {
   });
   if (!program_.logit_cuts.empty())
     partial_.resize(std::size_t{partial_results(program_)} * options_.max_rows * program_.width);
-  if (!program_.logit_cuts.empty() && !program_.gives_hidden()) {
-    std::uint32_t largest = 0;
-    for (std::size_t r = 0; r + 1 < program_.logit_cuts.size(); ++r)
-      largest = std::max(largest, program_.logit_cuts[r + 1] - program_.logit_cuts[r]);
-    own_part_.resize(std::size_t{options_.max_logit_rows} * largest);
-    all_parts_.resize(own_part_.size() * (program_.logit_cuts.size() - 1));
-  }
+  if (!program_.gives_hidden())
+    logit_parts_.reserve(options_.max_logit_rows);
   file_->release_pages();
   return {};
 }
@@ -272,9 +267,10 @@ void reference_backend::run(const operation& op, unsigned thread) {
       failure_ = done.error();
     return;
   }
+  const auto& own = logit_parts_.own();
   if (op.kind == op_kind::matmul)
     return matmul(
-      op, part_of(op.output == buffer::logits ? own_logits() : program_.width_of(op.output), thread, threads));
+      op, part_of(op.output == buffer::logits ? own.end - own.begin : program_.width_of(op.output), thread, threads));
   if (op.kind == op_kind::attention) {
     auto& scores = scores_[thread];
     for (std::size_t row = 0; row < rows_; ++row)
@@ -363,11 +359,12 @@ void reference_backend::matmul(const operation& op, range outputs) {
   const std::size_t columns = program_.width_of(op.input);
   const float* weight = tensors_.find(op.weight)->second;
   const float* bias = op.bias.empty() ? nullptr : tensors_.find(op.bias)->second;
-  const bool own_part = op.output == buffer::logits && !program_.logit_cuts.empty();
-  const std::size_t width = own_part ? own_logits() : program_.width_of(op.output);
+  const std::size_t width = program_.width_of(op.output);
   const std::vector<std::uint32_t> whole{0, static_cast<std::uint32_t>(columns)};
   const auto& cuts = op.shard_columns.empty() ? whole : op.shard_columns;
-  float* out = own_part ? own_part_.data() : op.shard_columns.empty() ? row_of(op.output, 0) : partial_.data();
+  float* out = op.shard_columns.empty() ? row_of(op.output, 0) : partial_.data();
+  if (op.output == buffer::logits)
+    out += logit_parts_.own().begin;
   constexpr std::size_t rows_at_once = 32; // Their inputs stay in the cache while the weights pass.
   for (std::size_t first = 0; first < rows_; first += rows_at_once)
     for (std::size_t n = outputs.begin; n < outputs.end; ++n)
@@ -391,25 +388,11 @@ expected<void> reference_backend::all_reduce(const operation& op) {
   return {};
 }
 
-/// The logits of all ranks, whose parts may be of different widths: rows have room for the largest.
 expected<void> reference_backend::all_gather() {
-  const std::size_t ranks = program_.logit_cuts.size() - 1, room = own_part_.size() / options_.max_logit_rows * rows_;
-  const std::span<const float> mine = std::span<const float>(own_part_).first(room);
-  if (options_.group) {
-    if (auto done = options_.group->all_gather(
-          std::as_bytes(mine), std::as_writable_bytes(std::span(all_parts_).first(ranks * room)), deadline());
-        !done)
-      return done;
-  } else {
-    std::ranges::copy(mine, all_parts_.begin());
-  }
-  for (std::size_t r = 0; r < ranks; ++r) {
-    const std::size_t begin = program_.logit_cuts[r], width = program_.logit_cuts[r + 1] - begin;
-    for (std::size_t row = 0; row < rows_; ++row)
-      std::copy_n(all_parts_.begin() + static_cast<std::ptrdiff_t>(r * room + row * width), width,
-                  row_of(buffer::logits, row) + begin);
-  }
-  return {};
+  if (!logit_parts_.shared())
+    return {};
+  const std::span<float> logits(row_of(buffer::logits, 0), rows_ * program_.vocabulary);
+  return logit_parts_.gather(logits, batch_->own_logits, *options_.group, deadline());
 }
 
 void reference_backend::rope(const operation& op, std::size_t row) {

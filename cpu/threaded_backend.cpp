@@ -51,15 +51,10 @@ std::optional<error> threaded_backend::load(std::shared_ptr<const gguf::file> fi
   positions_.reserve(options_.max_rows);
   blocks_.reserve(options_.max_rows);
   attention_.reserve(options_.max_rows);
-  if (shares_logits() && !program_.gives_hidden()) {
-    std::uint32_t widest = 0;
-    for (std::size_t r = 0; r + 1 < program_.logit_cuts.size(); ++r)
-      widest = std::max(widest, program_.logit_cuts[r + 1] - program_.logit_cuts[r]);
-    own_part_.resize(std::size_t{options_.max_logit_rows} * widest);
-    all_parts_.resize(own_part_.size() * (program_.logit_cuts.size() - 1));
-  }
-  if (!program_.gives_hidden())
+  if (!program_.gives_hidden()) {
+    logit_parts_.reserve(options_.max_logit_rows);
     largest_logits_.resize(options_.max_logit_rows * sampling::blocks_of(program_.vocabulary));
+  }
   if (auto failure = lay_out_attention())
     return failure;
   return lay_out_workspace();
@@ -134,9 +129,11 @@ expected<void> threaded_backend::forward(const forward_batch& batch, std::span<f
   return {};
 }
 
+expected<void> threaded_backend::exchange(std::span<const std::byte> mine, std::span<std::byte> all) {
+  return logit_parts_.shared() ? options_.group->all_gather(mine, all, deadline()) : backend::exchange(mine, all);
+}
+
 std::span<const float> threaded_backend::largest_logits() const {
-  if (shares_logits())
-    return {}; // Each rank has looked at its own alone.
   return std::span(largest_logits_).first(logit_rows_ * sampling::blocks_of(program_.vocabulary));
 }
 
@@ -319,15 +316,16 @@ void threaded_backend::run_product(const product& what, std::uint32_t first_pane
       else
         kernels_.matmul_float(matrix.view(p), row_of(op.input, row), columns, count, target);
     }
-    if (op.output == buffer::logits && !shares_logits())
+    if (op.output == buffer::logits)
       scan_logits(row, count, first_panel, end_panel);
   }
 }
 
 void threaded_backend::scan_logits(std::uint32_t first_row, std::uint32_t rows, std::uint32_t first_panel,
                                    std::uint32_t end_panel) {
-  const std::size_t from = first_panel * panel_columns,
-                    end = std::min<std::size_t>(end_panel * panel_columns, program_.vocabulary);
+  const auto& own = logit_parts_.own();
+  const std::size_t from = own.begin + first_panel * panel_columns,
+                    end = std::min<std::size_t>(own.begin + end_panel * panel_columns, own.end);
   const std::size_t blocks = sampling::blocks_of(program_.vocabulary), block = from / sampling::block_tokens;
   for (std::uint32_t row = first_row; row < first_row + rows; ++row)
     sampling_.scan(row_of(buffer::logits, row) + from, end - from, &largest_logits_[row * blocks + block]);
@@ -350,7 +348,7 @@ void threaded_backend::run_bf16_product(const product& what, std::uint32_t first
                           .accumulate = what.accumulate},
                          unpacked_ + thread * bf16_scratch_bytes);
   }
-  if (what.op.output == buffer::logits && !shares_logits())
+  if (what.op.output == buffer::logits)
     scan_logits(0, rows, first_panel, end_panel);
 }
 
@@ -386,24 +384,11 @@ expected<void> threaded_backend::all_reduce(const operation& op, std::uint32_t r
   return options_.group ? options_.group->all_reduce(sum, sum, deadline()) : expected<void>{};
 }
 
-/// Ranks' parts may be of different widths: in what travels, rows have room for the largest.
 expected<void> threaded_backend::all_gather(std::uint32_t rows) {
-  if (!shares_logits())
+  if (!logit_parts_.shared())
     return {};
-  const auto& cuts = program_.logit_cuts;
-  const std::size_t widest = own_part_.size() / options_.max_logit_rows, each = rows * widest;
-  for (std::uint32_t row = 0; row < rows; ++row)
-    std::copy(row_of(buffer::logits, row) + cuts[program_.rank],
-              row_of(buffer::logits, row) + cuts[program_.rank + 1], &own_part_[row * widest]);
-  if (auto done = options_.group->all_gather(
-        std::as_bytes(std::span(own_part_).first(each)),
-        std::as_writable_bytes(std::span(all_parts_).first(each * (cuts.size() - 1))), deadline());
-      !done)
-    return done;
-  for (std::size_t r = 0; r + 1 < cuts.size(); ++r)
-    for (std::uint32_t row = 0; row < rows; ++row)
-      std::copy_n(&all_parts_[r * each + row * widest], cuts[r + 1] - cuts[r], row_of(buffer::logits, row) + cuts[r]);
-  return {};
+  const std::span<float> logits(row_of(buffer::logits, 0), std::size_t{rows} * program_.vocabulary);
+  return logit_parts_.gather(logits, batch_->own_logits, *options_.group, deadline());
 }
 
 void threaded_backend::make_angles(std::uint32_t row) {

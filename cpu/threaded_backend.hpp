@@ -13,6 +13,7 @@
 
 #include "cpu/bf16_kernels.hpp"
 #include "cpu/kernels.hpp"
+#include "cpu/logit_parts.hpp"
 #include "cpu/page_memory.hpp"
 #include "cpu/plan.hpp"
 #include "cpu/thread_pool.hpp"
@@ -57,12 +58,13 @@ public:
 
   std::string_view name() const override { return name_; }
   expected<void> forward(const forward_batch& batch, std::span<float> logits) override;
+  vocabulary_share own_vocabulary() const override { return logit_parts_.own(); }
+  expected<void> exchange(std::span<const std::byte> mine, std::span<std::byte> all) override;
   std::span<const float> largest_logits() const override;
   unsigned threads() const override { return pool_.size(); }
   void for_each(std::uint32_t count, const std::function<void(std::uint32_t, unsigned)>& body) override;
   memory_account memory() const override {
-    return {weights_.bytes(), kv_.size(),
-            workspace_.size() + partials_.size() + (own_part_.size() + all_parts_.size()) * sizeof(float)};
+    return {weights_.bytes(), kv_.size(), workspace_.size() + partials_.size() + logit_parts_.bytes()};
   }
   std::string_view kv_type() const override { return to_string(shape_.dtype); }
   std::size_t block_bytes(kv_group) const override { return block_stride_; }
@@ -112,10 +114,8 @@ private:
   }
   /// Where a product of all of a matrix's outputs goes: of logits those of this rank alone.
   float* output_of(const operation& op, std::size_t row) const {
-    const bool part = op.output == buffer::logits && shares_logits();
-    return row_of(op.output, row) + (part ? program_.logit_cuts[program_.rank] : 0);
+    return row_of(op.output, row) + (op.output == buffer::logits ? logit_parts_.own().begin : 0);
   }
-  bool shares_logits() const { return program_.logit_cuts.size() > 2; }
   /// The tile of 16 rows that `row` is in.
   template <unsigned Bytes>
   activation_block<Bytes>* tile_of(buffer which, std::size_t row) const {
@@ -154,8 +154,7 @@ private:
   page_memory kv_, workspace_;
   const sampling::kernel_table& sampling_ = sampling::kernels_for(sampling::best_vectors());
   std::vector<float> largest_logits_; ///< [max_logit_rows][blocks of the vocabulary]
-  std::vector<float> own_part_,
-    all_parts_; ///< Of logits: [max_logit_rows][width of the largest part], and [ranks] of these.
+  logit_parts logit_parts_{program_};
   bool met_ = false;
   std::optional<error> failure_; ///< Of the group, once.
   std::size_t logit_rows_ = 0;   ///< Of the last pass.

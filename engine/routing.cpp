@@ -23,6 +23,11 @@ expected<routing> routing::make(routing_options options, std::size_t engines) {
   return routing(std::move(options), std::move(*hasher), engines);
 }
 
+kv_group group_to_route_by(std::span<const kv_group_options> groups) {
+  const auto found = std::ranges::find(groups, 0u, &kv_group_options::window);
+  return found == groups.end() ? kv_group{0} : static_cast<kv_group>(found - groups.begin());
+}
+
 engine_set routing::all_up() const {
   engine_set result = 0;
   for (engine_index e = 0; e < engines_.size(); ++e)
@@ -179,7 +184,7 @@ expected<engine_index> routing::move(sequence_id from, sequence_id to, const pla
   leave(from);
   if (engines_[old.engine].incarnation == old.incarnation)
     down(old.engine, why);
-  if (old.moves >= engines_.size())
+  if (old.moves >= options_.max_moves)
     return tl::unexpected(why);
   auto chosen = place(to, old.sequences, what);
   if (chosen)

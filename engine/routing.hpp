@@ -30,6 +30,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <span>
 #include <vector>
 
 #include "engine/id_table.hpp"
@@ -42,13 +43,17 @@ namespace troupe {
 struct routing_options {
   block_hash_kind hash = block_hash_kind::xxh128; ///< As the engines' KV stores have it,
   std::string fingerprint;                        ///< and this.
-  kv_group group = 0;                             ///< Whose blocks are looked at: one with full attention, if any is.
+  kv_group group = 0;                             ///< Whose blocks are looked at: `group_to_route_by`.
   std::uint32_t max_hashed_blocks = 1024;         ///< Of one prompt.
   std::uint32_t max_known_blocks = 262144;        ///< In the directory, of all engines: about 150 bytes each.
-  std::uint32_t answer_tokens = 128;              ///< What an answer is thought to cost.
-  double max_excess = 0.1;                        ///< Of work over the mean.
+  std::uint32_t max_moves = 2;       ///< Of one request, since its engine has failed: it may be the cause.
+  std::uint32_t answer_tokens = 128; ///< What an answer is thought to cost.
+  double max_excess = 0.1;           ///< Of work over the mean.
   double memory_tokens = 131072;
 };
+
+/// The first without a window, which has a prefix's blocks from its beginning on; else the first.
+kv_group group_to_route_by(std::span<const kv_group_options> groups);
 
 /// What is to be placed.
 struct placement {
@@ -88,7 +93,7 @@ public:
 
   /// Its engine has ended or given up, and the request goes on elsewhere, under other names. Whoever says so knows:
   /// the engine is down from now on, unless it has come back since it got this request. Errors: those of `place`; of
-  /// a request that has been moved as often as there are engines, the reason. It has left in any case.
+  /// a request that has been moved `max_moves` times, the reason. It has left in any case.
   expected<engine_index> move(sequence_id from, sequence_id to, const placement& what, const error& why);
 
   /// A request has ended, or never will be placed. False: it was not there.

@@ -6,6 +6,7 @@
 // are in the batch and however the sequence was cut into calls.
 #pragma once
 
+#include <algorithm>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
@@ -38,6 +39,15 @@ struct forward_batch {
   std::span<const float> input = {};         ///< [rows, width]: what the stage before gave; empty: it is the first.
   /// [rows, width]: for the next stage. Empty: it is the last one, or another rank gives them.
   std::span<float> output = {};
+  /// Where several ranks share the vocabulary: ascending indices in `logit_rows` of rows of which each rank wants no logits
+  /// but its own. Those of the others are not gathered, and what stands in their place means nothing.
+  std::span<const std::uint32_t> own_logits = {};
+};
+
+/// The tokens [begin, end) whose logits a rank computes; begin is a multiple of 32 (sampling::block_tokens).
+struct vocabulary_share {
+  std::uint32_t begin = 0, end = 0;
+  unsigned ranks = 1; ///< That share the vocabulary. 1: this one has all of it.
 };
 
 struct memory_account {
@@ -56,8 +66,17 @@ public:
   /// Errors: those of the group of ranks, which is broken then; logits and KV of this batch mean nothing.
   virtual expected<void> forward(const forward_batch& batch, std::span<float> logits) = 0;
 
+  virtual vocabulary_share own_vocabulary() const { return {}; }
+
+  /// Gives `mine` to all ranks that share the vocabulary, between two calls of `forward`: [ranks, mine.size()] in their
+  /// order. All of them call it, with as many bytes. Errors: those of `forward`.
+  virtual expected<void> exchange(std::span<const std::byte> mine, std::span<std::byte> all) {
+    std::ranges::copy(mine, all.begin());
+    return {};
+  }
+
   /// What sampling's `scan` finds in the logits of the last `forward`, for those who can look while they are near:
-  /// [logit_rows, blocks]. Empty: nobody has looked.
+  /// [logit_rows, blocks], of which those of the own part of the vocabulary count. Empty: nobody has looked.
   virtual std::span<const float> largest_logits() const { return {}; }
 
   /// Threads that `for_each` has, at least 1.

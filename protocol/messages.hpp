@@ -73,10 +73,10 @@ struct sampling_parameters {
 
 /// What a request wants of the scheduler, beside its answer.
 struct scheduling_parameters {
-  std::int32_t priority = 0;  ///< Lower is more urgent, -1000 to 1000. Counts where the policy is `priority`.
-  std::uint32_t ttft_ms = 0;  ///< Wanted time to the first token; 0: none. Counts where the policy is `deadline`.
-  std::uint32_t itl_ms = 0;   ///< Wanted time between two tokens; 0: none. The same.
-  std::string cache_salt{};   ///< Cached prefixes are shared only among requests with the same salt.
+  std::int32_t priority = 0; ///< Lower is more urgent, -1000 to 1000. Counts where the policy is `priority`.
+  std::uint32_t ttft_ms = 0; ///< Wanted time to the first token; 0: none. Counts where the policy is `deadline`.
+  std::uint32_t itl_ms = 0;  ///< Wanted time between two tokens; 0: none. The same.
+  std::string cache_salt{};  ///< Cached prefixes are shared only among requests with the same salt.
   bool operator==(const scheduling_parameters&) const = default;
 };
 
@@ -138,10 +138,14 @@ enum class finish_reason : std::uint8_t {
 
 constexpr std::string_view to_string(finish_reason reason) {
   switch (reason) {
-    case finish_reason::stop: return "stop";
-    case finish_reason::length: return "length";
-    case finish_reason::cancelled: return "cancelled";
-    case finish_reason::error: return "error";
+  case finish_reason::stop:
+    return "stop";
+  case finish_reason::length:
+    return "length";
+  case finish_reason::cancelled:
+    return "cancelled";
+  case finish_reason::error:
+    return "error";
   }
   return "error";
 }
@@ -265,10 +269,14 @@ enum class admin_command : std::uint8_t {
 
 constexpr std::string_view to_string(admin_command command) {
   switch (command) {
-    case admin_command::status: return "status";
-    case admin_command::check: return "check";
-    case admin_command::reset_prefix_cache: return "reset_prefix_cache";
-    case admin_command::drain: return "drain";
+  case admin_command::status:
+    return "status";
+  case admin_command::check:
+    return "check";
+  case admin_command::reset_prefix_cache:
+    return "reset_prefix_cache";
+  case admin_command::drain:
+    return "drain";
   }
   return "status";
 }
@@ -291,7 +299,7 @@ struct tier_status {
   std::uint64_t missed = 0;   ///< Blocks that were asked for and were not there.
   std::uint64_t evicted = 0;  ///< Blocks, since the start.
   std::uint64_t damaged = 0;  ///< Blocks that were found damaged and were thrown away.
-  bool accepts = true;        ///< False: something could not be written, and it is being tried again from time to time.
+  bool accepts = true; ///< False: something could not be written, and it is being tried again from time to time.
   bool operator==(const tier_status&) const = default;
 };
 
@@ -308,15 +316,18 @@ struct server_status {
   std::uint32_t kv_leased = 0;         ///< In a scheduler's purse.
   std::uint32_t kv_owned = 0;          ///< Of sequences.
   std::uint64_t prefix_queries = 0;    ///< Prompts that were looked up, since the start.
-  std::uint64_t prefix_hit_tokens = 0; ///< Of their tokens, those that were there.
+  std::uint64_t prefix_query_tokens = 0; ///< Their tokens.
+  std::uint64_t prefix_hit_tokens = 0; ///< Of these, those that were there.
   std::uint64_t preemptions = 0;       ///< Since the start.
   std::uint64_t steps = 0;             ///< Since the start.
   bool draining = false;               ///< Refuses new requests.
   std::uint32_t engines = 0;           ///< Those that have not given up.
   std::uint64_t restarts = 0;          ///< Of an engine's workers, since the start.
   std::uint64_t lost_steps = 0;        ///< In flight when workers died: computed again by others.
-  std::uint64_t tier_hit_tokens = 0;   ///< Of `prefix_hit_tokens`, those that were loaded from a tier.
-  std::vector<tier_status> tiers;      ///< The first that is asked first.
+  std::uint64_t last_recovery_ms =
+    0; ///< From noticing that until others were ready, the last time; of engines the longest.
+  std::uint64_t tier_hit_tokens = 0; ///< Of `prefix_hit_tokens`, those that were loaded from a tier.
+  std::vector<tier_status> tiers;    ///< The first that is asked first.
   bool operator==(const server_status&) const = default;
 };
 

@@ -39,6 +39,7 @@ void each_field(Status& status, Fields&& field) {
   field("kv_leased", status.kv_leased);
   field("kv_owned", status.kv_owned);
   field("prefix_queries", status.prefix_queries);
+  field("prefix_query_tokens", status.prefix_query_tokens);
   field("prefix_hit_tokens", status.prefix_hit_tokens);
   field("preemptions", status.preemptions);
   field("steps", status.steps);
@@ -46,6 +47,7 @@ void each_field(Status& status, Fields&& field) {
   field("engines", status.engines);
   field("restarts", status.restarts);
   field("lost_steps", status.lost_steps);
+  field("last_recovery_ms", status.last_recovery_ms);
   field("tier_hit_tokens", status.tier_hit_tokens);
   field("tiers", status.tiers);
 }

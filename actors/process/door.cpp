@@ -1,6 +1,8 @@
 #include "actors/process/door.hpp"
 
 #include <atomic>
+#include <future>
+#include <memory>
 
 #include <caf/io/middleman.hpp>
 
@@ -36,6 +38,18 @@ worker_door_actor::behavior_type door(worker_door_actor::stateful_pointer<door_s
   };
 }
 
+namespace {
+
+/// CAF's loop takes up a socket when it has answered that it is published. Closed before that, "add" and "remove" would be
+/// no change to it, and the socket would stay open for ever.
+void wait_for_a_round(caf::actor_system& system) {
+  const auto done = std::make_shared<std::promise<void>>();
+  system.middleman().backend().post([done] { done->set_value(); });
+  done->get_future().wait_for(timeouts::bookkeeping);
+}
+
+} // namespace
+
 expected<open_door> open_worker_door(caf::actor_system& system) {
   if (!system.has_middleman())
     return fail(errc::unavailable, "Workers as processes need an actor system with `configure_processes`.");
@@ -55,11 +69,21 @@ expected<open_door> open_worker_door(caf::actor_system& system) {
              [&](const caf::error& reason) {
                failed = error{errc::unavailable, "Workers cannot connect: " + caf::to_string(reason) + "."};
              });
-  if (!failed)
+  if (!failed) {
+    wait_for_a_round(system);
     return result;
+  }
   self->send_exit(result.actor, caf::exit_reason::kill);
   self->send_exit(result.middleman, caf::exit_reason::kill);
   return tl::unexpected(*failed);
+}
+
+void close_worker_door(const open_door& door) {
+  // The socket is the broker's, which lives as long as the actor system.
+  caf::anon_send(door.middleman, caf::unpublish_atom::value, door.actor.address(), door.port);
+  // As a message like any other, or it would overtake the one before it.
+  caf::anon_send(door.middleman, caf::exit_msg{door.middleman.address(), caf::exit_reason::user_shutdown});
+  caf::anon_send_exit(door.actor, caf::exit_reason::user_shutdown);
 }
 
 } // namespace troupe

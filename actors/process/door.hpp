@@ -25,7 +25,11 @@ struct open_door {
   std::uint16_t port = 0;
 };
 
-/// Errors: unavailable (the actor system was not configured for processes, or there are no sockets).
+/// Waits until it is open: not for an actor that shares its thread. Errors: unavailable (the actor system was not
+/// configured for processes, or there are no sockets).
 expected<open_door> open_worker_door(caf::actor_system& system);
+
+/// Nobody can connect any more, and its actors end. Those that have come in stay.
+void close_worker_door(const open_door& door);
 
 } // namespace troupe

@@ -111,6 +111,7 @@ private:
 
 void configure_processes(caf::actor_system_config& config) {
   config.load<caf::io::middleman>();
+  config.set("middleman.workers", std::size_t{0}); // Messages are small: another thread would cost more than they do.
   config.add_message_type<wire_message>("troupe::wire_message");
 }
 

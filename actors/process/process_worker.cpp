@@ -160,6 +160,7 @@ process_worker_state::~process_worker_state() {
 
 process_worker_actor::behavior_type process_worker(self_pointer self, process_worker_options options) {
   explain_exceptions(self);
+  forget_timeouts_at_the_end(self);
   self->state.options = std::move(options);
   self->set_down_handler([=](const caf::down_msg&) {
     self->state.host = nullptr;

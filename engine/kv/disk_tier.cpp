@@ -1,6 +1,7 @@
 #include "engine/kv/disk_tier.hpp"
 
 #include <algorithm>
+#include <atomic>
 #include <cassert>
 #include <cerrno>
 #include <csignal>
@@ -299,7 +300,8 @@ bool disk_tier::remove_file(const key& file) {
 }
 
 error disk_tier::problem(const std::string& doing, int why) const {
-  return {errc::io, "Cannot " + doing + " the KV cache in " + options_.folder.string() + ": " + std::strerror(why) + "."};
+  return {errc::io,
+          "Cannot " + doing + " the KV cache in " + options_.folder.string() + ": " + std::strerror(why) + "."};
 }
 
 /// Until the pause is over. It is said when it begins, and not when it begins again.
@@ -319,9 +321,10 @@ int disk_tier::write_file(const key& file, const block_header& header, std::span
   std::error_code problem;
   fs::create_directories(place.parent_path(), problem);
   fs::create_directories(temporary_in, problem); // Somebody may have emptied the folder since.
-  // Servers on two machines may have the same process id.
-  const auto temporary = temporary_in / (std::to_string(::getpid()) + "-" + std::to_string(now()) + "-" +
-                                         std::to_string(++temporary_));
+  static std::atomic<std::uint64_t> count;       // Several engines of this process may share the folder,
+  // and servers on two machines may have the same process id.
+  const auto temporary =
+    temporary_in / (std::to_string(::getpid()) + "-" + std::to_string(now()) + "-" + std::to_string(++count));
   int why = 0;
   {
     const descriptor to(::open(temporary.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600));

@@ -62,7 +62,7 @@ public:
   std::filesystem::path path_of(const block_hash& hash) const { return options_.folder / key_of(hash); }
 
 private:
-  using key = std::string; ///< The path within the folder.
+  using key = std::string;    ///< The path within the folder.
   using stamp = std::int64_t; ///< Nanoseconds since 1970.
 
   explicit disk_tier(disk_tier_options options);
@@ -83,9 +83,8 @@ private:
   disk_tier_options options_;
   content_hash fingerprint_;
   std::string own_folder_;
-  lru_index<key, stamp> files_; ///< Of all fingerprints, with the times of their last use.
-  std::uint64_t written_ = 0;            ///< Bytes, since the folder was read.
-  std::uint64_t temporary_ = 0;          ///< Numbers names of temporary files.
+  lru_index<key, stamp> files_;                    ///< Of all fingerprints, with the times of their last use.
+  std::uint64_t written_ = 0;                      ///< Bytes, since the folder was read.
   std::chrono::steady_clock::time_point again_at_; ///< When saving is tried again, while `counts_.accepts` is false.
   tier_counts counts_;
 };

@@ -41,6 +41,7 @@ private:
 
 struct file::contents {
   std::filesystem::path path;
+  std::string identity; ///< As of its opening.
   mapping pages;
   header head;
 };

@@ -51,7 +51,18 @@ std::string reason() {
   return std::strerror(errno);
 }
 
-expected<mapping> map_file(const std::filesystem::path& path) {
+/// A new file in its place has another inode, or is one of another time.
+std::string identity_of(const struct stat& about) {
+  return fmt::format("{}:{}:{}:{}.{:09}", about.st_dev, about.st_ino, about.st_size, about.st_mtim.tv_sec,
+                     about.st_mtim.tv_nsec);
+}
+
+struct mapped_file {
+  mapping pages;
+  std::string identity;
+};
+
+expected<mapped_file> map_file(const std::filesystem::path& path) {
   const descriptor from(path.c_str());
   if (from.number() < 0) {
     if (errno == ENOENT || errno == ENOTDIR)
@@ -69,7 +80,7 @@ expected<mapping> map_file(const std::filesystem::path& path) {
   void* address = ::mmap(nullptr, size, PROT_READ, MAP_PRIVATE, from.number(), 0);
   if (address == MAP_FAILED)
     return fail(errc::io, fmt::format("Cannot map {}: {}.", path.native(), reason()));
-  return mapping(address, size, true);
+  return mapped_file{mapping(address, size, true), identity_of(about)};
 }
 
 expected<mapping> map_copy(std::span<const std::byte> bytes) {
@@ -112,12 +123,13 @@ expected<std::shared_ptr<const file>> file::make(std::unique_ptr<contents> what)
 }
 
 expected<std::shared_ptr<const file>> open(const std::filesystem::path& path) {
-  auto pages = map_file(path);
-  if (!pages)
-    return tl::unexpected(pages.error());
+  auto mapped = map_file(path);
+  if (!mapped)
+    return tl::unexpected(mapped.error());
   auto what = std::make_unique<file::contents>();
   what->path = path;
-  what->pages = std::move(*pages);
+  what->identity = std::move(mapped->identity);
+  what->pages = std::move(mapped->pages);
   auto result = file::make(std::move(what));
   if (!result)
     return fail(result.error().code, fmt::format("{}: {}", path.native(), result.error().message));
@@ -147,6 +159,10 @@ const tensor* file::find_tensor(std::string_view name) const {
 
 const std::filesystem::path& file::path() const {
   return contents_->path;
+}
+
+const std::string& file::identity() const {
+  return contents_->identity;
 }
 
 std::uint64_t file::size() const {

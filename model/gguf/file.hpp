@@ -122,6 +122,9 @@ public:
   std::string describe(std::string_view key, std::size_t max_bytes = 120) const;
 
   const std::filesystem::path& path() const; ///< Empty for parsed bytes.
+  /// Which file this is, whatever its path names by now: the same text in every process that has opened the same one,
+  /// and nothing has been written into it between. Empty for parsed bytes.
+  const std::string& identity() const;
   std::uint64_t size() const;                ///< Bytes of the whole file.
   std::span<const std::byte> bytes() const;  ///< The whole file. Who reads it all calls `release_pages` after it.
   std::uint64_t alignment() const;           ///< Bytes; a power of two, and every tensor begins at a multiple of it.

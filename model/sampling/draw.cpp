@@ -37,7 +37,7 @@ public:
     raise(score);
   }
 
-  token_id token() const { return token_; }
+  drawn_token found() const { return {token_, score_}; }
   /// The weight of a token times this is exp(its score without noise - the best score), or more.
   double lift() const { return lift_; }
 
@@ -53,7 +53,9 @@ private:
   double score_ = 0, lift_ = 0;
 };
 
-token_id draw_kept(float temperature, std::uint64_t key, sampling_workspace& room) {
+} // namespace
+
+drawn_token draw_kept(float temperature, std::uint64_t key, sampling_workspace& room) {
   const auto& kept = room.kept;
   const auto values = std::span(kept.values).first(kept.count);
   const auto largest = room.kernels->scan(values.data(), values.size(), room.block_largest.data());
@@ -67,32 +69,30 @@ token_id draw_kept(float temperature, std::uint64_t key, sampling_workspace& roo
   const noise_search where{room.kept_mixed.data(), room.kept_weights.data(), kept.count, key};
   for (std::size_t i = 0; (i = room.kernels->search(where, i, best.lift())) < kept.count; ++i)
     best.challenge(values[i], kept.ids[i], best.noise_in(kept.ids[i] / static_cast<token_id>(block_tokens)));
-  return best.token();
+  return best.found();
 }
 
-} // namespace
-
-token_id draw(std::span<const float> row, float largest, const survivors& left, float temperature, std::uint64_t key,
-              sampling_workspace& room) {
+drawn_token draw(std::span<const float> row, token_id first, float largest, const survivors& left, float temperature,
+                 std::uint64_t key, sampling_workspace& room) {
   if (left.as == survivors::form::kept)
     return draw_kept(temperature, key, room);
-  const auto blocks = blocks_of(row.size());
+  const auto blocks = blocks_of(row.size()), first_block = static_cast<std::size_t>(first) / block_tokens;
   room.kernels->float_weights(room.block_largest.data(), blocks, largest, exponent_scale(temperature),
                               room.block_weights.data());
   leader best(largest, temperature, key);
-  const auto first =
+  const auto likeliest =
     left.as == survivors::form::near_centre ? left.some : static_cast<token_id>(room.find_largest(row, largest));
-  best.begin(row[static_cast<std::size_t>(first)], first);
-  const noise_search where{room.mixed_blocks.data(), room.block_weights.data(), blocks, key};
+  best.begin(row[static_cast<std::size_t>(likeliest)], first + likeliest);
+  const noise_search where{room.mixed_blocks.data() + first_block, room.block_weights.data(), blocks, key};
   for (std::size_t block = 0; (block = room.kernels->search(where, block, best.lift())) < blocks; ++block) {
-    const auto noise = best.noise_in(static_cast<token_id>(block));
+    const auto noise = best.noise_in(static_cast<token_id>(first_block + block));
     const auto most = noise.largest();
     const auto end = std::min(row.size(), (block + 1) * block_tokens);
     for (auto i = block * block_tokens; i < end; ++i)
-      if (const auto token = static_cast<token_id>(i); best.may_lift(row[i], most) && left.keeps(row[i], token))
-        best.challenge(row[i], token, noise);
+      if (const auto index = static_cast<token_id>(i); best.may_lift(row[i], most) && left.keeps(row[i], index))
+        best.challenge(row[i], first + index, noise);
   }
-  return best.token();
+  return best.found();
 }
 
 } // namespace troupe::sampling

@@ -15,9 +15,18 @@
 
 namespace troupe::sampling {
 
+struct drawn_token {
+  token_id token = 0;
+  double score = 0; ///< logit / temperature + noise
+};
+
 /// row: its largest value is `largest`, finite; `room.block_largest` is that of the row, and may be lost.
 /// left: what survivors_of() left of the row, in the same workspace. `key`: of noise.hpp.
-token_id draw(std::span<const float> row, float largest, const survivors& left, float temperature, std::uint64_t key,
-              sampling_workspace& room);
+/// first: the token of the row's first value, a multiple of 32; 0 where `left` has a limit of ids.
+drawn_token draw(std::span<const float> row, token_id first, float largest, const survivors& left, float temperature,
+                 std::uint64_t key, sampling_workspace& room);
+
+/// The same of `room.kept`, which has some tokens, and whose ids are tokens.
+drawn_token draw_kept(float temperature, std::uint64_t key, sampling_workspace& room);
 
 } // namespace troupe::sampling

@@ -10,8 +10,11 @@ namespace {
 constexpr float masked = -std::numeric_limits<float>::infinity();
 
 /// The logit of a token, or null for one that the row has not.
-float* at(std::span<float> row, token_id token) {
-  return token >= 0 && static_cast<std::size_t>(token) < row.size() ? &row[static_cast<std::size_t>(token)] : nullptr;
+float* at(processed_part row, token_id token) {
+  const auto index = std::int64_t{token} - row.first;
+  return index >= 0 && static_cast<std::size_t>(index) < row.logits.size()
+           ? &row.logits[static_cast<std::size_t>(index)]
+           : nullptr;
 }
 
 bool has(token_mask mask, std::size_t token) {
@@ -32,20 +35,20 @@ void allow_masked(token_mask mask, std::span<float> row) {
 
 } // namespace
 
-void allow(std::span<const float> logits, std::span<const token_id> tokens, token_mask mask, std::span<float> row) {
+void allow(std::span<const float> logits, std::span<const token_id> tokens, token_mask mask, processed_part row) {
   if (tokens.empty()) {
-    std::copy(logits.begin(), logits.end(), row.begin());
+    std::copy(logits.begin(), logits.end(), row.logits.begin());
     if (!mask.empty())
-      allow_masked(mask, row);
+      allow_masked(mask.subspan(std::min(mask.size(), static_cast<std::size_t>(row.first) / 32)), row.logits);
     return;
   }
-  std::fill(row.begin(), row.end(), masked);
+  std::fill(row.logits.begin(), row.logits.end(), masked);
   for (const auto token : tokens)
     if (auto* logit = at(row, token); logit && (mask.empty() || has(mask, static_cast<std::size_t>(token))))
-      *logit = logits[static_cast<std::size_t>(token)];
+      *logit = logits[static_cast<std::size_t>(token - row.first)];
 }
 
-void ban_words(std::span<const std::vector<token_id>> words, const token_history& history, std::span<float> row) {
+void ban_words(std::span<const std::vector<token_id>> words, const token_history& history, processed_part row) {
   for (const auto& word : words) {
     if (word.empty())
       continue;
@@ -55,19 +58,19 @@ void ban_words(std::span<const std::vector<token_id>> words, const token_history
   }
 }
 
-void ban(std::span<const token_id> tokens, std::span<float> row) {
+void ban(std::span<const token_id> tokens, processed_part row) {
   for (const auto token : tokens)
     if (auto* logit = at(row, token); logit && *logit < -masked) // What is no number stays, and is reported.
       *logit = masked;
 }
 
-void add_bias(std::span<const token_bias> biases, std::span<float> row) {
+void add_bias(std::span<const token_bias> biases, processed_part row) {
   for (const auto& b : biases)
     if (auto* logit = at(row, b.token))
       *logit += b.bias;
 }
 
-void penalise(const sequence_sampling& sampling, const token_history& history, std::span<float> row) {
+void penalise(const sequence_sampling& sampling, const token_history& history, processed_part row) {
   for (const auto& seen : history.entries()) {
     auto* logit = at(row, seen.token);
     if (!logit || seen.in_prompt + seen.in_answer == 0)

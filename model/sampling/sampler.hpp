@@ -27,6 +27,11 @@
 // sums are exact, so a cut is where it is on every CPU, alone or in a batch. Against real arithmetic the cut of 7, 9
 // and 10 may be off where the share is missed or met by under a hundred-thousandth.
 //
+// Where several ranks share a row, each having the logits of some tokens, most settings need no more of a part than
+// its best: of the parts' proposals `decide` takes the same token, bit for bit, that `sample` would take from the whole
+// row. Steps 1 to 5 change each logit by itself, the winner of 6 or 11 is its part's winner, and the k first are among
+// their parts' k first, of which 7 and 9 to 11 leave the same. Without top-k, steps 7, 9 and 10 want the whole row.
+//
 // Sources: temperature, Ackley et al. (1985); repetition penalty, https://arxiv.org/abs/1909.05858; top-k,
 // https://arxiv.org/abs/1805.04833; top-p, https://arxiv.org/abs/1904.09751; typical-p,
 // https://arxiv.org/abs/2202.00666; min-p, https://arxiv.org/abs/2407.01082; frequency and presence penalties, logit
@@ -41,6 +46,7 @@
 #include <span>
 
 #include "engine/sequence_sampling.hpp"
+#include "engine/step.hpp"
 #include "model/sampling/history.hpp"
 #include "model/sampling/noise.hpp"
 #include "model/sampling/processors.hpp"
@@ -50,6 +56,23 @@ namespace troupe {
 
 /// Whether all token ids in `sampling` are of a vocabulary. Errors: invalid_argument, which names the field.
 expected<void> check_tokens(const sequence_sampling& sampling, std::uint32_t vocabulary);
+
+/// A part of a row: the logits of the tokens from `first` on.
+struct row_part {
+  std::span<const float> logits;
+  token_id first = 0;                        ///< A multiple of sampling::block_tokens.
+  std::span<const float> block_largest = {}; ///< As in `sequence_sampler::sample`.
+};
+
+/// A token that may win, of one part of a row. Travels between ranks as it is in memory.
+struct proposal {
+  double score = 0;          ///< What it competes by; +infinity: something in the part is no number.
+  token_id token = no_token; ///< `no_token`: there is none.
+  std::uint32_t unused = 0;  ///< So that no byte is undefined.
+};
+
+/// Of a larger top-k the whole row is wanted: so many proposals are 4 KB.
+inline constexpr std::uint32_t max_proposals = 256;
 
 class sequence_sampler {
 public:
@@ -69,6 +92,18 @@ public:
   expected<token_id> sample(std::span<const float> logits, std::uint32_t position, sampling_workspace& room,
                             sampling::token_mask mask = {}, std::span<const float> block_largest = {}) const;
 
+  /// How many proposals of each part `decide` needs instead of the row; 0: there is no way but `sample`.
+  std::uint32_t proposals() const;
+
+  /// What a part of the row proposes. out: [proposals()]. Errors: internal, as of `sample`; what is wrong with the
+  /// row is said by `decide`.
+  expected<void> propose(const row_part& part, std::uint32_t position, sampling_workspace& room,
+                         std::span<proposal> out, sampling::token_mask mask = {}) const;
+
+  /// What `sample` would take from the whole row, and its errors.
+  /// all: [parts, proposals()], in the order of the parts' tokens.
+  expected<token_id> decide(std::span<const proposal> all, std::uint32_t position, sampling_workspace& room) const;
+
   /// The next token of the sequence, sampled or given. To check drafts: sample a row, accept the token, and go on to
   /// the next row while the token is the draft.
   void accept(token_id token);
@@ -80,9 +115,19 @@ public:
 
 private:
   bool changes_logits(sampling::token_mask mask, std::uint32_t position) const;
-  /// Steps 1 to 5: `logits`, or `row` if there is anything to change.
-  std::span<const float> process(std::span<const float> logits, std::uint32_t position, sampling::token_mask mask,
+  /// Steps 1 to 5: the part's logits, or `row` if there is anything to change.
+  std::span<const float> process(const row_part& part, std::uint32_t position, sampling::token_mask mask,
                                  std::span<float> row) const;
+  struct processed {
+    std::span<const float> row;
+    float largest; ///< +infinity where something is no number, -infinity where no token is left.
+  };
+  /// And what is largest, also of each block, which is in the workspace then.
+  expected<processed> look_at(const row_part& part, std::uint32_t position, sampling_workspace& room,
+                              sampling::token_mask mask) const;
+  bool truncates() const {
+    return sampling_->top_k > 0 || sampling_->top_p < 1.0f || sampling_->min_p > 0.0f || sampling_->typical_p < 1.0f;
+  }
   bool too_short_to_end(std::uint32_t position) const;
 
   std::shared_ptr<const sequence_sampling> sampling_;

@@ -54,13 +54,26 @@ public:
   survivors apply() {
     if (sampling_.min_p > 0.0f)
       keep_min_p();
-    if (sampling_.top_k > 0 && sampling_.top_k < row_.size())
+    if (sampling_.top_k > 0 && (left_.as == form::kept || sampling_.top_k < row_.size()))
       keep_top_k();
     if (sampling_.top_p < 1.0f)
       keep_top_p();
     if (sampling_.typical_p < 1.0f)
       keep_typical_p();
     return left_;
+  }
+
+  survivors apply_to_kept() {
+    left_.as = form::kept;
+    return apply();
+  }
+
+  void keep_top_k() {
+    if (left_.as == form::row)
+      collect(about_reached_by(sampling_.top_k));
+    if (kept_.count > sampling_.top_k)
+      keep(cut_of(
+        sampling_.top_k, [&](std::size_t i) { return kept_.values[i]; }, [](std::size_t) { return 1u; }));
   }
 
 private:
@@ -81,7 +94,8 @@ private:
   static bool needs_more_than(std::size_t blocks, std::uint64_t target) { return target / one > 2 * blocks; }
 
   float about_reached_by(std::size_t blocks) {
-    return about_kth_largest(room_.block_largest, blocks, left_.largest, room_.ranking);
+    const auto of_blocks = std::span<const float>(room_.block_largest).first(blocks_of(row_.size()));
+    return about_kth_largest(of_blocks, blocks, left_.largest, room_.ranking);
   }
 
   weight_sums weigh_kept() {
@@ -138,15 +152,11 @@ private:
       const auto middle = fails + (holds - fails) / 2;
       (passes(from_order(static_cast<std::int32_t>(middle))) ? holds : fails) = middle;
     }
-    collect(from_order(static_cast<std::int32_t>(holds)));
-  }
-
-  void keep_top_k() {
-    if (left_.as == form::row)
-      collect(about_reached_by(sampling_.top_k));
-    if (kept_.count > sampling_.top_k)
-      keep(cut_of(
-        sampling_.top_k, [&](std::size_t i) { return kept_.values[i]; }, [](std::size_t) { return 1u; }));
+    const auto least = from_order(static_cast<std::int32_t>(holds));
+    if (left_.as == form::kept)
+      keep([&](std::size_t i) { return kept_.values[i] >= least; });
+    else
+      collect(least);
   }
 
   void keep_top_p() {
@@ -287,6 +297,16 @@ bool survivors::keeps(float value, token_id id) const {
 survivors survivors_of(const sequence_sampling& sampling, std::span<const float> row, float largest,
                        sampling_workspace& room) {
   return truncation(sampling, row, largest, room).apply();
+}
+
+void keep_top_k(std::uint32_t k, std::span<const float> row, float largest, sampling_workspace& room) {
+  sequence_sampling top_k;
+  top_k.top_k = k;
+  truncation(top_k, row, largest, room).keep_top_k();
+}
+
+void survivors_of_kept(const sequence_sampling& sampling, float largest, sampling_workspace& room) {
+  truncation(sampling, {}, largest, room).apply_to_kept();
 }
 
 } // namespace troupe::sampling

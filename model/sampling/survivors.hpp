@@ -38,4 +38,12 @@ struct survivors {
 survivors survivors_of(const sequence_sampling& sampling, std::span<const float> row, float largest,
                        sampling_workspace& room);
 
+/// Makes what top-k alone would leave of a row `room.kept`; ids are indices in the row. What it leaves of a row's parts
+/// holds what it leaves of the row: who is among the k first there is so in its part.
+void keep_top_k(std::uint32_t k, std::span<const float> row, float largest, sampling_workspace& room);
+
+/// The same as survivors_of(), where `room.kept` has the `top_k` first tokens of a row (and may have others): leaves there
+/// what is left. `sampling.top_k` is not 0.
+void survivors_of_kept(const sequence_sampling& sampling, float largest, sampling_workspace& room);
+
 } // namespace troupe::sampling

@@ -1,4 +1,8 @@
 // Several engines behind one router: the death of one costs no request, no token, and doubles none.
+#include <unistd.h>
+
+#include <filesystem>
+
 #include "tests/actors/several_engines.hpp"
 
 using namespace troupe;
@@ -85,6 +89,31 @@ BOOST_AUTO_TEST_CASE(engines_may_die_one_after_the_other_as_long_as_they_come_ba
   for (std::uint32_t i = 0; i < 10; ++i)
     BOOST_TEST(f.wait(i).tokens == right(numbered_prompt(i, 30 + i), 100), boost::test_tools::per_element());
   f.check({0});
+}
+
+BOOST_AUTO_TEST_CASE(a_request_that_makes_its_engines_give_up_ends_before_it_has_taken_all_of_them) {
+  several_engines f(5);
+  for (auto& e : f.engines)
+    e.device->step_time = 1ms;
+  f.submit(1, numbered_prompt(1, 30), 1000);
+  std::size_t failed = 0;
+  while (!f.answers[1].ended()) {
+    BOOST_TEST_REQUIRE(++failed < 5u);
+    const auto had = f.answers[1].tokens.size();
+    f.take_until([&] { return f.answers[1].tokens.size() > had || f.answers[1].ended(); });
+    for (engine_index e = 0; e < 5; ++e)
+      if (f.status().engines[e].open_sequences > 0)
+        f.give_up(e);
+    const auto down = [&] { return std::ranges::count_if(f.status().engines, [](auto& e) { return !e.up; }); };
+    f.eventually("its engine is down", [&] { return static_cast<std::size_t>(down()) == failed; });
+    if (failed == 3)
+      f.wait(1);
+  }
+  BOOST_TEST(failed == 3u);
+  BOOST_TEST(f.answers[1].ends[0].failure.message == "It has given up.");
+  f.submit(2, numbered_prompt(2, 30), 10); // The others go on with the others.
+  BOOST_TEST(f.wait(2).tokens == right(numbered_prompt(2, 30), 10), boost::test_tools::per_element());
+  f.check({});
 }
 
 BOOST_AUTO_TEST_CASE(where_every_engine_has_gone_requests_end_with_the_reason) {
@@ -199,7 +228,13 @@ BOOST_AUTO_TEST_CASE(a_request_that_is_cancelled_while_it_is_moved_leaves_nothin
 BOOST_AUTO_TEST_CASE(a_supervisor_begins_an_engine_anew_that_has_lost_a_part) {
   const auto die = [](const auto& actor) { caf::anon_send_exit(actor, caf::exit_reason::unhandled_exception); };
   for (unsigned part = 0; part < 3; ++part) {
-    engine_fixture engine([](engine_options& o) { o.engines = 2; });
+    engine_fixture engine([](engine_options& o) {
+      o.engines = 2;
+      o.events.emplace(); // A successor publishes where the one that died did.
+      o.events->endpoint =
+        "ipc://" +
+        (std::filesystem::temp_directory_path() / ("troupe-events-" + std::to_string(::getpid()))).string();
+    });
     client c(engine);
     for (request_id id = 0; id < 20; ++id)
       c.submit(id, numbered_prompt(static_cast<std::uint32_t>(id), 20), 40);

@@ -154,13 +154,17 @@ BOOST_AUTO_TEST_CASE(an_engine_that_has_given_up_fails_its_check_and_ends_where_
       const auto checked = engine.ask<expected<nothing>>(engine.tree.engines.front().scheduler, check_atom::value);
       BOOST_REQUIRE(!checked);
       BOOST_TEST(checked.error().message == "There is no memory for the weights.");
-      BOOST_TEST(engine.ask<executor_status>(engine.tree.engines.front().executor, status_atom::value).failed.has_value());
+      BOOST_TEST(
+        engine.ask<executor_status>(engine.tree.engines.front().executor, status_atom::value).failed.has_value());
       continue;
     }
     caf::scoped_actor self(engine.system());
     self->monitor(engine.supervisor);
-    self->receive([](const caf::down_msg& down) { BOOST_TEST(caf::to_string(down.reason).find("no memory") != std::string::npos); },
-                  caf::after(20s) >> [] { BOOST_ERROR("the engine goes on"); });
+    self->receive(
+      [](const caf::down_msg& down) {
+        BOOST_TEST(caf::to_string(down.reason).find("no memory") != std::string::npos);
+      },
+      caf::after(20s) >> [] { BOOST_ERROR("the engine goes on"); });
   }
 }
 
@@ -201,6 +205,28 @@ BOOST_AUTO_TEST_CASE(the_requests_of_a_stream_that_dies_leave_nothing_behind) {
   c.kill_stream();
   engine.eventually("its tickets are void and its blocks free",
                     [&] { return engine.open_requests() == 0 && engine.blocks().owned == 0; });
+}
+
+BOOST_AUTO_TEST_CASE(
+  a_question_before_the_weights_are_loaded_is_answered_when_the_engine_ends_and_keeps_nothing_of_it) {
+  gate loading;
+  loading.shut();
+  engine_fixture engine([&](engine_options& o) {
+    o.make_backend = [&loading]() -> expected<std::unique_ptr<backend>> {
+      loading.pass();
+      return fail(errc::out_of_memory, "There is no memory for the weights.");
+    };
+  });
+  engine.expect_failure = true;
+  const auto executor = caf::actor_cast<caf::weak_actor_ptr>(engine.tree.engines.front().executor);
+  caf::scoped_actor self(engine.system());
+  auto asked = self->request(engine.tree.engines.front().executor, 20s, info_atom::value);
+  engine.stop();
+  asked.receive(
+    [](const expected<worker_info>& info) { BOOST_TEST(info.error().message == "The engine has ended."); },
+    [](const caf::error& reason) { BOOST_ERROR("no answer: " << caf::to_string(reason)); });
+  loading.open();
+  engine.eventually("nobody keeps the executor", [&] { return executor.lock() == nullptr; });
 }
 
 BOOST_AUTO_TEST_SUITE_END()

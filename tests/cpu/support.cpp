@@ -30,11 +30,13 @@ void check_largest(const backend& on, std::span<const float> logits, std::size_t
   const auto found = on.largest_logits();
   if (found.empty())
     return;
-  std::vector<float> wanted;
-  for (std::size_t row = 0; row < logits.size(); row += vocabulary)
-    for (std::size_t i = 0; i < vocabulary; i += sampling::block_tokens) {
-      const auto block = logits.subspan(row + i, std::min(sampling::block_tokens, vocabulary - i));
-      wanted.push_back(*std::ranges::max_element(block));
+  const auto own = on.own_vocabulary();
+  const std::size_t blocks = sampling::blocks_of(vocabulary);
+  std::vector<float> wanted(found.begin(), found.end());
+  for (std::size_t row = 0; row < logits.size() / vocabulary; ++row)
+    for (std::size_t i = own.begin; i < own.end; i += sampling::block_tokens) {
+      const auto block = logits.subspan(row * vocabulary + i, std::min(sampling::block_tokens, own.end - i));
+      wanted[row * blocks + i / sampling::block_tokens] = *std::ranges::max_element(block);
     }
   BOOST_TEST(std::ranges::equal(found, wanted), "The largest logit of some block is another.");
 }

@@ -211,4 +211,89 @@ BOOST_AUTO_TEST_CASE(the_cpu_backend_on_several_ranks_is_near_itself_on_one_and_
     }
 }
 
+/// Counts what is gathered.
+class counting_communicator final : public communicator {
+public:
+  counting_communicator(std::unique_ptr<communicator> inner, std::vector<std::size_t>& gathered)
+      : inner_(std::move(inner)), gathered_(gathered) {}
+  unsigned rank() const override { return inner_->rank(); }
+  unsigned size() const override { return inner_->size(); }
+  std::uint64_t epoch() const override { return inner_->epoch(); }
+  unsigned shards() const override { return inner_->shards(); }
+  expected<void> all_reduce(std::span<const float> partial, std::span<float> sum, deadline until) override {
+    return inner_->all_reduce(partial, sum, until);
+  }
+  expected<void> all_gather(std::span<const std::byte> mine, std::span<std::byte> all, deadline until) override {
+    gathered_.push_back(mine.size());
+    return inner_->all_gather(mine, all, until);
+  }
+  expected<void> broadcast(std::span<std::byte> data, unsigned root, deadline until) override {
+    return inner_->broadcast(data, root, until);
+  }
+  expected<void> all_to_all(std::span<const std::byte> to, std::span<std::byte> from, deadline until) override {
+    return inner_->all_to_all(to, from, until);
+  }
+  expected<void> send(std::span<const std::byte> data, unsigned to, deadline until) override {
+    return inner_->send(data, to, until);
+  }
+  expected<void> receive(std::span<std::byte> data, unsigned from, deadline until) override {
+    return inner_->receive(data, from, until);
+  }
+  expected<void> barrier(deadline until) override { return inner_->barrier(until); }
+  void abort() override { inner_->abort(); }
+
+private:
+  std::unique_ptr<communicator> inner_;
+  std::vector<std::size_t>& gathered_;
+};
+
+BOOST_AUTO_TEST_CASE(logits_are_gathered_in_those_rows_alone_in_which_a_rank_wants_more_than_its_own) {
+  const auto model = open(three_groups);
+  const auto plan = plan_shards(model.program, *model.file, 2);
+  BOOST_REQUIRE(plan);
+  const std::size_t vocabulary = model.program.vocabulary, rows = 5;
+  constexpr float untouched = 12345;
+  for (auto make : {maker(make_reference_backend), maker(make_cpu_backend)}) {
+    const shared_group_options group_options{.shards = make == make_reference_backend ? plan->shards_of_ranks()
+                                                                                      : std::vector<unsigned>(2, 1)};
+    const auto group = shared_group::create(group_options);
+    BOOST_REQUIRE(group);
+    std::vector<std::size_t> gathered[2];
+    std::vector<std::vector<float>> logits[2];
+    int failures[2] = {};
+    std::vector<std::jthread> threads;
+    for (unsigned r = 0; r < 2; ++r)
+      threads.emplace_back([&, r] {
+        auto options = sizes;
+        options.group = std::make_shared<counting_communicator>(
+          std::move(*join_shared_group(group->address(), group_options, r)), gathered[r]);
+        loaded on{program_of_rank(model.program, *plan, r), nullptr};
+        on.backend = std::move(*make(model.file, on.program, options));
+        for (const auto& own : {std::vector<std::uint32_t>{}, {1, 4}, {0, 1, 2, 3, 4}}) {
+          auto sequences = random_sequences(on.program, std::vector<std::uint32_t>{rows}, 9);
+          const auto [tokens, spans, logit_rows] = lay_out(std::vector<piece>{{&sequences[0], rows, rows}});
+          forward_batch batch{tokens, spans, logit_rows};
+          batch.own_logits = own;
+          logits[r].emplace_back(rows * vocabulary, untouched);
+          failures[r] += !on.backend->forward(batch, logits[r].back());
+        }
+      });
+    threads.clear();
+    for (unsigned r = 0; r < 2; ++r) {
+      BOOST_TEST(failures[r] == 0);
+      const auto own = plan->vocabulary[r];
+      const auto widest = std::max(plan->vocabulary[0].size(), plan->vocabulary[1].size()) * sizeof(float);
+      BOOST_TEST(gathered[r] == (std::vector<std::size_t>{rows * widest, (rows - 2) * widest}),
+                 boost::test_tools::per_element());
+      for (std::size_t i = 0; i < rows * vocabulary; ++i) {
+        const bool mine = own.contains(static_cast<std::uint32_t>(i % vocabulary));
+        const auto row = i / vocabulary;
+        const auto whole = logits[r][0][i];
+        BOOST_TEST_REQUIRE(logits[r][1][i] == (mine || (row != 1 && row != 4) ? whole : untouched));
+        BOOST_TEST_REQUIRE(logits[r][2][i] == (mine ? whole : untouched));
+      }
+    }
+  }
+}
+
 BOOST_AUTO_TEST_SUITE_END()

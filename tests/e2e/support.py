@@ -60,6 +60,11 @@ def tiny(backend="reference", **options):
     return ["--model", str(tiny_model(**options)), "--backend", backend]
 
 
+def serve_command(*arguments):
+    """Of a server on a free port; without ZeroMQ, unless the arguments say so."""
+    return ["serve", "--port", "0", *arguments]
+
+
 def run(*arguments, stdin=subprocess.DEVNULL, text=True, **more):
     """Runs troupe. `stdin` is a file or what is to be read from it."""
     given = {"stdin": stdin} if isinstance(stdin, int) or hasattr(stdin, "fileno") else {"input": stdin}
@@ -78,12 +83,13 @@ def eventually(what, is_so):
 
 class TestCase(unittest.TestCase):
     def assert_refused(self, result, *words, code=1):
-        """It ended with a sentence on stderr, and nothing on stdout."""
+        """It ended with a sentence on stderr, and nothing on stdout; a server may have listened already."""
         self.assertEqual(result.returncode, code, result.stderr)
         self.assertFalse(result.stdout)
-        last = result.stderr.strip().splitlines()[-1]
+        lines = [line for line in result.stderr.strip().splitlines() if not line.endswith("the model is being loaded.")]
+        last = lines[-1]
         self.assertRegex(last, r"^troupe: [A-Z/-].*\.$")
-        self.assertEqual(len(result.stderr.strip().splitlines()), 1, result.stderr)
+        self.assertEqual(len(lines), 1, result.stderr)
         for word in words:
             self.assertIn(word, last)
 
@@ -114,15 +120,18 @@ class TestCase(unittest.TestCase):
 
 
 class Server:
-    """A `troupe serve`, ready for clients."""
+    """A `troupe serve`, ready for clients: at `url` over HTTP, at `endpoint` over ZeroMQ. program: what runs it instead of the
+    binary, which keeps its process id."""
     count = 0
 
-    def __init__(self, *arguments, endpoint=None):
+    def __init__(self, *arguments, endpoint=None, environment=None, program=None):
         Server.count += 1
         self.socket_file = folder / f"server-{Server.count}"
-        self.process = subprocess.Popen([troupe(), "serve", "--zmq", endpoint or f"ipc://{self.socket_file}", *arguments],
-                                        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-        self.log = []
+        command = serve_command("--zmq", endpoint or f"ipc://{self.socket_file}", *arguments)
+        self.process = subprocess.Popen([*(program or [troupe()]), *command],
+                                        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                                        env=os.environ | (environment or {}))
+        self.log, self.said_at = [], []  # Lines, and when they came, by this machine's clock.
         self.ready = threading.Event()
         self.reader = threading.Thread(target=self.read, daemon=True)
         self.reader.start()
@@ -130,14 +139,19 @@ class Server:
             self.kill()
             raise AssertionError(f"the server does not listen: {self.log}")
 
-    endpoint = None
+    endpoint = url = None
+
+    @property
+    def port(self):
+        return int(self.url.rsplit(":", 1)[1])
 
     def read(self):
         for line in self.process.stderr:
+            self.said_at.append(time.monotonic())
             self.log.append(line)
-            found = re.search(r"Listening on (\S+)\. ", line)
+            found = re.search(r"Listening on (\S+) and (\S+)\. ", line)
             if found:
-                self.endpoint = found[1]
+                self.url, self.endpoint = found[1], found[2]
                 self.ready.set()
         self.ready.set()
 

@@ -3,9 +3,9 @@
 import resource
 import struct
 
-from support import TestCase, folder, main, run, tiny, tiny_model
+from support import TestCase, folder, main, run, serve_command, tiny, tiny_model
 
-COMMANDS_WITH_A_MODEL = (["run", "hi", "--model"], ["chat", "--model"], ["serve", "--zmq", f"ipc://{folder}/none", "--model"],
+COMMANDS_WITH_A_MODEL = (["run", "hi", "--model"], ["chat", "--model"], serve_command("--model"),
                          ["tokenize", "--model"], ["inspect"])
 
 
@@ -122,7 +122,7 @@ class Options(TestCase):
                 self.assertTrue(result.stderr.strip())
 
     def test_a_device_or_backend_that_is_not_there(self):
-        for command in (["run", "hi"], ["chat"], ["serve", "--zmq", f"ipc://{folder}/none"]):
+        for command in (["run", "hi"], ["chat"], serve_command()):
             model = ["--model", tiny_model()]
             self.assert_refused(run(*command, *model, "--device", "abacus"), "abacus", "cpu")
             self.assert_refused(run(*command, *model, "--backend", "abacus"), "abacus", "reference")
@@ -137,7 +137,7 @@ class Options(TestCase):
     def test_more_memory_than_there_is(self):
         def little():
             resource.setrlimit(resource.RLIMIT_AS, (4 << 30, 4 << 30))
-        for arguments in (["run", "hi"], ["serve", "--zmq", f"ipc://{folder}/none"]):
+        for arguments in (["run", "hi"], serve_command()):
             result = run(*arguments, *tiny(layers=64, width=32), "--kv-tokens", str(1 << 28), preexec_fn=little)
             self.assert_refused(result, "memory", "KV cache")
 

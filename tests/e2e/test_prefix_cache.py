@@ -88,6 +88,26 @@ class PrefixCache(TestCase):
             self.assertEqual(again, first)
             self.assertGreaterEqual(cached, 48)
 
+    def test_several_engines_keep_their_prefixes_in_one_folder(self):
+        where = self.new_folder()
+        options = [*tiny("cpu", context=4096), "--kv-disk", where, "--data-parallel-size", "2"]
+        server = self.serve(*options)
+        prompts = [f"Conversation {i}. " + PROMPT for i in range(8)]
+        client = self.client(server)
+        for i, prompt in enumerate(prompts):  # All at once, so that both engines have some.
+            client.ask(i, prompt, max_tokens=12, ignore_eos=True)
+        first = [client.wait(i).tokens for i in range(8)]
+        eventually("blocks are written", lambda: len(self.blocks(where)) >= 8 * 3)
+        self.assertEqual(server.stop(), 0)
+        server = self.serve(*options)
+        for prompt, tokens in zip(prompts, first):
+            again, cached = self.ask(server, prompt)
+            self.assertEqual(again, tokens)
+            self.assertGreaterEqual(cached, 48)
+        tiers = json.loads(run("status", "--zmq", server.endpoint, "--json").stdout)["tiers"]
+        self.assertEqual([tier["name"] for tier in tiers], ["disk"])  # One folder is one tier, whoever uses it.
+        self.assertGreaterEqual(tiers[0]["loaded"], 8 * 3)
+
     def test_what_ran_when_the_server_was_stopped_is_there_after_a_restart(self):
         where = self.new_folder()
         server = self.serve_from(where)
@@ -221,6 +241,39 @@ class PrefixCache(TestCase):
             return bool(found)
 
         eventually("a stored block is told", stored)
+
+    def test_several_engines_publish_their_blocks_each_with_its_rank(self):
+        endpoint = f"ipc://{folder}/block-events-of-two"
+        server = self.serve(*tiny(context=4096), "--kv-events", endpoint, "--data-parallel-size", "2")
+        heard = {}
+        subscribers = []
+        for place in (endpoint, endpoint + "_dp1"):
+            subscriber = zmq.Context.instance().socket(zmq.SUB)
+            self.addCleanup(subscriber.close, 0)
+            subscriber.setsockopt(zmq.RCVTIMEO, 100)
+            subscriber.subscribe(b"")
+            subscriber.connect(place)
+            subscribers.append(subscriber)
+        client = self.client(server)
+        asked = 0
+
+        def both_are_heard():
+            nonlocal asked
+            for _ in range(4):
+                asked += 1
+                client.ask(asked, f"Conversation {asked}. " + PROMPT, max_tokens=4, ignore_eos=True)
+            for i in range(asked - 3, asked + 1):
+                client.wait(i)
+            for place, subscriber in enumerate(subscribers):
+                try:
+                    _, events, rank = msgpack.unpackb(subscriber.recv_multipart()[2])
+                    heard.setdefault(place, set()).add(rank)
+                except zmq.Again:
+                    pass
+            return len(heard) == 2
+
+        eventually("both engines' blocks are told", both_are_heard)
+        self.assertEqual(heard, {0: {0}, 1: {1}})
 
 
 if __name__ == "__main__":

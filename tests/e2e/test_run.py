@@ -156,9 +156,6 @@ class Output(TestCase):
         too_many = run("run", *tiny("cpu"), "--tensor-parallel-size", "3", "hello")
         self.assertEqual((too_many.returncode, too_many.stdout), (1, ""))
         self.assertIn("The model can be cut into 2 parts at most, not into 3.", too_many.stderr)
-        with_disk = run("run", *tiny("cpu"), "--data-parallel-size", "2", "--kv-disk", folder / "ranks", "hello")
-        self.assertEqual((with_disk.returncode, with_disk.stdout), (1, ""))
-        self.assertIn("--kv-disk", with_disk.stderr)
 
 
 class Ending(TestCase):

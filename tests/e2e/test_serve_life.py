@@ -5,7 +5,7 @@ import signal
 import subprocess
 import time
 
-from support import PATIENCE, Server, TestCase, eventually, folder, main, run, tiny, troupe
+from support import PATIENCE, Server, TestCase, eventually, folder, main, run, serve_command, tiny, troupe
 
 
 class StartAndEnd(TestCase):
@@ -21,7 +21,7 @@ class StartAndEnd(TestCase):
             self.assertEqual(server.process.stdout.read(), "")
 
     def test_it_stops_while_it_answers_and_every_request_gets_its_end(self):
-        server = self.serve(*tiny(context=65536))
+        server = self.serve(*tiny(context=65536), "--shutdown-timeout", "0")
         clients = [self.client(server) for _ in range(10)]
         for client in clients:
             client.ask(1, "for ever", max_tokens=60000, ignore_eos=True)
@@ -34,7 +34,7 @@ class StartAndEnd(TestCase):
 
     def test_a_signal_before_it_is_ready_stops_it_too(self):
         for wait in (0, 0.005, 0.02):
-            process = subprocess.Popen([troupe(), "serve", "--zmq", f"ipc://{folder}/early", *tiny(layers=6, width=256)],
+            process = subprocess.Popen([troupe(), *serve_command("--zmq", f"ipc://{folder}/early"), *tiny(layers=6, width=256)],
                                        stderr=subprocess.DEVNULL)
             time.sleep(wait)  # Any moment will do.
             process.send_signal(signal.SIGTERM)
@@ -44,7 +44,7 @@ class StartAndEnd(TestCase):
     def test_a_taken_endpoint_is_an_error_and_its_owner_goes_on(self):
         for endpoint in ("tcp://127.0.0.1:*", None):
             server = self.serve(*tiny(), endpoint=endpoint)
-            result = run("serve", "--zmq", server.endpoint, *tiny())
+            result = run(*serve_command("--zmq", server.endpoint), *tiny())
             self.assert_refused(result, server.endpoint, "--zmq")
             self.client(server).complete(1, "still there", max_tokens=3)
             self.assertEqual(server.stop(), 0)
@@ -58,14 +58,14 @@ class StartAndEnd(TestCase):
     def test_a_file_that_is_no_socket_is_not_deleted(self):
         precious = folder / "precious"
         precious.write_text("my diary")
-        self.assert_refused(run("serve", "--zmq", f"ipc://{precious}", *tiny()), "precious", "--zmq")
+        self.assert_refused(run(*serve_command("--zmq", f"ipc://{precious}"), *tiny()), "precious", "--zmq")
         self.assertEqual(precious.read_text(), "my diary")
 
     def test_an_endpoint_that_is_none_is_an_error(self):
         for endpoint in ("nonsense", "tcp://", "tcp://127.0.0.1", "tcp://127.0.0.1:99999", "tcp://256.1.1.1:5", "",
                          "http://127.0.0.1:80", f"ipc://{folder}/no/such/folder", "ipc://" + "x" * 200):
             with self.subTest(endpoint=endpoint):
-                self.assert_refused(run("serve", "--zmq", endpoint, *tiny()), "--zmq")
+                self.assert_refused(run(*serve_command("--zmq", endpoint), *tiny()), "--zmq")
 
     def test_a_server_that_was_stopped_and_continued_serves_on(self):
         server = self.serve(*tiny(context=65536))
@@ -84,7 +84,7 @@ class StartAndEnd(TestCase):
             for descriptor in (0, 1, 2):
                 os.close(descriptor)
         path = folder / "bare"
-        process = subprocess.Popen([troupe(), "serve", "--zmq", f"ipc://{path}", *tiny()], preexec_fn=close_all)
+        process = subprocess.Popen([troupe(), *serve_command("--zmq", f"ipc://{path}"), *tiny()], preexec_fn=close_all)
         eventually("it listens", path.exists)
         server = Server.__new__(Server)
         server.endpoint = f"ipc://{path}"

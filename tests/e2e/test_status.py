@@ -1,12 +1,13 @@
 #!/usr/bin/env python3
 """`troupe status`: what an operator asks of a server that is running."""
 import json
+import os
 
-from support import TestCase, folder, main, run, tiny
+from support import TestCase, folder, main, run, serve_command, tiny
 
 COUNTS = ["open_requests", "waiting", "running", "paused", "refused", "kv_blocks", "kv_free", "kv_cached", "kv_leased",
-          "kv_owned", "prefix_queries", "prefix_hit_tokens", "preemptions", "steps", "draining",
-          "engines", "restarts", "lost_steps",
+          "kv_owned", "prefix_queries", "prefix_query_tokens", "prefix_hit_tokens", "preemptions", "steps", "draining",
+          "engines", "restarts", "lost_steps", "last_recovery_ms",
           "tier_hit_tokens", "tiers"]
 
 
@@ -78,8 +79,29 @@ class Commands(TestCase):
         self.assertEqual(self.ask(server.endpoint, "--drain").returncode, 0)
 
     def test_an_endpoint_for_commands_that_cannot_be_had_is_refused_by_its_option(self):
-        self.assert_refused(run("serve", *tiny(), "--zmq", f"ipc://{folder}/front", "--admin-zmq", "tcp://127.0.0.1:99999"),
+        self.assert_refused(run(*serve_command(), *tiny(), "--zmq", f"ipc://{folder}/front", "--admin-zmq", "tcp://127.0.0.1:99999"),
                             "--admin-zmq", "99999")
+
+
+class OverHttp(TestCase):
+    def ask(self, server, *arguments, **more):
+        return run("status", "--url", server.url, *arguments, **more)
+
+    def test_its_counts_come_over_http_too(self):
+        server = self.serve(*tiny())
+        counts = json.loads(self.ask(server, "--json").stdout)
+        self.assertEqual([name for name in counts if name not in ("kv_usage", "server_load")], COUNTS)
+        self.assertIn("kv_usage", self.ask(server).stdout)
+
+    def test_commands_need_zeromq_and_say_so(self):
+        server = self.serve(*tiny())
+        for command in ("--check", "--drain", "--reset-prefix-cache"):
+            self.assert_refused(self.ask(server, command), "--zmq")
+
+    def test_a_key_is_sent_where_one_is_needed(self):
+        server = self.serve(*tiny(), environment={"TROUPE_API_KEY": "right,other"})
+        self.assertEqual(self.ask(server, env={**os.environ, "TROUPE_API_KEY": "right"}).returncode, 0)
+        self.assert_refused(self.ask(server, env={**os.environ, "TROUPE_API_KEY": "wrong"}), "API key")
 
 
 class NoServer(TestCase):
@@ -87,6 +109,8 @@ class NoServer(TestCase):
         # Port 1 is privileged and has no server.
         self.assert_refused(run("status", "--zmq", "tcp://127.0.0.1:1", "--timeout-ms", "200"), "troupe serve")
         self.assert_refused(run("status", "--zmq", "nonsense"), "--zmq")
+        self.assert_refused(run("status", "--url", "http://127.0.0.1:1", "--timeout-ms", "200"), "troupe serve", "--url")
+        self.assert_refused(run("status", "--url", "nonsense"), "--url")
 
 
 if __name__ == "__main__":

@@ -6,11 +6,13 @@ TROUPE_FAULT_SEEDS says how many disturbed runs each kind of engine gets; each h
 import json
 import os
 import random
+import shutil
 import signal
 import time
 from pathlib import Path
 
-from support import PATIENCE, Server, TestCase, eventually, main, run, tiny
+from memory_pressure import MemoryGroup, faults
+from support import PATIENCE, TestCase, eventually, folder, main, run, tiny, tiny_model
 
 SEEDS = int(os.environ.get("TROUPE_FAULT_SEEDS", 5))
 STREAMS, TOKENS = 64, 48
@@ -39,6 +41,11 @@ def is_there(pid):
         return False
 
 
+def shared_with_others(pid):
+    """The memory that the ranks of one engine share."""
+    return frozenset(line.split()[4] for line in Path(f"/proc/{pid}/maps").read_text().splitlines() if "/memfd:" in line)
+
+
 def shared_memory():
     return set(os.listdir("/dev/shm"))
 
@@ -49,8 +56,9 @@ class WorkerProcesses(TestCase):
         self.assertEqual(result.returncode, 0, result.stderr)
         return json.loads(result.stdout)
 
-    def serve_workers(self, *arguments):
-        server = self.serve(*MODEL, "--threads", "2", "--workers", "process", "--max-num-seqs", str(STREAMS), *arguments)
+    def serve_workers(self, *arguments, model=MODEL, **more):
+        server = self.serve(*model, "--threads", "2", "--workers", "process", "--max-num-seqs", str(STREAMS), *arguments,
+                            **more)
         self.pids = children(server.process.pid)
         return server
 
@@ -102,6 +110,8 @@ class WorkerProcesses(TestCase):
             after = self.status(server)
             hit = after["lost_steps"]
             self.assertGreater(hit, 0, f"seed {seed}: no fault hit a running step")
+            self.assertGreater(after["last_recovery_ms"], 0)
+            self.assertIn(f"are ready after {after['last_recovery_ms']} ms", "".join(server.log))
             check(server)
             print(f"{kind}, seed {seed}: {after['restarts']} restarts, {hit} steps computed again")
             self.check_and_kill(server)
@@ -194,6 +204,73 @@ class WorkerProcesses(TestCase):
         self.assertEqual(len(children(server.process.pid)), 1)
         self.assertIn("6 times within 60 seconds", run("status", "--zmq", server.endpoint, "--check").stderr)
         server.kill()
+
+    def test_requests_go_on_at_the_other_engine_when_all_workers_of_one_are_killed_at_once(self):
+        server = self.serve_workers("--data-parallel-size", "2", *KINDS["tensor parallel"], "--max-restarts", "0")
+        undisturbed = self.finish(self.begin(server, "tell me"))
+        client = self.begin(server, "tell me")
+        client.wait(0, tokens=5)
+        engines = {}
+        for pid in self.pids:
+            engines.setdefault(shared_with_others(pid), []).append(pid)
+        self.assertEqual([len(pids) for pids in engines.values()], [2, 2])
+        for pid in next(iter(engines.values())):
+            os.kill(pid, signal.SIGKILL)
+        self.assertEqual(self.finish(client), undisturbed)
+        self.assertEqual(self.status(server)["engines"], 1)
+        self.assertEqual(self.finish(self.begin(server, "tell me")), undisturbed)
+        server.kill()  # A check of it says that an engine has given up.
+
+    def test_a_server_that_is_held_up_itself_takes_no_worker_for_hung(self):
+        server = self.serve_workers(*KINDS["tensor parallel"])
+        undisturbed = self.finish(self.begin(server, "tell me"))
+        client = self.begin(server, "tell me")
+        for tokens, seconds in ((2, 0.3), (10, 1.5), (20, 0.8), (30, 3.0)):
+            client.wait(0, tokens=tokens)
+            os.kill(server.process.pid, signal.SIGSTOP)
+            time.sleep(seconds)
+            os.kill(server.process.pid, signal.SIGCONT)
+        self.assertEqual(self.finish(client), undisturbed)
+        self.assertEqual(self.status(server)["restarts"], 0)
+
+    def test_requests_outlive_hangs_in_a_server_whose_memory_is_taken_away_again_and_again(self):
+        group = MemoryGroup.make()
+        if not group:
+            self.skipTest("this machine lets us make no control group of memory (as root outside of a container it would)")
+        self.addCleanup(group.end)
+        server = self.serve_workers(*KINDS["tensor parallel"], program=group.program)
+        undisturbed = self.finish(self.begin(server, "tell me", tokens=200))
+        before = faults(server)
+        group.begin()
+        self.assertEqual(self.finish(self.begin(server, "tell me", tokens=200)), undisturbed)
+        if faults(server) - before < 20:
+            self.skipTest("the kernel has taken none of its memory (programs are in memory, and there is no swap)")
+        self.assertEqual(self.status(server)["restarts"], 0, "a worker was taken for dead")
+        client = self.begin(server, "tell me", tokens=200)
+        client.wait(0, tokens=5)
+        victim = self.pids[0]
+        begun = time.monotonic()
+        os.kill(victim, signal.SIGSTOP)
+        eventually("the stopped process is gone", lambda: not is_there(victim))
+        print(f"a stopped worker was gone after {time.monotonic() - begun:.2f} s; the server has waited for "
+              f"{faults(server) - before} pages")
+        self.assertEqual(self.finish(client), undisturbed)
+        self.assertEqual(self.status(server)["restarts"], 1)
+
+    def test_a_model_that_was_replaced_meanwhile_is_refused_and_never_mixed_with_the_old_one(self):
+        model = folder / "replaced.gguf"
+        shutil.copy(tiny_model(**SHAPE), model)
+        server = self.serve_workers(*KINDS["tensor parallel"], model=["--model", str(model), "--backend", "cpu"])
+        client = self.begin(server, "tell me", tokens=2000)
+        client.wait(0, tokens=3)
+        shutil.copy(tiny_model(**SHAPE), folder / "new.gguf")
+        os.rename(folder / "new.gguf", model)
+        os.kill(self.pids[0], signal.SIGKILL)
+        self.assertEqual(server.process.wait(PATIENCE), 1)
+        server.reader.join()
+        self.assertIn("is not the file any more that the engine has started with", server.log[-1])
+        for i in range(STREAMS):
+            self.assertEqual(client.wait(i).end["reason"], "error")
 
     def test_deaths_leave_nothing_behind(self):
         server = self.serve_workers("--pipeline-parallel-size", "2", "--max-restarts", "1000000")

@@ -209,8 +209,8 @@ BOOST_AUTO_TEST_CASE(where_no_engine_is_up_that_is_said) {
   BOOST_TEST(alone.place(1, 1, of(prompt_of(1, 10))).error().message == "There is no memory.");
 }
 
-BOOST_AUTO_TEST_CASE(a_request_is_moved_as_often_as_there_are_engines_and_then_it_is_told_why) {
-  auto router = make_routing(2);
+BOOST_AUTO_TEST_CASE(a_request_that_has_been_moved_too_often_is_told_why_however_many_engines_there_are) {
+  auto router = make_routing(5);
   const auto what = of(prompt_of(1, 100));
   auto at = *router.place(1, 3, what);
   for (sequence_id id = 2; id <= 3; ++id) {
@@ -226,7 +226,15 @@ BOOST_AUTO_TEST_CASE(a_request_is_moved_as_often_as_there_are_engines_and_then_i
   BOOST_REQUIRE(!refused);
   BOOST_TEST(refused.error().message == "crashed");
   BOOST_TEST(!router.leave(3));
-  BOOST_TEST(router.standing(0).open_sequences + router.standing(1).open_sequences == 0u);
+  for (engine_index e = 0; e < 5; ++e)
+    BOOST_TEST(router.standing(e).open_sequences == 0u);
+}
+
+BOOST_AUTO_TEST_CASE(prefixes_are_known_by_the_first_group_that_keeps_all_of_them) {
+  using groups = std::vector<kv_group_options>;
+  BOOST_TEST(group_to_route_by(groups{{8, 0}}) == 0u);
+  BOOST_TEST(group_to_route_by(groups{{8, 32}, {8, 0}, {8, 0}}) == 1u);
+  BOOST_TEST(group_to_route_by(groups{{8, 32}, {8, 64}}) == 0u);
 }
 
 BOOST_AUTO_TEST_CASE(late_words_about_an_engine_that_has_come_back_do_not_take_it_down) {

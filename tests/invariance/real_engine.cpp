@@ -1,5 +1,8 @@
 #include "tests/invariance/real_engine.hpp"
 
+#include "model/sharding.hpp"
+#include "model/stages.hpp"
+
 namespace troupe::test {
 
 std::shared_ptr<const model> real_model() {
@@ -18,6 +21,27 @@ const std::shared_ptr<bit_ledger>& common_ledger() {
 
 namespace {
 
+/// No worker of an engine of several begins before all requests are there.
+void share(engine_options& options, const variation& how) {
+  common_ledger()->passes_gate.shut();
+  const auto source = real_model();
+  const auto plan = plan_shards(source->program, *source->file, how.ranks);
+  BOOST_REQUIRE_MESSAGE(plan, plan.error().message);
+  options.stages = how.stages;
+  options.rank_shards.assign(how.ranks, 1);
+  options.make_rank = [how, source, plan = *plan, most = options.plan.max_logit_rows](
+                        const worker_seat& seat, std::shared_ptr<communicator> group) {
+    common_ledger()->passes_gate.pass();
+    auto part = how.ranks > 1 ? program_of_rank(source->program, plan, seat.rank) : source->program;
+    const auto layers = part.layers;
+    if (how.stages > 1)
+      part = program_of_stage(part, {layers * seat.stage / how.stages, layers * (seat.stage + 1) / how.stages});
+    backend_options device{.kv_blocks = how.kv_blocks, .max_rows = how.rows, .max_logit_rows = most, .threads = 1};
+    device.group = std::move(group);
+    return make_cpu_backend(source->file, part, device);
+  };
+}
+
 void set_up(engine_options& options, const variation& how) {
   options.source = real_model();
   options.kv_blocks = how.kv_blocks;
@@ -28,6 +52,8 @@ void set_up(engine_options& options, const variation& how) {
   plan.max_sequences = how.sequences;
   plan.max_logit_rows = std::max(how.rows, how.sequences);
   plan.steps_ahead = how.steps_ahead;
+  if (how.ranks * how.stages > 1)
+    return share(options, how);
   options.make_backend = [how, most = plan.max_logit_rows]() -> expected<std::unique_ptr<backend>> {
     const auto& source = *real_model();
     auto made = make_cpu_backend(
@@ -97,6 +123,7 @@ answer_list real_engine::together(const std::vector<generate_request>& requests,
 }
 
 answer_list real_engine::one_by_one(const std::vector<generate_request>& requests) {
+  common_ledger()->passes_gate.open();
   client only(engine_);
   answer_list answers;
   for (const auto& request : requests) {

@@ -19,6 +19,7 @@ struct variation {
   std::uint32_t steps_ahead = 2; ///< 1: no overlap.
   std::uint32_t threads = 2;
   bool prefix_caching = false;
+  unsigned ranks = 1, stages = 1; ///< Several workers are not watched: what each has of a prefix is its own.
 };
 
 using answer_list = std::vector<answer>; ///< By the request's place.

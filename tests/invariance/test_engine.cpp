@@ -245,4 +245,40 @@ BOOST_AUTO_TEST_CASE(neither_overlap_nor_the_number_of_threads_changes_an_answer
   }
 }
 
+// Stages change no bit, so they are compared with one worker; ranks add up in another order, so each degree is
+// compared with itself. More workers than cores wait for each other a long time, so most degrees are for the night.
+BOOST_AUTO_TEST_CASE(with_several_workers_each_request_gets_the_answer_that_it_gets_alone) {
+  const bool all = scale() > 1;
+  const std::vector<generate_request> some(requests().begin(), requests().begin() + (all ? 24 : 12));
+  const answer_list wanted_of_stages(alone().answers.begin(),
+                                     alone().answers.begin() + static_cast<std::ptrdiff_t>(some.size()));
+  for (const unsigned stages : all ? std::vector{2u, 3u} : std::vector{2u}) {
+    real_engine engine({.name = "in stages", .prefix_caching = true, .stages = stages});
+    check_same(some, wanted_of_stages, engine.together(some));
+  }
+  for (const unsigned ranks : all ? std::vector{2u, 3u} : std::vector{2u}) {
+    answer_list wanted;
+    {
+      real_engine engine({.name = "ranks, alone", .ranks = ranks});
+      wanted = engine.one_by_one(some);
+    }
+    std::vector<variation> ways{{.name = "ranks, in one batch", .ranks = ranks},
+                                {.name = "ranks in small steps, with a cache",
+                                 .rows = 24,
+                                 .sequences = 20,
+                                 .kv_blocks = 14,
+                                 .prefix_caching = true,
+                                 .ranks = ranks}};
+    if (all)
+      ways.push_back({.name = "ranks and stages", .rows = 7, .sequences = 7, .ranks = ranks, .stages = 2});
+    for (const auto& how : ways) {
+      BOOST_TEST_CONTEXT(how.name << ", " << ranks) {
+        real_engine engine(how);
+        check_same(some, wanted, engine.together(some));
+        BOOST_TEST((!all || (engine.preemptions() > 0) == (how.kv_blocks == 14)));
+      }
+    }
+  }
+}
+
 BOOST_AUTO_TEST_SUITE_END()

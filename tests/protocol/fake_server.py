@@ -189,7 +189,7 @@ class Server:
         if message["command"] == "status":
             reply["status"] = {name: 0 for name in (
                 "open_requests", "waiting", "running", "paused", "refused", "kv_blocks", "kv_free", "kv_cached",
-                "kv_leased", "kv_owned", "prefix_queries", "prefix_hit_tokens", "preemptions", "steps", "engines", "restarts", "lost_steps",
+                "kv_leased", "kv_owned", "prefix_queries", "prefix_query_tokens", "prefix_hit_tokens", "preemptions", "steps", "engines", "restarts", "lost_steps", "last_recovery_ms",
                 "tier_hit_tokens")}
             reply["status"] |= {"draining": False, "open_requests": len(self.answers), "tiers": []}
         if message["command"] == "check":

@@ -65,7 +65,7 @@ private:
     if (plan_.tier)
       options.open_tier = simulated_tier(*simulation_, plan_, tier_figures_, tier_contents_);
     options.spawn_worker = [this](caf::local_actor*, worker_options worker) { return watch_.make_worker(worker); };
-    supervisor_ = simulation_->system().spawn(supervisor, std::move(options));
+    supervisor_ = simulation_->system().spawn(supervisor, std::move(options), worker_door());
     caf::scoped_actor self(simulation_->system());
     auto asked = self->request(supervisor_, caf::infinite, tree_atom::value);
     simulation_->coordinator().run(); // The answer is there: nothing waits.

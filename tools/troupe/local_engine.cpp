@@ -73,7 +73,8 @@ void add_tiers(engine_options& options, const engine_flags& flags, const worker_
     options.cache.fingerprint = to_string(disk.fingerprint);
     options.open_tier = disk_of(std::move(disk));
   }
-  if (const auto host_bytes = std::uint64_t{settings.kv_host_gib} << 30; host_bytes > 0)
+  // Engines share a folder, but each has memory of its own.
+  if (const auto host_bytes = (std::uint64_t{settings.kv_host_gib} << 30) / flags.data_parallel_size; host_bytes > 0)
     options.open_tier = [=, open_disk = options.open_tier]() -> expected<std::unique_ptr<block_tier>> {
       if (!open_disk)
         return std::make_unique<memory_tier>(host_bytes);
@@ -173,10 +174,7 @@ expected<void> share_among_workers(const engine_flags& flags, worker_device& dev
     device.layer_cuts = std::move(*cuts);
   }
   if (flags.worker_processes) {
-    auto identity = identity_of(device.model);
-    if (!identity)
-      return tl::unexpected(identity.error());
-    device.file = std::move(*identity);
+    device.file = source->file->identity();
     options.processes = worker_processes{{"/proc/self/exe", "worker"}, encode(device)};
   }
   options.make_rank = [device, source](const worker_seat& seat, std::shared_ptr<communicator> group) {
@@ -200,10 +198,6 @@ expected<engine_options> make_engine_options(const engine_flags& flags) {
   if (reference && flags.arithmetic != cpu_arithmetic::int8)
     return fail(errc::invalid_argument,
                 "--cpu-arithmetic is of --backend cpu: leave it out with --backend reference.");
-  if (flags.data_parallel_size > 1 && (!flags.settings.kv_disk.empty() || flags.settings.kv_host_gib > 0))
-    return fail(errc::unsupported, "--kv-disk and --kv-host-gib do not go with --data-parallel-size yet.");
-  if (flags.data_parallel_size > 1 && !flags.settings.kv_events.empty())
-    return fail(errc::unsupported, "--kv-events does not go with --data-parallel-size yet.");
   engine_options options;
   if (auto taken = hand_over(flags.settings, options); !taken)
     return tl::unexpected(taken.error());

@@ -45,6 +45,7 @@ public:
 
   caf::actor_system& system() { return *system_; }
   const troupe::model& model() const { return *model_; }
+  const std::shared_ptr<const troupe::model>& source() const { return model_; }
   std::uint32_t context_length() const { return context_length_; } ///< Of prompt and answer together.
   const supervisor_actor& supervisor() const { return supervisor_; }
   caf::scoped_actor& self() { return *self_; }

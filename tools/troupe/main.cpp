@@ -67,6 +67,40 @@ void add_prompt_options(CLI::App* command, prompt_flags& flags, answers which) {
   add_request_options(group, flags.request, which);
 }
 
+void add_serve_options(CLI::App* command, serve_flags& flags) {
+  command->add_option("MODEL", flags.engine.model, "The same as --model")->excludes(command->get_option("--model"));
+  auto* http = command->add_option_group("HTTP");
+  http->add_option("--host", flags.host, "Address or name to listen on")->capture_default_str();
+  http->add_option("--port", flags.port, "Port to listen on; 0 takes a free one and says which")->capture_default_str();
+  http->add_option("--api-key-file", flags.api_key_file,
+                   "Keys that clients must send, one a line; those in TROUPE_API_KEY (separated by commas) count, too");
+  http->add_flag("--allow-open-access", flags.allow_open_access,
+                 "Listen where other machines can reach it although there is no API key: whoever can may use it");
+  http->add_option("--tls-cert", flags.tls_cert, "Certificate chain for HTTPS, in PEM");
+  http->add_option("--tls-key", flags.tls_key, "Its private key, in PEM");
+  http->add_option("--cors-origin", flags.cors_origins,
+                   "An origin whose pages may use the server (https://HOST), several times if you like; * is all")
+    ->expected(1)
+    ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
+  http
+    ->add_option("--client-timeout", flags.client_timeout_s,
+                 "Seconds after which a client that takes nothing of its answer is cut")
+    ->capture_default_str()
+    ->check(CLI::Range(1u, 86400u));
+  http
+    ->add_option("--shutdown-timeout", flags.shutdown_timeout_s,
+                 "Seconds that open requests have to finish after SIGTERM or SIGINT; a second one stops at once")
+    ->capture_default_str()
+    ->check(CLI::Range(0u, 86400u));
+  auto* zmq = command->add_option_group("ZeroMQ");
+  zmq->add_option("--zmq", flags.zmq,
+                  "Endpoint to listen on: tcp://HOST:PORT (* takes a free port), ipc://PATH (docs/protocol.md)");
+  zmq->add_option("--admin-zmq", flags.admin_zmq,
+                  "Another endpoint, for an operator's commands (troupe status): then they are taken there "
+                  "alone. Without it they are taken where --zmq is, if only this machine can reach that");
+  add_admission_settings(command->add_option_group("Admission"), flags.engine.settings);
+}
+
 /// The command line's values by the same rules as a request's, before a model is loaded for nothing.
 int check(const prompt_flags& flags) {
   auto valid = validate_options(flags.request);
@@ -88,7 +122,7 @@ int main(int argc, char** argv) {
   CLI::App app("Troupe runs language models on your own machine.\n\n"
                "  troupe run \"What is the capital of France?\"     one answer\n"
                "  troupe chat                                     a conversation\n"
-               "  troupe serve                                    for programs, over ZeroMQ");
+               "  troupe serve                                    for programs, over HTTP");
   app.name("troupe");
   app.require_subcommand(1);
   app.set_version_flag("--version", std::string("troupe ") + troupe::version);
@@ -113,15 +147,9 @@ int main(int argc, char** argv) {
     "Each line by itself as it stands, without the chat template; nothing is remembered");
   add_engine_options(chat_command, chat_with.engine);
 
-  auto* serve_command = app.add_subcommand("serve", "Serve programs over ZeroMQ (docs/protocol.md)");
-  serve_command
-    ->add_option("--zmq", serve_with.zmq, "Endpoint to listen on: tcp://HOST:PORT (* takes a free port), ipc://PATH")
-    ->capture_default_str();
-  serve_command->add_option("--admin-zmq", serve_with.admin_zmq,
-                            "Another endpoint, for an operator's commands (troupe status): then they are taken there "
-                            "alone. Without it they are taken where --zmq is, if only this machine can reach that");
+  auto* serve_command = app.add_subcommand("serve", "Serve programs over HTTP (docs/http.md), and over ZeroMQ with --zmq");
   add_engine_options(serve_command, serve_with.engine);
-  add_admission_settings(serve_command->add_option_group("Admission"), serve_with.engine.settings);
+  add_serve_options(serve_command, serve_with);
 
   auto* batch_command =
     app.add_subcommand("batch", "Answer a file of prompts, one JSON object a line; goes on where it was stopped");
@@ -132,7 +160,10 @@ int main(int argc, char** argv) {
   add_engine_options(batch_command, batch_with.engine);
 
   auto* status_command = app.add_subcommand("status", "Ask a server that is running how it is, or to do something");
-  status_command->add_option("--zmq", status_with.zmq, "Endpoint of the server")->capture_default_str();
+  status_command->add_option("--url", status_with.url, "The server's HTTP; its key, if it wants one, is in TROUPE_API_KEY")
+    ->capture_default_str();
+  status_command->add_option("--zmq", status_with.zmq,
+                             "The server's ZeroMQ endpoint instead; the commands that follow need it");
   status_command->add_flag("--check", status_with.check, "Check what must always be true of the engine");
   status_command->add_flag("--reset-prefix-cache", status_with.reset_prefix_cache,
                            "Forget all cached prefixes that no request is using");

@@ -48,13 +48,22 @@ struct run_flags {
 
 struct serve_flags {
   engine_flags engine;
-  std::string zmq = "tcp://127.0.0.1:5555";
+  std::string host = "127.0.0.1";         ///< --host
+  std::uint16_t port = 8000;              ///< --port: 0 takes a free one
+  std::string api_key_file;               ///< --api-key-file
+  bool allow_open_access = false;         ///< --allow-open-access
+  std::string tls_cert, tls_key;          ///< --tls-cert, --tls-key
+  std::vector<std::string> cors_origins;  ///< --cors-origin
+  std::uint32_t shutdown_timeout_s = 30;  ///< --shutdown-timeout
+  std::uint32_t client_timeout_s = 60;    ///< --client-timeout
+  std::string zmq;       ///< --zmq: empty: no ZeroMQ
   std::string admin_zmq; ///< --admin-zmq: where an operator's commands are taken; empty: at `zmq`, if that is local
 };
 
 /// What to ask a server that is running; its counts, if nothing is set.
 struct status_flags {
-  std::string zmq = "tcp://127.0.0.1:5555";
+  std::string url = "http://127.0.0.1:8000"; ///< Where its counts are asked for over HTTP,
+  std::string zmq;                           ///< unless this is given, where it takes commands, too
   bool check = false;
   bool reset_prefix_cache = false;
   bool drain = false;

@@ -1,48 +1,187 @@
-// `troupe serve`: the engine behind its ZeroMQ gateway, until a signal comes.
+// `troupe serve`: the engine behind HTTP, and behind ZeroMQ where that is wanted, until a signal comes.
+#include <sys/resource.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cstdlib>
 #include <iostream>
 
 #include <fmt/format.h>
 
+#include "actors/admin.hpp"
 #include "actors/endpoint.hpp"
 #include "actors/gateway.hpp"
+#include "serve/api/api.hpp"
+#include "serve/http/front.hpp"
+#include "serve/http/server.hpp"
 #include "tools/troupe/local_engine.hpp"
 #include "troupe_version.hpp"
 
 namespace troupe::cli {
 
-int serve(const serve_flags& flags) {
-  auto started = local_engine::start(flags.engine);
-  if (!started)
-    return report(started.error());
-  auto& engine = **started;
+namespace {
+
+constexpr rlim_t wanted_descriptors = 65536;
+
+/// A connection is a descriptor, and what is usual is 1,024.
+void allow_many_descriptors() {
+  rlimit limit{};
+  if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur >= wanted_descriptors)
+    return;
+  limit.rlim_cur = std::min(limit.rlim_max, wanted_descriptors);
+  setrlimit(RLIMIT_NOFILE, &limit); // Where that fails there are as many connections as there were.
+}
+
+bool is_this_machine(const std::string& host) {
+  return host == "localhost" || host == "::1" || is_local("tcp://" + host + ":0");
+}
+
+expected<serve::http_options> http_options_of(const serve_flags& flags) {
+  serve::http_options options;
+  options.host = flags.host;
+  options.port = flags.port;
+  options.version = version;
+  options.cors_origins = flags.cors_origins;
+  options.open_access = flags.allow_open_access;
+  options.limits.stalled_ms = flags.client_timeout_s * 1000;
+  if (flags.tls_cert.empty() != flags.tls_key.empty())
+    return fail(errc::invalid_argument, "TLS needs both a certificate and its key: --tls-cert FILE --tls-key FILE.");
+  options.tls_certificates = flags.tls_cert;
+  options.tls_key = flags.tls_key;
+  if (!flags.api_key_file.empty())
+    if (auto added = options.keys.add_file(flags.api_key_file); !added)
+      return tl::unexpected(added.error());
+  if (const char* list = std::getenv("TROUPE_API_KEY"))
+    if (auto added = options.keys.add_list(list, "TROUPE_API_KEY"); !added)
+      return tl::unexpected(added.error());
+  return options;
+}
+
+/// The API by path. `context` is filled in before the first request is taken.
+serve::api_table api_of(const std::shared_ptr<const serve::api_context>& context) {
+  const auto with = [&](auto* handler) {
+    return [context, handler](std::string_view body) { return handler(*context, body); };
+  };
+  return {{"/v1/completions", with(serve::completions)}, {"/v1/chat/completions", with(serve::chat_completions)}};
+}
+
+void describe(const local_engine& engine, serve::api_context& context) {
+  context.source = engine.source();
+  context.model_name = engine.model().name;
+  context.context_length = engine.context_length();
+  context.started =
+    std::chrono::duration_cast<std::chrono::seconds>(std::chrono::system_clock::now().time_since_epoch()).count();
+}
+
+/// The ZeroMQ endpoints that are wanted; the answer is that of clients, or nothing.
+expected<std::string> open_gateways(local_engine& engine, const serve_flags& flags) {
   gateway_options options;
-  options.endpoint = flags.zmq;
   options.server_name = std::string("troupe ") + version;
   options.model_name = engine.model().name;
   options.context_length = engine.context_length();
-  options.takes_commands = flags.admin_zmq.empty() && is_local(flags.zmq);
-  auto gateway = spawn_gateway(engine.system(), engine.supervisor(), options);
-  if (!gateway)
-    return report(gateway.error());
-  engine.self()->monitor(gateway->actor);
-  if (!flags.admin_zmq.empty()) {
-    options.endpoint = flags.admin_zmq;
-    options.takes_commands = true;
-    options.option = "--admin-zmq";
-    auto for_operators = spawn_gateway(engine.system(), engine.supervisor(), options);
-    if (!for_operators)
-      return report(for_operators.error());
-    engine.self()->monitor(for_operators->actor);
-    std::cerr << "troupe: an operator's commands are taken on " << for_operators->endpoint << "." << std::endl;
+  const auto open = [&](const std::string& endpoint, bool takes_commands,
+                        const std::string& option) -> expected<std::string> {
+    options.endpoint = endpoint;
+    options.takes_commands = takes_commands;
+    options.option = option;
+    auto gateway = spawn_gateway(engine.system(), engine.supervisor(), options);
+    if (!gateway)
+      return tl::unexpected(gateway.error());
+    engine.self()->monitor(gateway->actor);
+    return std::move(gateway->endpoint);
+  };
+  std::string clients;
+  if (!flags.zmq.empty()) {
+    auto opened = open(flags.zmq, flags.admin_zmq.empty() && is_local(flags.zmq), "--zmq");
+    if (!opened)
+      return opened;
+    clients = std::move(*opened);
   }
-  auto device = engine.info();
+  if (!flags.admin_zmq.empty()) {
+    auto opened = open(flags.admin_zmq, true, "--admin-zmq");
+    if (!opened)
+      return opened;
+    std::cerr << "troupe: an operator's commands are taken on " << *opened << "." << std::endl;
+  }
+  return clients;
+}
+
+/// Until a signal comes, and then until what is open has ended, or the time for that, or a second signal. Errors:
+/// unavailable, when the engine has ended by itself.
+expected<void> serve_until_stopped(local_engine& engine, serve::http_server& http, std::chrono::seconds patience) {
+  auto& self = engine.self();
+  const auto me = caf::actor_cast<caf::actor>(self);
+  const auto client = caf::actor_cast<client_actor>(caf::strong_actor_ptr{self->ctrl()});
+  bool stopping = false, answered = false, drained = false, more = true;
+  expected<void> result;
+  self->receive_while([&] { return more; })(
+    [&](stop_atom) {
+      more = !std::exchange(stopping, true) && patience.count() > 0;
+      if (!more)
+        return;
+      std::cerr << fmt::format(
+                     "troupe: what is open has {} s to finish, and no more is taken. A second signal stops at once.",
+                     patience.count())
+                << std::endl;
+      http.drain([me] { caf::anon_send(me, flush_atom::value); });
+      answer_admin(engine.system(), engine.supervisor(), client, 0, {0, admin_command::drain});
+      caf::delayed_anon_send(me, patience, alarm_atom::value);
+    },
+    [&](flush_atom) { // HTTP has answered everything.
+      answered = true;
+      more = !drained;
+    },
+    [&](deliver_atom, const delivery&) { // The engine has ended all requests, those over ZeroMQ, too.
+      drained = true;
+      more = !answered;
+    },
+    [&](alarm_atom) { more = false; },
+    [&](const caf::down_msg& down) {
+      if (down.reason == caf::exit_reason::normal && down.source != engine.supervisor().address())
+        return; // The engine ends, and says why.
+      more = false;
+      result = fail(errc::unavailable, "The engine has ended: " + caf::to_string(down.reason) + ".");
+    });
+  return result;
+}
+
+} // namespace
+
+int serve(const serve_flags& flags) {
+  allow_many_descriptors();
+  auto options = http_options_of(flags);
+  if (!options)
+    return report(options.error());
+  if (!options->keys.empty() && options->tls_key.empty() && !is_this_machine(flags.host))
+    std::cerr << "troupe: API keys travel as they are, since there is no TLS (--tls-cert, --tls-key)." << std::endl;
+  std::unique_ptr<local_engine> engine; // Outlives HTTP, which talks to its actors.
+  const auto context = std::make_shared<serve::api_context>();
+  auto http = serve::http_server::start(std::move(*options), api_of(context));
+  if (!http)
+    return report(http.error());
+  auto& server = **http;
+  std::cerr << "troupe: " << server.url() << " is there; the model is being loaded." << std::endl;
+  auto started = local_engine::start(flags.engine);
+  if (!started)
+    return report(started.error());
+  engine = std::move(*started);
+  describe(*engine, *context);
+  auto endpoint = open_gateways(*engine, flags);
+  if (!endpoint)
+    return report(endpoint.error());
+  auto device = engine->info();
   if (!device)
     return report(device.error());
-  std::cerr << fmt::format("troupe {}: {} on {} ({}), {} MB of weights. Listening on {}. Ctrl-C stops.", version,
-                           engine.model().name, device->device, device->backend,
-                           device->memory.weight_bytes / 1000000, gateway->endpoint)
+  auto front = serve::spawn_front(engine->system(), engine->supervisor(), server.door());
+  if (!front)
+    return report(front.error());
+  server.attach(std::move(*front), {context->model_name, context->context_length, context->started});
+  std::cerr << fmt::format("troupe {}: {} on {} ({}), {} MB of weights. Listening on {}{}. Ctrl-C stops.", version,
+                           context->model_name, device->device, device->backend,
+                           device->memory.weight_bytes / 1000000, server.url(),
+                           endpoint->empty() ? "" : " and " + *endpoint)
             << std::endl;
-  auto ended = engine.receive([](server_message&) { return true; }, [] { return false; });
+  auto ended = serve_until_stopped(*engine, server, std::chrono::seconds(flags.shutdown_timeout_s));
   if (!ended)
     return report(ended.error());
   std::cerr << "troupe: stopping." << std::endl;

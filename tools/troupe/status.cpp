@@ -10,6 +10,7 @@
 #include "protocol/codec.hpp"
 #include "protocol/limits.hpp"
 #include "protocol/status_fields.hpp"
+#include "tools/troupe/http_get.hpp"
 #include "tools/troupe/options.hpp"
 
 namespace troupe::cli {
@@ -139,11 +140,25 @@ expected<json> ask_all(const status_flags& flags) {
   return said;
 }
 
+/// Its counts, over HTTP.
+expected<json> ask_load(const status_flags& flags) {
+  if (flags.check || flags.reset_prefix_cache || flags.drain)
+    return fail(errc::unsupported, "Commands are taken over ZeroMQ alone: start the server with --zmq ENDPOINT (or "
+                                   "--admin-zmq), and name that here with --zmq.");
+  auto body = http_get(flags.url, "/load", std::chrono::milliseconds(flags.timeout_ms));
+  if (!body)
+    return tl::unexpected(body.error());
+  auto counts = json::parse(*body, nullptr, false);
+  if (!counts.is_object())
+    return fail(errc::malformed, "What listens on " + flags.url + " is no Troupe.");
+  return counts;
+}
+
 } // namespace
 
 int status(const status_flags& flags) {
   try {
-    auto said = ask_all(flags);
+    auto said = flags.zmq.empty() ? ask_load(flags) : ask_all(flags);
     if (!said)
       return report(said.error());
     if (!write_stdout(flags.json ? said->dump() + "\n" : lines_of(*said)))

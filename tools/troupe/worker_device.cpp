@@ -1,10 +1,5 @@
 #include "tools/troupe/worker_device.hpp"
 
-#include <sys/stat.h>
-
-#include <cerrno>
-#include <cstring>
-
 #include <nlohmann/json.hpp>
 
 #include "actors/process/host.hpp"
@@ -16,14 +11,6 @@ namespace troupe::cli {
 
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(worker_device, model, file, reference, kv_blocks, max_rows, max_logit_rows,
                                    threads, kv_dtype, arithmetic, ranks, layer_cuts)
-
-expected<std::string> identity_of(const std::string& path) {
-  struct stat s;
-  if (stat(path.c_str(), &s) != 0)
-    return fail(errc::io, path + ": " + std::strerror(errno) + ".");
-  return std::to_string(s.st_dev) + ":" + std::to_string(s.st_ino) + ":" + std::to_string(s.st_size) + ":" +
-         std::to_string(s.st_mtim.tv_sec) + "." + std::to_string(s.st_mtim.tv_nsec);
-}
 
 expected<std::unique_ptr<backend>> make_backend(const worker_device& device, std::shared_ptr<const gguf::file> file,
                                                 const model_program& part, std::shared_ptr<communicator> group) {
@@ -64,14 +51,11 @@ namespace {
 expected<std::unique_ptr<backend>> make(const std::string& job, const worker_seat& seat,
                                         std::shared_ptr<communicator> group) {
   const auto device = nlohmann::json::parse(job).get<worker_device>();
-  const auto file_now = identity_of(device.model);
-  if (!file_now)
-    return tl::unexpected(file_now.error());
-  if (*file_now != device.file)
-    return fail(errc::version_mismatch, device.model + " is not the file any more that the engine has started with.");
   auto file = gguf::open(device.model);
   if (!file)
     return tl::unexpected(file.error());
+  if ((*file)->identity() != device.file) // Of what was opened: a path may name another one a moment later.
+    return fail(errc::version_mismatch, device.model + " is not the file any more that the engine has started with.");
   auto program = make_program(**file);
   if (!program)
     return tl::unexpected(program.error());

@@ -14,7 +14,7 @@ namespace troupe::cli {
 
 struct worker_device {
   std::string model;      ///< Path of the file,
-  std::string file;       ///< and which file that was: another one has other weights.
+  std::string file;       ///< and which file that was (gguf::file::identity): another one has other weights.
   bool reference = false; ///< The reference backend, not the threaded one.
   std::uint32_t kv_blocks = 0, max_rows = 0, max_logit_rows = 0;
   std::uint32_t threads = 1; ///< Of this worker.
@@ -23,9 +23,6 @@ struct worker_device {
   std::vector<std::uint32_t>
     layer_cuts; ///< Where each stage's layers begin, and the last one's end; empty: one stage.
 };
-
-/// Which file a path names now. Error: io.
-expected<std::string> identity_of(const std::string& path);
 
 /// Errors: those of the backend.
 expected<std::unique_ptr<backend>> make_backend(const worker_device& device, std::shared_ptr<const gguf::file> file,

@@ -161,4 +161,17 @@ BOOST_AUTO_TEST_CASE(every_tensor_type_has_a_name_and_a_block_format) {
   }
 }
 
+BOOST_AUTO_TEST_CASE(a_file_stays_the_one_that_was_opened_whatever_its_path_names_later) {
+  const auto bytes = gguf_writer().finish();
+  const test::temporary_file first(bytes), second(bytes);
+  const auto before = *gguf::open(first.path());
+  const auto identity = before->identity();
+  BOOST_TEST(!identity.empty());
+  BOOST_TEST((*gguf::open(first.path()))->identity() == identity);
+  std::filesystem::rename(second.path(), first.path());
+  BOOST_TEST(before->identity() == identity);
+  BOOST_TEST((*gguf::open(first.path()))->identity() != identity);
+  BOOST_TEST(must_parse(bytes)->identity().empty());
+}
+
 BOOST_AUTO_TEST_SUITE_END()

@@ -1,0 +1,57 @@
+// Who is told what happens in a Troupe, to count it or to show it: metrics, the page's stage, a trace.
+//
+// Threads: called by streams and executors, each in its own, several at a time. An observer takes microseconds; it
+// neither waits nor throws, and nothing depends on it.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "protocol/messages.hpp"
+
+namespace troupe {
+
+/// One request, when it has ended. Phases that it never came to are 0.
+struct request_record {
+  finish_reason reason = finish_reason::stop;
+  usage_counts usage;
+  std::uint32_t n = 1;
+  std::uint32_t max_tokens = 0;
+  std::chrono::steady_clock::time_point begun;
+  double queue_s = 0;   ///< From when it was taken until its first sequence was admitted to the steps.
+  double prefill_s = 0; ///< From then to its first token.
+  double decode_s = 0;  ///< From then to its end.
+  double total_s = 0;   ///< From when it was taken to its end.
+};
+
+/// One step of one engine, when its result is there.
+struct step_record {
+  std::uint32_t engine = 0;
+  std::uint64_t step = 0, epoch = 0;
+  std::uint32_t prefill_tokens = 0; ///< Rows of prompts, and of answers that are computed again.
+  std::uint32_t decode_tokens = 0;  ///< Rows of the last tokens, and of drafts.
+  std::uint32_t sequences = 0;
+  std::chrono::steady_clock::time_point begun, ended; ///< From the end of the step before it, or when it was sent.
+};
+
+class observer {
+public:
+  virtual ~observer() = default;
+
+  /// So long after a request was taken its first token was there.
+  virtual void first_token(double seconds) { static_cast<void>(seconds); }
+
+  /// Another token of a sequence was there so long after the one before it, or, if it is the first of another answer to
+  /// the same request, after the request's first one. Of several that one step has brought, the later ones took no time.
+  virtual void next_token(double seconds) { static_cast<void>(seconds); }
+
+  virtual void ended(const request_record& request) { static_cast<void>(request); }
+  virtual void ended(const step_record& step) { static_cast<void>(step); }
+};
+
+/// All who are told, in turn.
+using observers = std::vector<std::shared_ptr<observer>>;
+
+} // namespace troupe

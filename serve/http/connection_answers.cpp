@@ -1,0 +1,185 @@
+// The half of a connection that answers and writes.
+#include <exception>
+
+#include <boost/asio/post.hpp>
+
+#include "serve/http/connection.hpp"
+#include "serve/http/errors.hpp"
+#include "serve/http/response.hpp"
+
+namespace troupe::serve {
+
+using boost::system::error_code;
+
+void connection::start_answering() {
+  if (state_ != state::answering)
+    enter(state::answering, 0);
+}
+
+void connection::run(const route& found) {
+  try {
+    if (found.now)
+      return respond(found.now(head_.request));
+    if (found.later)
+      return found.later(head_.request,
+                         for_this_request([](connection& self, http_answer answer) { self.respond(answer); }));
+    if (head_.request.body.size() > limits_.inline_body_bytes)
+      return read_body_elsewhere(found.read);
+    auto outcome = found.read(head_.request.body);
+    head_.request.body = {};
+    account_body(0);
+    take_outcome(std::move(outcome));
+  } catch (const std::exception&) {
+    fail();
+  }
+}
+
+void connection::read_body_elsewhere(const api_handler& read) {
+  auto body = std::make_shared<std::string>(std::move(head_.request.body));
+  auto done = for_this_request([](connection& self, std::shared_ptr<api_outcome> outcome) {
+    self.account_body(0);
+    if (!outcome)
+      return self.fail();
+    try {
+      self.take_outcome(std::move(*outcome));
+    } catch (const std::exception&) {
+      self.fail();
+    }
+  });
+  boost::asio::post(core_->readers, [&read, body, done, core = core_.get()]() mutable {
+    std::shared_ptr<api_outcome> outcome;
+    try {
+      outcome = std::make_shared<api_outcome>(read(*body));
+    } catch (const std::exception&) { // A bug of ours, or no memory.
+    }
+    core->post([done, outcome]() mutable { done(outcome); });
+  });
+}
+
+void connection::take_outcome(api_outcome outcome) {
+  if (!outcome.call)
+    return respond(outcome.answer);
+  if (const auto why = refusal_in(core_->facts.phase)) // Since its header came.
+    return refuse(503, *why);
+  call_ = core_->calls.begin(std::move(outcome.call), *this);
+}
+
+bool connection::keeps_alive() const {
+  return keep_alive_ && core_->facts.phase != server_phase::draining;
+}
+
+void connection::refuse(unsigned status, const error& failure) {
+  respond(error_answer(head_.request.path, status, failure));
+}
+
+void connection::respond(const http_answer& answer, const std::string& fields) {
+  start_answering();
+  keep_alive_ = keeps_alive();
+  const auto cors = cors_fields(core_->options, head_.request) + fields;
+  response_head head;
+  head.status = answer.status;
+  head.content_type = answer.content_type;
+  head.length = answer.body.size();
+  head.keep_alive = keep_alive_;
+  head.retry_after_ms = answer.retry_after_ms;
+  head.fields = cors;
+  auto text = to_string(head);
+  if (head_.request.method != "HEAD")
+    text += answer.body;
+  complete_ = true;
+  write(text);
+}
+
+void connection::send(std::string&& bytes) {
+  if (!std::exchange(streaming_, true)) {
+    keep_alive_ = keeps_alive() && head_.http_1_1;
+    const auto cors = cors_fields(core_->options, head_.request);
+    response_head head;
+    head.content_type = "text/event-stream; charset=utf-8";
+    head.http_1_1 = head_.http_1_1;
+    head.keep_alive = keep_alive_;
+    head.fields = cors;
+    out_ += to_string(head);
+  }
+  if (head_.http_1_1)
+    append_chunk(out_, bytes);
+  else
+    out_ += bytes;
+  write({});
+  if (unsent() > limits_.max_unsent_bytes && call_ && !std::exchange(paused_, true))
+    core_->calls.pause(*call_);
+}
+
+void connection::end() {
+  call_.reset();
+  complete_ = true;
+  write(head_.http_1_1 ? last_chunk : std::string_view());
+}
+
+void connection::finish(http_answer answer) {
+  call_.reset();
+  respond(answer);
+}
+
+void connection::fail() {
+  call_.reset();
+  if (streaming_)
+    return close();
+  refuse(500, {errc::internal, "Something is wrong in the server itself: this request cannot be answered."});
+}
+
+/// The answer is written: what is next on this connection.
+void connection::finish_exchange() {
+  account_body(0);
+  if (!keep_alive_) {
+    enter(state::lingering, limits_.linger_ms);
+    bytes_->end_writing();
+    return;
+  }
+  begin_request();
+  take_bytes(); // A pipelined request.
+}
+
+// --- writing ---------------------------------------------------------------------------------------------------------
+
+void connection::write(std::string_view bytes) {
+  out_ += bytes;
+  if (!write_under_way_)
+    write_more();
+}
+
+void connection::write_more() {
+  if (written_ == writing_.size()) {
+    writing_.clear();
+    written_ = 0;
+    std::swap(writing_, out_);
+  }
+  if (writing_.empty()) {
+    if (complete_ && state_ == state::answering)
+      finish_exchange();
+    return;
+  }
+  write_under_way_ = true;
+  write_deadline_ = std::chrono::steady_clock::now() + std::chrono::milliseconds(limits_.stalled_ms);
+  bytes_->write_some({writing_.data() + written_, writing_.size() - written_},
+                     [self = shared_from_this()](const error_code& problem, std::size_t count) {
+                       self->write_under_way_ = false;
+                       if (self->state_ == state::closed)
+                         return;
+                       if (problem)
+                         return self->close();
+                       self->written(count);
+                     });
+}
+
+void connection::written(std::size_t bytes) {
+  written_ += bytes;
+  if (paused_ && unsent() < limits_.max_unsent_bytes / 2) {
+    paused_ = false;
+    if (call_)
+      core_->calls.resume(*call_);
+  }
+  write_more();
+}
+
+} // namespace troupe::serve

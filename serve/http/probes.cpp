@@ -1,0 +1,243 @@
+#include "serve/http/probes.hpp"
+
+#include <algorithm>
+#include <chrono>
+#include <list>
+
+#include <boost/asio/post.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <fmt/format.h>
+#include <nlohmann/json.hpp>
+
+#include "protocol/status_fields.hpp"
+#include "serve/http/errors.hpp"
+
+namespace troupe::serve {
+
+namespace {
+
+using json = nlohmann::ordered_json;
+namespace asio = boost::asio;
+using clock_type = std::chrono::steady_clock;
+
+http_answer json_answer(const json& body) {
+  http_answer answer;
+  answer.body = body.dump(-1, ' ', false, json::error_handler_t::replace);
+  return answer;
+}
+
+http_answer not_now(const error& why) {
+  auto answer = openai_error(why, 503);
+  answer.retry_after_ms = 1000;
+  return answer;
+}
+
+template <class Counts>
+json json_of(const Counts& counts) {
+  auto object = json::object();
+  each_field(counts, [&](const char* name, const auto& value) {
+    if constexpr (std::is_same_v<decltype(value), const std::vector<tier_status>&>) {
+      auto& tiers = object[name] = json::array();
+      for (const auto& tier : value)
+        tiers.push_back(json_of(tier));
+    } else {
+      object[name] = value;
+    }
+  });
+  return object;
+}
+
+/// The counts of `troupe status`, and what others call two of them.
+json load_of(const server_status& status) {
+  auto load = json_of(status);
+  const auto used =
+    status.kv_blocks - std::min(status.kv_blocks, status.kv_free + status.kv_cached + status.kv_leased);
+  load["kv_usage"] = status.kv_blocks == 0 ? 0.0 : double(used) / status.kv_blocks;
+  load["server_load"] = status.open_requests;
+  return load;
+}
+
+json model_object(const served_model& model) {
+  return {{"id", model.name},
+          {"object", "model"},
+          {"created", model.started},
+          {"owned_by", "troupe"},
+          {"root", model.name},
+          {"parent", nullptr},
+          {"max_model_len", model.context_length}};
+}
+
+/// "%2F" is "/".
+std::string decoded(std::string_view path) {
+  const auto digit = [](char c) {
+    return c >= '0' && c <= '9' ? c - '0' : (c | 0x20) >= 'a' && (c | 0x20) <= 'f' ? (c | 0x20) - 'a' + 10 : -1;
+  };
+  std::string text;
+  for (std::size_t i = 0; i < path.size(); ++i)
+    if (path[i] == '%' && i + 2 < path.size() && digit(path[i + 1]) >= 0 && digit(path[i + 2]) >= 0) {
+      text += static_cast<char>(digit(path[i + 1]) * 16 + digit(path[i + 2]));
+      i += 2;
+    } else {
+      text += path[i];
+    }
+  return text;
+}
+
+std::optional<error> why_unhealthy(const engine_report& report, const http_limits& limits) {
+  if (report.sick)
+    return report.sick;
+  if (report.status.engines == 0)
+    return error{errc::unavailable, "No engine is up."};
+  if (report.step_ms > limits.stuck_step_ms)
+    return error{errc::unavailable,
+                 fmt::format("A step of the engine has taken {:.0f} s so far.", report.step_ms / 1000)};
+  return std::nullopt;
+}
+
+/// A route that asks the engine first.
+answer_later ask_board(status_board& board, std::function<http_answer(const engine_report&)> answer) {
+  return [&board, answer = std::move(answer)](const http_request&, std::function<void(http_answer)> done) {
+    board.ask([answer, done = std::move(done)](expected<engine_report> report) {
+      done(report ? answer(*report) : not_now(report.error()));
+    });
+  };
+}
+
+/// The same where requests are taken; otherwise it says at once why not.
+answer_later when_ready(const server_facts& facts, answer_later ask) {
+  return [&facts, ask = std::move(ask)](const http_request& request, std::function<void(http_answer)> done) {
+    if (const auto why = refusal_in(facts.phase))
+      return done(not_now(*why));
+    ask(request, std::move(done));
+  };
+}
+
+} // namespace
+
+struct status_board::state : std::enable_shared_from_this<state> {
+  struct waiting {
+    waiting(const asio::any_io_executor& thread, report_taker take) : timer(thread), take(std::move(take)) {}
+    asio::steady_timer timer;
+    report_taker take;
+  };
+
+  asio::any_io_executor thread;
+  std::chrono::milliseconds patience;
+  std::shared_ptr<engine_link> engine;
+  std::list<std::shared_ptr<waiting>> all;
+  clock_type::time_point asked;
+  std::uint64_t question = 0;
+  bool in_flight = false;
+
+  void answer(const expected<engine_report>& report) {
+    for (auto& each : std::exchange(all, {})) {
+      each->timer.cancel();
+      each->take(report);
+    }
+  }
+
+  void ask() {
+    if (in_flight && clock_type::now() - asked < patience)
+      return;
+    in_flight = true;
+    asked = clock_type::now();
+    engine->ask_report([self = shared_from_this(), number = ++question](expected<engine_report> report) {
+      if (number != self->question)
+        return; // Another has been asked since.
+      self->in_flight = false;
+      self->answer(report);
+    });
+  }
+};
+
+status_board::status_board(asio::any_io_executor thread, const http_limits& limits)
+    : state_(std::make_shared<state>()) {
+  state_->thread = std::move(thread);
+  state_->patience = std::chrono::milliseconds(limits.status_ms);
+}
+
+status_board::~status_board() {
+  stop();
+}
+
+void status_board::attach(std::shared_ptr<engine_link> engine) {
+  state_->engine = std::move(engine);
+}
+
+void status_board::stop() {
+  for (auto& each : std::exchange(state_->all, {}))
+    each->timer.cancel();
+  state_->engine = nullptr;
+  ++state_->question;
+}
+
+void status_board::ask(report_taker take) {
+  if (!state_->engine)
+    return asio::post(state_->thread, [take = std::move(take)] {
+      take(fail(errc::unavailable, "There is no engine yet: the model is being loaded."));
+    });
+  auto fresh = std::make_shared<state::waiting>(state_->thread, std::move(take));
+  state_->all.push_back(fresh);
+  fresh->timer.expires_after(state_->patience);
+  fresh->timer.async_wait([self = state_, fresh](const boost::system::error_code& cancelled) {
+    if (cancelled)
+      return;
+    self->all.remove(fresh);
+    fresh->take(fail(errc::unavailable, "The engine does not answer."));
+  });
+  state_->ask();
+}
+
+std::optional<error> refusal_in(server_phase phase) {
+  switch (phase) {
+  case server_phase::loading:
+    return error{errc::unavailable, "The model is being loaded: try again soon.", 1000};
+  case server_phase::draining:
+    return error{errc::unavailable, "The server is stopping: try another one, or later.", 1000};
+  case server_phase::ready:
+    break;
+  }
+  return std::nullopt;
+}
+
+void add_probes(route_table& routes, const server_facts& facts, status_board& board, const http_limits& limits) {
+  routes.get("/", false, [&facts](const http_request&) {
+    http_answer answer;
+    answer.content_type = "text/plain; charset=utf-8";
+    answer.body = "This is Troupe " + facts.version + ". Its API is at /v1.\n";
+    return answer;
+  });
+  routes.get("/live", false, [](const http_request&) { return json_answer({{"status", "live"}}); });
+  const auto ready = [](const engine_report& report) {
+    if (report.status.draining)
+      return not_now({errc::unavailable, "The engine is draining."});
+    if (report.status.engines == 0)
+      return not_now({errc::unavailable, "No engine is up."});
+    return json_answer({{"status", "ready"}});
+  };
+  routes.get_later("/ready", false, when_ready(facts, ask_board(board, ready)));
+  const auto healthy = [&limits](const engine_report& report) {
+    const auto sick = why_unhealthy(report, limits);
+    return sick ? not_now(*sick) : json_answer({{"status", "healthy"}});
+  };
+  routes.get_later("/health", false, ask_board(board, healthy));
+  routes.get("/version", true, [&facts](const http_request&) { return json_answer({{"version", facts.version}}); });
+  routes.get_later("/load", true,
+                   ask_board(board, [](const engine_report& report) { return json_answer(load_of(report.status)); }));
+  routes.get("/v1/models", true, [&facts](const http_request&) {
+    if (!facts.model)
+      return not_now(*refusal_in(server_phase::loading));
+    return json_answer({{"object", "list"}, {"data", json::array({model_object(*facts.model)})}});
+  });
+  routes.get("/v1/models/*", true, [&facts](const http_request& request) {
+    if (!facts.model)
+      return not_now(*refusal_in(server_phase::loading));
+    const auto name = decoded(request.path.substr(sizeof "/v1/models/" - 1));
+    if (name != facts.model->name)
+      return openai_error(
+        {errc::not_found, "There is no model \"" + name + "\": GET /v1/models lists what there is."});
+    return json_answer(model_object(*facts.model));
+  });
+}
+
+} // namespace troupe::serve

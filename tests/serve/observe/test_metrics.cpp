@@ -1,0 +1,105 @@
+// What a scrape says after requests and steps.
+#include <boost/test/unit_test.hpp>
+
+#include "serve/observe/metrics.hpp"
+
+using namespace troupe;
+using namespace troupe::serve;
+
+namespace {
+
+/// The value of the line that begins with this; nothing where there is none.
+std::string value_of(const std::string& text, const std::string& begin) {
+  const auto at = text.find("\n" + begin + " ");
+  if (at == std::string::npos)
+    return "";
+  const auto from = at + begin.size() + 2;
+  return text.substr(from, text.find('\n', from) - from);
+}
+
+const std::string labels = R"({engine="0",model_name="tiny"})";
+
+std::string labels_with(const std::string& more) {
+  return R"({engine="0",)" + more + R"(model_name="tiny"})";
+}
+
+} // namespace
+
+BOOST_AUTO_TEST_SUITE(metrics_page)
+
+BOOST_AUTO_TEST_CASE(requests_are_counted_by_their_endings_with_their_times_and_lengths) {
+  metrics all;
+  all.describe({"tiny", 1000, 16});
+  all.first_token(0.03);
+  all.next_token(0.02);
+  all.next_token(0.06);
+  request_record record;
+  record.usage = {7, 3, 0};
+  record.max_tokens = 100;
+  record.queue_s = 0.1;
+  record.prefill_s = 0.2;
+  record.decode_s = 0.4;
+  record.total_s = 0.7;
+  record.reason = finish_reason::length;
+  all.ended(record);
+  record.reason = finish_reason::cancelled;
+  all.ended(record);
+  const auto text = all.text({});
+  BOOST_TEST(value_of(text, "vllm:time_to_first_token_seconds_count" + labels) == "1");
+  BOOST_TEST(value_of(text, "vllm:inter_token_latency_seconds_count" + labels) == "2");
+  BOOST_TEST(value_of(text, R"(vllm:inter_token_latency_seconds_bucket{engine="0",model_name="tiny",le="0.025"})") ==
+             "1");
+  BOOST_TEST(value_of(text, "vllm:generation_tokens_total" + labels) == "3");
+  BOOST_TEST(value_of(text, "vllm:prompt_tokens_total" + labels) == "14");
+  BOOST_TEST(value_of(text, "vllm:request_success_total" + labels_with(R"(finished_reason="length",)")) == "1");
+  BOOST_TEST(value_of(text, "vllm:request_success_total" + labels_with(R"(finished_reason="abort",)")) == "1");
+  BOOST_TEST(value_of(text, "vllm:request_success_total" + labels_with(R"(finished_reason="stop",)")) == "0");
+  BOOST_TEST(value_of(text, R"(vllm:e2e_request_latency_seconds_bucket{engine="0",model_name="tiny",le="0.8"})") ==
+             "2");
+  BOOST_TEST(value_of(text, R"(vllm:request_prompt_tokens_bucket{engine="0",model_name="tiny",le="5"})") == "0");
+  BOOST_TEST(value_of(text, R"(vllm:request_prompt_tokens_bucket{engine="0",model_name="tiny",le="10"})") == "2");
+  BOOST_TEST(text.find(R"(le="2000")") == std::string::npos); // No prompt is longer than the context.
+  BOOST_TEST(std::stod(value_of(text, "vllm:request_inference_time_seconds_sum" + labels)) == 1.2,
+             boost::test_tools::tolerance(1e-9));
+}
+
+BOOST_AUTO_TEST_CASE(gauges_and_totals_are_those_of_the_status_and_totals_never_fall) {
+  metrics all;
+  all.describe({"tiny", 1000, 16});
+  server_status status;
+  status.running = 3;
+  status.waiting = 5;
+  status.kv_blocks = 100;
+  status.kv_free = 40;
+  status.kv_cached = 35;
+  status.prefix_query_tokens = 90;
+  status.prefix_hit_tokens = 32;
+  const auto text = all.text(status);
+  BOOST_TEST(value_of(text, "vllm:num_requests_running" + labels) == "3");
+  BOOST_TEST(value_of(text, "vllm:num_requests_waiting" + labels) == "5");
+  BOOST_TEST(std::stod(value_of(text, "vllm:kv_cache_usage_perc" + labels)) == 0.25);
+  BOOST_TEST(value_of(text, "vllm:prefix_cache_queries_total" + labels) == "90");
+  BOOST_TEST(value_of(text, "vllm:prefix_cache_hits_total" + labels) == "32");
+  const auto silent = all.text({}); // The engine does not answer.
+  BOOST_TEST(value_of(silent, "vllm:num_requests_running" + labels) == "0");
+  BOOST_TEST(value_of(silent, "vllm:prefix_cache_hits_total" + labels) == "32");
+}
+
+BOOST_AUTO_TEST_CASE(steps_are_counted_by_their_tokens) {
+  metrics all;
+  step_record step;
+  all.ended(step); // Before the model is known nothing is counted.
+  BOOST_TEST(all.text({}) == "");
+  all.describe({"tiny", 1000, 16});
+  step.prefill_tokens = 30;
+  step.decode_tokens = 3;
+  step.ended = step.begun + std::chrono::milliseconds(20);
+  all.ended(step);
+  const auto text = all.text({});
+  BOOST_TEST(value_of(text, R"(vllm:iteration_tokens_total_bucket{engine="0",model_name="tiny",le="32"})") == "0");
+  BOOST_TEST(value_of(text, R"(vllm:iteration_tokens_total_bucket{engine="0",model_name="tiny",le="64"})") == "1");
+  BOOST_TEST(std::stod(value_of(text, "troupe:step_seconds_sum" + labels)) == 0.02,
+             boost::test_tools::tolerance(1e-9));
+}
+
+BOOST_AUTO_TEST_SUITE_END()
