@@ -179,7 +179,7 @@ expected<void> spawn_engine_actors(self_pointer self, const engine_options& opti
   if (!store)
     return tl::unexpected(store.error());
   auto& tree = engine.tree;
-  tree.executor = self->spawn<caf::monitored>(executor, supervisor_actor(self), engine.index);
+  tree.executor = self->spawn<caf::monitored>(executor, supervisor_actor(self), engine.index, options.observed_by);
   if (auto spawned = spawn_cache_partners(self, options, engine); !spawned)
     return spawned;
   const auto& between = options.between;

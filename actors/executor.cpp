@@ -119,11 +119,23 @@ void set_alarm(self_pointer self) {
     self->delayed_send(self, timeouts::alarm, alarm_atom::value);
 }
 
-std::size_t rows_of(const step_changes& step) {
-  std::size_t rows = 0;
-  for (const auto& row : step.rows)
-    rows += row.count;
-  return rows;
+executor_state::step_in_flight counts_of(const step_changes& step) {
+  executor_state::step_in_flight counts;
+  counts.step = step.step;
+  counts.sequences = static_cast<std::uint32_t>(step.rows.size());
+  for (const auto& row : step.rows) // A row whose token the worker has sampled itself goes on with an answer.
+    (row.holds_last ? counts.decode_tokens : counts.prefill_tokens) += row.count;
+  return counts;
+}
+
+void observe(const executor_state& state, const executor_state::step_in_flight& step,
+             executor_state::time_point now) {
+  if (state.observed_by.empty())
+    return;
+  const step_record record{state.engine,       step.step,      state.epoch,       step.prefill_tokens,
+                           step.decode_tokens, step.sequences, state.front_since, now};
+  for (const auto& each : state.observed_by)
+    each->ended(record);
 }
 
 void run(self_pointer self, const step_ptr& step) {
@@ -133,7 +145,7 @@ void run(self_pointer self, const step_ptr& step) {
   const auto now = self->clock().now();
   if (state.in_flight.empty() && state.loaded)
     state.front_since = now;
-  state.in_flight.push_back({step->step, rows_of(*step)});
+  state.in_flight.push_back(counts_of(*step));
   set_alarm(self);
   for (const auto& stage : state.stages)
     self->send(stage, step_atom::value, step);
@@ -145,7 +157,7 @@ void learn_from(self_pointer self, std::uint64_t epoch, const step_outcome& outc
   const auto& late = state.given_up;
   if (!late || !outcome || epoch != late->epoch || outcome->step != late->what.step)
     return;
-  state.deadline.took(milliseconds(self->clock().now() - late->since), late->what.rows);
+  state.deadline.took(milliseconds(self->clock().now() - late->since), late->what.rows());
   state.given_up.reset();
 }
 
@@ -164,7 +176,8 @@ void take(self_pointer self, std::uint64_t epoch, step_outcome& outcome) {
   state.looks_late = false;
   const auto now = self->clock().now();
   if (state.loaded)
-    state.deadline.took(milliseconds(now - state.front_since), state.in_flight.front().rows);
+    state.deadline.took(milliseconds(now - state.front_since), state.in_flight.front().rows());
+  observe(state, state.in_flight.front(), now);
   state.front_since = now;
   state.in_flight.pop_front();
   ++state.steps;
@@ -190,7 +203,7 @@ void look_for_late_steps(self_pointer self) {
     return;
   const auto since = milliseconds(self->clock().now() - state.front_since);
   const auto limit =
-    state.loaded ? state.deadline.limit_ms(state.in_flight.front().rows) : milliseconds(timeouts::step);
+    state.loaded ? state.deadline.limit_ms(state.in_flight.front().rows()) : milliseconds(timeouts::step);
   // Twice: when this process itself was held up, the result may lie behind this very message.
   if (since > limit && std::exchange(state.looks_late, true))
     return give_up_waiting(self, since);
@@ -243,11 +256,13 @@ executor_state::~executor_state() {
     fail(gone);
 }
 
-executor_actor::behavior_type executor(self_pointer self, supervisor_actor supervisor, std::uint32_t engine) {
+executor_actor::behavior_type executor(self_pointer self, supervisor_actor supervisor, std::uint32_t engine,
+                                       observers observed_by) {
   explain_exceptions(self);
   forget_timeouts_at_the_end(self);
   self->state.supervisor = std::move(supervisor);
   self->state.engine = engine;
+  self->state.observed_by = std::move(observed_by);
   self->set_down_handler([=](const caf::down_msg& down) {
     for (const auto& stage : self->state.stages)
       if (stage.address() == down.source)
@@ -291,8 +306,8 @@ executor_actor::behavior_type executor(self_pointer self, supervisor_actor super
     },
     [=](status_atom) {
       const auto& state = self->state;
-      executor_status status{state.steps, state.epoch, state.lost_steps, state.last_recovery_ms, state.failed,
-                             state.loaded};
+      executor_status status{state.steps,  state.epoch, state.lost_steps, state.last_recovery_ms,
+                             state.failed, state.loaded};
       if (!state.in_flight.empty())
         status.step_ms = std::chrono::duration<double, std::milli>(self->clock().now() - state.front_since).count();
       return status;

@@ -6,6 +6,7 @@
 #include <map>
 
 #include "actors/interfaces.hpp"
+#include "actors/observer.hpp"
 #include "actors/timeouts.hpp"
 #include "engine/step_deadline.hpp"
 
@@ -19,6 +20,7 @@ struct executor_state {
 
   std::uint32_t engine = 0; ///< Its supervisor's name for it.
   supervisor_actor supervisor;
+  observers observed_by;
   scheduler_actor scheduler;
   std::vector<stage_actor> stages; ///< Empty while dead ones are being replaced.
   std::uint64_t epoch = 0;
@@ -26,7 +28,9 @@ struct executor_state {
   std::uint64_t lost_steps = 0; ///< In flight when an epoch ended.
   struct step_in_flight {
     std::uint64_t step = 0;
-    std::size_t rows = 0;
+    std::uint32_t prefill_tokens = 0, decode_tokens = 0; ///< As `step_record` says.
+    std::uint32_t sequences = 0;
+    std::size_t rows() const { return std::size_t{prefill_tokens} + decode_tokens; }
   };
   std::deque<step_in_flight> in_flight;
   time_point front_since; ///< From then on the first of them is computed, as far as is known.
@@ -56,6 +60,6 @@ struct executor_state {
 /// The executor of one engine. When a stage dies, or is too late with a step, it raises the epoch, so that nothing of
 /// the old one counts, asks the supervisor for others, and has the scheduler compute every sequence again.
 executor_actor::behavior_type executor(executor_actor::stateful_pointer<executor_state> self,
-                                       supervisor_actor supervisor, std::uint32_t engine);
+                                       supervisor_actor supervisor, std::uint32_t engine, observers observed_by);
 
 } // namespace troupe

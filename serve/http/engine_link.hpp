@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "protocol/messages.hpp"
+#include "serve/observe/actor_row.hpp"
 
 namespace troupe::serve {
 
@@ -17,6 +18,7 @@ struct engine_report {
   std::optional<error>
     sick;             ///< Why requests that are open may wait in vain: workers are being replaced, a step is late.
   double step_ms = 0; ///< How long the longest of the steps in flight has taken so far.
+  std::vector<actor_row> actors;
 };
 
 using report_taker = std::function<void(expected<engine_report>)>;

@@ -8,6 +8,7 @@
 #include "actors/ask.hpp"
 #include "actors/exceptions.hpp"
 #include "actors/timeouts.hpp"
+#include "serve/observe/actor_rows.hpp"
 
 namespace troupe::serve {
 
@@ -192,6 +193,7 @@ void ask_report(self_pointer self, std::uint64_t number) {
   ask<actor_tree>(
     self, state.supervisor, timeouts::bookkeeping,
     [=](const actor_tree& tree) {
+      self->state.questions[number].report.actors = actor_rows(self->system(), self->state.supervisor, tree);
       for (const auto& engine : tree.engines)
         if (engine.executor)
           ask_executor(self, number, engine.executor);

@@ -201,12 +201,6 @@ std::optional<error> refusal_in(server_phase phase) {
 }
 
 void add_probes(route_table& routes, const server_facts& facts, status_board& board, const http_limits& limits) {
-  routes.get("/", false, [&facts](const http_request&) {
-    http_answer answer;
-    answer.content_type = "text/plain; charset=utf-8";
-    answer.body = "This is Troupe " + facts.version + ". Its API is at /v1.\n";
-    return answer;
-  });
   routes.get("/live", false, [](const http_request&) { return json_answer({{"status", "live"}}); });
   const auto ready = [](const engine_report& report) {
     if (report.status.draining)

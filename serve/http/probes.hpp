@@ -57,7 +57,7 @@ private:
 /// Why no request is taken in this phase; nothing where it is.
 std::optional<error> refusal_in(server_phase phase);
 
-/// /, /live, /ready, /health, /version, /load, /v1/models. Both must outlive the table.
+/// /live, /ready, /health, /version, /load, /v1/models. Both must outlive the table.
 void add_probes(route_table& routes, const server_facts& facts, status_board& board, const http_limits& limits);
 
 } // namespace troupe::serve

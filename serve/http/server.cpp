@@ -191,7 +191,8 @@ private:
   bool stopped_ = false;
 };
 
-expected<std::unique_ptr<http_server>> http_server::start(http_options options, const api_table& api) {
+expected<std::unique_ptr<http_server>> http_server::start(http_options options, const api_table& api,
+                                                          const route_adder& add) {
   no_signals guard;
   std::shared_ptr<asio::ssl::context> tls;
   if (!options.tls_certificates.empty()) {
@@ -205,6 +206,8 @@ expected<std::unique_ptr<http_server>> http_server::start(http_options options, 
   add_probes(core->routes, core->facts, core->board, core->options.limits);
   for (const auto& [path, handler] : api)
     core->routes.post(path, handler);
+  if (add)
+    add(core->routes, core->board);
   auto acceptor = listen_at(core->thread, core->options);
   if (!acceptor)
     return tl::unexpected(acceptor.error());

@@ -13,11 +13,15 @@
 
 namespace troupe::serve {
 
+/// Adds routes of others; the board lives as long as the table.
+using route_adder = std::function<void(route_table&, status_board&)>;
+
 class http_server {
 public:
   /// Listens, and answers from now on. Errors: io (the port is taken, the host is not here), invalid_argument (the
   /// certificate; other machines could use it, and nobody said that they may).
-  static expected<std::unique_ptr<http_server>> start(http_options options, const api_table& api);
+  static expected<std::unique_ptr<http_server>> start(http_options options, const api_table& api,
+                                                      const route_adder& add = {});
 
   /// Closes everything at once. Calls that are open are cancelled.
   ~http_server();

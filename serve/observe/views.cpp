@@ -4,7 +4,7 @@
 
 #include "serve/api/errors.hpp"
 #include "serve/http/errors.hpp"
-#include "serve/page/page_html.hpp"
+#include "page_html.hpp"
 
 namespace troupe::serve {
 

@@ -149,7 +149,8 @@ private:
     e.device->vocabulary = tiny()->program.vocabulary;
     // Its supervisor is nobody: a worker that dies is not replaced.
     e.executor =
-      system_->spawn(troupe::executor, caf::actor_cast<supervisor_actor>(caf::strong_actor_ptr{(*self_)->ctrl()}), 0u);
+      system_->spawn(troupe::executor, caf::actor_cast<supervisor_actor>(caf::strong_actor_ptr{(*self_)->ctrl()}), 0u,
+                     observers{});
     kv_store_options cache;
     cache.groups = {{kv_blocks_, 0}};
     cache.events = true;

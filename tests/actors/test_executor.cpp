@@ -29,8 +29,8 @@ public:
     config_.set("scheduler.policy", caf::atom("testing"));
     system_ = std::make_unique<caf::actor_system>(config_);
     self_ = std::make_unique<caf::scoped_actor>(*system_);
-    executor_ =
-      system_->spawn(executor, caf::actor_cast<supervisor_actor>(caf::strong_actor_ptr{(*self_)->ctrl()}), 0u);
+    executor_ = system_->spawn(executor, caf::actor_cast<supervisor_actor>(caf::strong_actor_ptr{(*self_)->ctrl()}),
+                               0u, observers{});
     give_stage();
     for (int i = 0; i < 300; ++i) {
       begin_step();

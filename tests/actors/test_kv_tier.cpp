@@ -78,7 +78,8 @@ struct small_engine : actors {
   small_engine() {
     device->vocabulary = 300;
     executor_handle =
-      system->spawn(executor, caf::actor_cast<supervisor_actor>(caf::strong_actor_ptr{(*self)->ctrl()}), 0u);
+      system->spawn(executor, caf::actor_cast<supervisor_actor>(caf::strong_actor_ptr{(*self)->ctrl()}), 0u,
+                     observers{});
     add_stage();
   }
   ~small_engine() {

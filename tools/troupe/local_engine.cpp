@@ -235,14 +235,15 @@ prompt make_prompt(const prompt_flags& flags, std::string text) {
   return messages;
 }
 
-expected<std::unique_ptr<local_engine>> local_engine::start(const engine_flags& flags,
-                                                            std::initializer_list<int> signals) {
+expected<std::unique_ptr<local_engine>>
+local_engine::start(const engine_flags& flags, std::initializer_list<int> signals, observers observed_by) {
   auto options = make_engine_options(flags);
   if (!options)
     return tl::unexpected(options.error());
   std::unique_ptr<local_engine> engine(new local_engine(signals));
   engine->model_ = options->source;
   engine->context_length_ = context_length_of(*options);
+  options->observed_by = std::move(observed_by);
   configure(engine->config_);
   if (options->processes)
     configure_processes(engine->config_);

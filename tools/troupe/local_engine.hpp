@@ -40,7 +40,8 @@ public:
   /// Starts everything; weights are loaded while the caller goes on. Errors: those of load_model, and options that do
   /// not fit. `signals` are taken over, see `receive`; others keep their effect.
   static expected<std::unique_ptr<local_engine>> start(const engine_flags& flags,
-                                                       std::initializer_list<int> signals = {SIGINT, SIGTERM});
+                                                       std::initializer_list<int> signals = {SIGINT, SIGTERM},
+                                                       observers observed_by = {});
   ~local_engine();
 
   caf::actor_system& system() { return *system_; }

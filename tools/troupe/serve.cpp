@@ -14,6 +14,7 @@
 #include "serve/api/api.hpp"
 #include "serve/http/front.hpp"
 #include "serve/http/server.hpp"
+#include "serve/observe/views.hpp"
 #include "tools/troupe/local_engine.hpp"
 #include "troupe_version.hpp"
 
@@ -62,7 +63,9 @@ serve::api_table api_of(const std::shared_ptr<const serve::api_context>& context
   const auto with = [&](auto* handler) {
     return [context, handler](std::string_view body) { return handler(*context, body); };
   };
-  return {{"/v1/completions", with(serve::completions)}, {"/v1/chat/completions", with(serve::chat_completions)}};
+  return {{"/v1/completions", with(serve::completions)}, {"/v1/chat/completions", with(serve::chat_completions)},
+          {"/v1/responses", with(serve::responses)},     {"/v1/messages", with(serve::messages)},
+          {"/tokenize", with(serve::tokenize)},          {"/detokenize", with(serve::detokenize)}};
 }
 
 void describe(const local_engine& engine, serve::api_context& context) {
@@ -156,16 +159,20 @@ int serve(const serve_flags& flags) {
     std::cerr << "troupe: API keys travel as they are, since there is no TLS (--tls-cert, --tls-key)." << std::endl;
   std::unique_ptr<local_engine> engine; // Outlives HTTP, which talks to its actors.
   const auto context = std::make_shared<serve::api_context>();
-  auto http = serve::http_server::start(std::move(*options), api_of(context));
+  const serve::views views;
+  auto http = serve::http_server::start(
+    std::move(*options), api_of(context),
+    [&](serve::route_table& routes, serve::status_board& board) { serve::add_views(routes, board, views); });
   if (!http)
     return report(http.error());
   auto& server = **http;
   std::cerr << "troupe: " << server.url() << " is there; the model is being loaded." << std::endl;
-  auto started = local_engine::start(flags.engine);
+  auto started = local_engine::start(flags.engine, {SIGINT, SIGTERM}, views.all());
   if (!started)
     return report(started.error());
   engine = std::move(*started);
   describe(*engine, *context);
+  views.counts->describe({context->model_name, context->context_length, tokens_per_block});
   auto endpoint = open_gateways(*engine, flags);
   if (!endpoint)
     return report(endpoint.error());

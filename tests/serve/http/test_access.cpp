@@ -41,7 +41,7 @@ BOOST_AUTO_TEST_SUITE(http_access)
 BOOST_AUTO_TEST_CASE(every_route_but_the_probes_and_the_page_needs_a_key) {
   http_fixture fixture(with_keys);
   fixture.engine->stream.reset(); // What the API begins ends at once.
-  const std::set<std::string> open{"/", "/live", "/ready", "/health"};
+  const std::set<std::string> open{"/live", "/ready", "/health"};
   std::size_t seen = 0;
   for (const auto& each : fixture.server->routes().all()) {
     BOOST_TEST_CONTEXT(each.method << " " << each.path) {
@@ -150,7 +150,7 @@ BOOST_AUTO_TEST_CASE(head_is_get_without_its_body) {
   http_fixture fixture;
   http_client client(fixture.server->port());
   for (const std::string path :
-       {"/", "/live", "/ready", "/health", "/version", "/load", "/v1/models", "/v1/models/tiny"}) {
+       {"/live", "/ready", "/health", "/version", "/load", "/v1/models", "/v1/models/tiny"}) {
     const auto whole = fixture.get(path);
     client.send("HEAD " + path + " HTTP/1.1\r\nHost: x\r\n\r\n");
     const auto head = client.read(false);

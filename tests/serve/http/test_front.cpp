@@ -35,6 +35,7 @@ supervisor_actor::behavior_type watched(supervisor_actor::pointer self, const su
     },
     [](replace_atom, std::uint32_t, const std::string&) {},
     [=](tree_atom) { return self->delegate(real, tree_atom::value); },
+    [](up_atom, std::uint32_t, std::uint64_t) {},
     [](fail_atom, std::uint32_t, const error&) {},
     [](stop_atom) {},
   };
