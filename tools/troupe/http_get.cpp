@@ -5,6 +5,7 @@
 #include <string_view>
 
 #include <boost/asio/ip/tcp.hpp>
+#include <nlohmann/json.hpp>
 
 namespace troupe::cli {
 
@@ -29,6 +30,15 @@ std::string key_field() {
   return key.empty() ? "" : "Authorization: Bearer " + std::string(key) + "\r\n";
 }
 
+/// Of an error as the API has it.
+std::string message_of(const std::string& body) {
+  const auto parsed = nlohmann::json::parse(body, nullptr, false);
+  const auto message = nlohmann::json::json_pointer("/error/message");
+  return parsed.is_object() && parsed.contains(message) && parsed[message].is_string()
+           ? parsed[message].get<std::string>()
+           : body;
+}
+
 } // namespace
 
 expected<std::string> http_get(const std::string& url, const std::string& path, std::chrono::milliseconds patience) {
@@ -49,7 +59,7 @@ expected<std::string> http_get(const std::string& url, const std::string& path, 
     return fail(errc::unavailable,
                 "No answer from " + url + ": is `troupe serve` running there? Name another with --url.");
   if (answer.substr(8, 5) != " 200 ")
-    return fail(errc::unavailable, "The server at " + url + " says: " + answer.substr(body + 4));
+    return fail(errc::unavailable, "The server at " + url + " refuses: " + message_of(answer.substr(body + 4)));
   return answer.substr(body + 4);
 }
 

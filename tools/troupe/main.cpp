@@ -93,8 +93,9 @@ void add_serve_options(CLI::App* command, serve_flags& flags) {
     ->capture_default_str()
     ->check(CLI::Range(0u, 86400u));
   auto* zmq = command->add_option_group("ZeroMQ");
-  zmq->add_option("--zmq", flags.zmq,
-                  "Endpoint to listen on: tcp://HOST:PORT (* takes a free port), ipc://PATH (docs/protocol.md)");
+  zmq->add_option_function<std::string>(
+    "--zmq", [&flags](const std::string& endpoint) { flags.zmq = endpoint; },
+    "Endpoint to listen on: tcp://HOST:PORT (* takes a free port), ipc://PATH (docs/protocol.md)");
   zmq->add_option("--admin-zmq", flags.admin_zmq,
                   "Another endpoint, for an operator's commands (troupe status): then they are taken there "
                   "alone. Without it they are taken where --zmq is, if only this machine can reach that");

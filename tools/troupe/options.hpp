@@ -56,7 +56,7 @@ struct serve_flags {
   std::vector<std::string> cors_origins;  ///< --cors-origin
   std::uint32_t shutdown_timeout_s = 30;  ///< --shutdown-timeout
   std::uint32_t client_timeout_s = 60;    ///< --client-timeout
-  std::string zmq;       ///< --zmq: empty: no ZeroMQ
+  std::optional<std::string> zmq;         ///< --zmq: without it no ZeroMQ
   std::string admin_zmq; ///< --admin-zmq: where an operator's commands are taken; empty: at `zmq`, if that is local
 };
 

@@ -94,8 +94,8 @@ expected<std::string> open_gateways(local_engine& engine, const serve_flags& fla
     return std::move(gateway->endpoint);
   };
   std::string clients;
-  if (!flags.zmq.empty()) {
-    auto opened = open(flags.zmq, flags.admin_zmq.empty() && is_local(flags.zmq), "--zmq");
+  if (flags.zmq) {
+    auto opened = open(*flags.zmq, flags.admin_zmq.empty() && is_local(*flags.zmq), "--zmq");
     if (!opened)
       return opened;
     clients = std::move(*opened);
