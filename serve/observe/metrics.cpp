@@ -193,8 +193,7 @@ std::string metrics::text(const server_status& status) {
   auto& all = *known;
   all.running.Set(status.running);
   all.waiting.Set(status.waiting);
-  const auto used = status.kv_blocks - status.kv_free - status.kv_cached;
-  all.kv_usage.Set(status.kv_blocks == 0 ? 0.0 : static_cast<double>(used) / status.kv_blocks);
+  all.kv_usage.Set(status.kv_blocks == 0 ? 0.0 : static_cast<double>(status.kv_owned) / status.kv_blocks);
   raise_to(all.queries, static_cast<double>(status.prefix_query_tokens));
   raise_to(all.hits, static_cast<double>(status.prefix_hit_tokens));
   raise_to(all.preemptions, static_cast<double>(status.preemptions));

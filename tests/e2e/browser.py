@@ -1,5 +1,6 @@
 """A real browser, driven over its debugging pipe: Debian's chromium, headless."""
 import base64
+import fcntl
 import json
 import os
 import shutil
@@ -20,15 +21,17 @@ class Browser:
 
     def __init__(self, width=1000, height=760, dark=False):
         self.profile = tempfile.mkdtemp(prefix="troupe-browser-")
-        to_read, self.write_to = os.pipe()
-        self.read_from, to_write = os.pipe()
-        # The browser reads commands from descriptor 3 and writes to 4.
+        (to_read, self.write_to), (self.read_from, to_write) = os.pipe(), os.pipe()
+        # The browser reads commands from descriptor 3 and writes to 4, which may be in use here.
+        high = [fcntl.fcntl(each, fcntl.F_DUPFD_CLOEXEC, 100) for each in (to_read, to_write)]
         self.process = subprocess.Popen(
-            ["sh", "-c", f'exec 3<&{to_read} 4>&{to_write}; exec "$@"', "sh", path(), "--headless=new", "--no-sandbox",
-             "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run", "--disable-background-networking", "--disable-component-update",
-             "--disable-sync", "--no-proxy-server", "--hide-scrollbars", f"--user-data-dir={self.profile}",
-             "--remote-debugging-pipe", "about:blank"],
-            pass_fds=(to_read, to_write), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            [path(), "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run",
+             "--disable-background-networking", "--disable-component-update", "--disable-sync", "--no-proxy-server",
+             "--hide-scrollbars", f"--user-data-dir={self.profile}", "--remote-debugging-pipe", "about:blank"],
+            preexec_fn=lambda: [os.dup2(each, place) for each, place in zip(high, (3, 4))], close_fds=False,
+            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        for each in high:
+            os.close(each)
         os.close(to_read)
         os.close(to_write)
         self.rest, self.last_id, self.events, self.problems, self.session = b"", 0, [], [], None
@@ -37,6 +40,7 @@ class Browser:
         for domain in ("Page", "Runtime", "Log"):
             self.call(domain + ".enable")
         self.call("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=False)
+        self.call("Emulation.setFocusEmulationEnabled", enabled=True)
         self.call("Emulation.setEmulatedMedia",
                   features=[{"name": "prefers-color-scheme", "value": "dark" if dark else "light"}])
 

@@ -70,8 +70,7 @@ BOOST_AUTO_TEST_CASE(gauges_and_totals_are_those_of_the_status_and_totals_never_
   status.running = 3;
   status.waiting = 5;
   status.kv_blocks = 100;
-  status.kv_free = 40;
-  status.kv_cached = 35;
+  status.kv_owned = 25; // What is leased or cached can be had.
   status.prefix_query_tokens = 90;
   status.prefix_hit_tokens = 32;
   const auto text = all.text(status);
