@@ -17,8 +17,9 @@ inline constexpr auto alarm = 500ms; ///< Between two looks for steps that are l
 inline constexpr auto step = 600s;   ///< A step of which nothing is known, or the loading of weights before it.
 
 inline constexpr auto connecting = 30s; ///< From the start of a worker's process to its first word.
-inline constexpr auto beat =
-  250ms; ///< Between two looks whether a worker's process lives; none while it has no work.
+/// Between two looks whether a worker's process lives; none while it has no work. It may have stopped just after it has
+/// answered, so a hang is noticed after `beats_missed` of them, and one more, at the latest: well within a second.
+inline constexpr auto beat = 200ms;
 inline constexpr unsigned beats_missed = 3; ///< So many looks in a row without an answer: it hangs.
 
 } // namespace troupe::timeouts

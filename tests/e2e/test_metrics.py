@@ -65,7 +65,7 @@ class Metrics(TestCase):
         client.ask(1, "hello", max_tokens=15000, ignore_eos=True)
         eventually("it runs", lambda: self.values(server)["vllm:num_requests_running"] == 1)
         eventually("it has blocks", lambda: self.values(server)["vllm:kv_cache_usage_perc"] > 0)
-        client.cancel(1)
+        client.send(type="cancel_request", id=1)
         client.wait(1)
         eventually("it does not run", lambda: self.values(server)["vllm:num_requests_running"] == 0)
         self.assertIn('vllm:request_success_total{engine="0",finished_reason="abort",', self.scrape(server))

@@ -51,6 +51,7 @@ class Page(TestCase):
         server = self.serve(*tiny(context=16384))
         page = self.open(server.url)
         page.until("document.getElementById('model').textContent")
+        page.run("document.getElementById('max_tokens').value = 40")
         self.ask(page, "Tell me a story")
         page.until("!running && document.querySelectorAll('.turn.assistant').length == 1", patience=120)
         self.assertEqual(page.run("document.querySelector('.turn.user').textContent"), "Tell me a story")
@@ -98,6 +99,7 @@ class Page(TestCase):
         painted = page.run("(() => { const c = document.getElementById('steps'); const d = c.getContext('2d').getImageData(0, 0, c.width, "
                            "c.height).data; let n = 0; for (let i = 3; i < d.length; i += 4) n += d[i] > 0; return n; })()")
         self.assertGreater(painted, 100)
+        page.until("steps.length && before.uptime_ms - steps[0].end_ms > 4000")  # So that the picture shows something.
         self.keep(page, "stage")
         self.assertEqual(page.problems, [])
 
