@@ -10,6 +10,7 @@
 #include <nlohmann/json.hpp>
 
 #include "protocol/status_fields.hpp"
+#include "serve/api/api.hpp"
 #include "serve/http/errors.hpp"
 
 namespace troupe::serve {
@@ -55,16 +56,6 @@ json load_of(const server_status& status) {
   load["kv_usage"] = status.kv_blocks == 0 ? 0.0 : double(used) / status.kv_blocks;
   load["server_load"] = status.open_requests;
   return load;
-}
-
-json model_object(const served_model& model) {
-  return {{"id", model.name},
-          {"object", "model"},
-          {"created", model.started},
-          {"owned_by", "troupe"},
-          {"root", model.name},
-          {"parent", nullptr},
-          {"max_model_len", model.context_length}};
 }
 
 /// "%2F" is "/".
@@ -221,16 +212,12 @@ void add_probes(route_table& routes, const server_facts& facts, status_board& bo
   routes.get("/v1/models", true, [&facts](const http_request&) {
     if (!facts.model)
       return not_now(*refusal_in(server_phase::loading));
-    return json_answer({{"object", "list"}, {"data", json::array({model_object(*facts.model)})}});
+    return models(*facts.model);
   });
   routes.get("/v1/models/*", true, [&facts](const http_request& request) {
     if (!facts.model)
       return not_now(*refusal_in(server_phase::loading));
-    const auto name = decoded(request.path.substr(sizeof "/v1/models/" - 1));
-    if (name != facts.model->name)
-      return openai_error(
-        {errc::not_found, "There is no model \"" + name + "\": GET /v1/models lists what there is."});
-    return json_answer(model_object(*facts.model));
+    return model_named(*facts.model, decoded(request.path.substr(sizeof "/v1/models/" - 1)));
   });
 }
 

@@ -11,6 +11,7 @@
 
 #include <boost/asio/any_io_executor.hpp>
 
+#include "serve/api/call.hpp"
 #include "serve/http/engine_link.hpp"
 #include "serve/http/limits.hpp"
 #include "serve/http/routes.hpp"
@@ -23,16 +24,10 @@ enum class server_phase {
   draining, ///< None is taken any more; those that are open go on.
 };
 
-struct served_model {
-  std::string name;
-  std::uint32_t context_length = 0; ///< Prompt and answer together, in tokens.
-  std::int64_t started = 0;         ///< Seconds since 1970.
-};
-
 struct server_facts {
   server_phase phase = server_phase::loading;
   std::string version;
-  std::optional<served_model> model; ///< Known when it is ready.
+  std::optional<api_context> model; ///< Known when it is ready.
 };
 
 /// Asks the engine how it is, one question at a time however many want to know, and waits for `status_ms` at most.

@@ -238,7 +238,7 @@ engine_door http_server::door() const {
   };
 }
 
-void http_server::attach(std::shared_ptr<engine_link> engine, served_model model) {
+void http_server::attach(std::shared_ptr<engine_link> engine, api_context model) {
   core_->post([core = core_.get(), engine = std::move(engine), model = std::move(model)] {
     core->calls.attach(engine);
     core->board.attach(engine);

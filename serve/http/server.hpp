@@ -37,7 +37,7 @@ public:
   engine_door door() const;
 
   /// From now on requests are taken. What the handlers of the API use must be there.
-  void attach(std::shared_ptr<engine_link> engine, served_model model);
+  void attach(std::shared_ptr<engine_link> engine, api_context model);
 
   /// From now on none are taken. `quiet` is called in the server's thread when all that were open have been answered, or
   /// their clients have gone.

@@ -49,10 +49,13 @@ class Start(HttpCase):
         self.assertEqual(self.ask(server, "/health")[0], 200)
 
     def test_probes_say_what_it_is(self):
-        server = self.serve(*tiny(context=4096))
+        server = self.serve(*tiny(context=4096), "--served-model-name", "little")
         self.assertRegex(self.ask(server, "/version")[1]["version"], r"^\d+\.\d+")
         models = self.ask(server, "/v1/models")[1]
-        self.assertEqual([models["object"], len(models["data"]), models["data"][0]["max_model_len"]], ["list", 1, 4096])
+        self.assertEqual([models["object"], models["data"][0]["id"], models["data"][0]["max_model_len"]], ["list", "little", 4096])
+        in_file = models["data"][1]["id"]  # What the file says is taken, too.
+        for name, status in (("little", 200), (in_file, 200), ("other", 404)):
+            self.assertEqual(self.ask(server, "/v1/completions", {"model": name, "prompt": "a", "max_tokens": 1})[0], status)
         self.assertEqual(self.ask(server, "/health")[0], 200)
         load = self.load(server)
         self.assertEqual((load["running"], load["waiting"], load["kv_usage"]), (0, 0, 0.0))

@@ -71,15 +71,21 @@ void add_serve_options(CLI::App* command, serve_flags& flags) {
   command->add_option("MODEL", flags.engine.model, "The same as --model")->excludes(command->get_option("--model"));
   auto* http = command->add_option_group("HTTP");
   http->add_option("--host", flags.host, "Address or name to listen on")->capture_default_str();
-  http->add_option("--port", flags.port, "Port to listen on; 0 takes a free one and says which")->capture_default_str();
-  http->add_option("--api-key-file", flags.api_key_file,
-                   "Keys that clients must send, one a line; those in TROUPE_API_KEY (separated by commas) count, too");
+  http->add_option("--port", flags.port, "Port to listen on; 0 takes a free one and says which")
+    ->capture_default_str();
+  http->add_option(
+    "--served-model-name", flags.served_model_name,
+    "What clients call the model; without it, what --model says. The name in the model's file is taken, too");
+  http->add_option(
+    "--api-key-file", flags.api_key_file,
+    "Keys that clients must send, one a line; those in TROUPE_API_KEY (separated by commas) count, too");
   http->add_flag("--allow-open-access", flags.allow_open_access,
                  "Listen where other machines can reach it although there is no API key: whoever can may use it");
   http->add_option("--tls-cert", flags.tls_cert, "Certificate chain for HTTPS, in PEM");
   http->add_option("--tls-key", flags.tls_key, "Its private key, in PEM");
-  http->add_option("--cors-origin", flags.cors_origins,
-                   "An origin whose pages may use the server (https://HOST), several times if you like; * is all")
+  http
+    ->add_option("--cors-origin", flags.cors_origins,
+                 "An origin whose pages may use the server (https://HOST), several times if you like; * is all")
     ->expected(1)
     ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
   http
@@ -148,7 +154,8 @@ int main(int argc, char** argv) {
     "Each line by itself as it stands, without the chat template; nothing is remembered");
   add_engine_options(chat_command, chat_with.engine);
 
-  auto* serve_command = app.add_subcommand("serve", "Serve programs over HTTP (docs/http.md), and over ZeroMQ with --zmq");
+  auto* serve_command =
+    app.add_subcommand("serve", "Serve programs over HTTP (docs/http.md), and over ZeroMQ with --zmq");
   add_engine_options(serve_command, serve_with.engine);
   add_serve_options(serve_command, serve_with);
 
@@ -161,7 +168,8 @@ int main(int argc, char** argv) {
   add_engine_options(batch_command, batch_with.engine);
 
   auto* status_command = app.add_subcommand("status", "Ask a server that is running how it is, or to do something");
-  status_command->add_option("--url", status_with.url, "The server's HTTP; its key, if it wants one, is in TROUPE_API_KEY")
+  status_command
+    ->add_option("--url", status_with.url, "The server's HTTP; its key, if it wants one, is in TROUPE_API_KEY")
     ->capture_default_str();
   status_command->add_option("--zmq", status_with.zmq,
                              "The server's ZeroMQ endpoint instead; the commands that follow need it");

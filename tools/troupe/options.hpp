@@ -57,6 +57,7 @@ struct serve_flags {
   std::uint32_t shutdown_timeout_s = 30;  ///< --shutdown-timeout
   std::uint32_t client_timeout_s = 60;    ///< --client-timeout
   std::optional<std::string> zmq;         ///< --zmq: without it no ZeroMQ
+  std::string served_model_name; ///< --served-model-name; empty: as --model says
   std::string admin_zmq; ///< --admin-zmq: where an operator's commands are taken; empty: at `zmq`, if that is local
 };
 

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <chrono>
 #include <cstdlib>
+#include <filesystem>
 #include <iostream>
 
 #include <fmt/format.h>
@@ -68,9 +69,19 @@ serve::api_table api_of(const std::shared_ptr<const serve::api_context>& context
           {"/tokenize", with(serve::tokenize)},          {"/detokenize", with(serve::detokenize)}};
 }
 
-void describe(const local_engine& engine, serve::api_context& context) {
+/// Of a file the name without what it ends with.
+std::string served_name_of(const serve_flags& flags) {
+  if (!flags.served_model_name.empty())
+    return flags.served_model_name;
+  const std::filesystem::path path(flags.engine.model);
+  return path.extension() == ".gguf" ? path.stem().string() : flags.engine.model;
+}
+
+void describe(const local_engine& engine, const std::string& served_name, serve::api_context& context) {
   context.source = engine.source();
-  context.model_name = engine.model().name;
+  context.model_name = served_name;
+  if (engine.model().name != served_name)
+    context.aliases.push_back(engine.model().name);
   context.context_length = engine.context_length();
   context.started =
     std::chrono::duration_cast<std::chrono::seconds>(std::chrono::system_clock::now().time_since_epoch()).count();
@@ -171,7 +182,7 @@ int serve(const serve_flags& flags) {
   if (!started)
     return report(started.error());
   engine = std::move(*started);
-  describe(*engine, *context);
+  describe(*engine, served_name_of(flags), *context);
   views.counts->describe({context->model_name, context->context_length, tokens_per_block});
   auto endpoint = open_gateways(*engine, flags);
   if (!endpoint)
@@ -182,7 +193,7 @@ int serve(const serve_flags& flags) {
   auto front = serve::spawn_front(engine->system(), engine->supervisor(), server.door());
   if (!front)
     return report(front.error());
-  server.attach(std::move(*front), {context->model_name, context->context_length, context->started});
+  server.attach(std::move(*front), *context);
   std::cerr << fmt::format("troupe {}: {} on {} ({}), {} MB of weights. Listening on {}{}. Ctrl-C stops.", version,
                            context->model_name, device->device, device->backend,
                            device->memory.weight_bytes / 1000000, server.url(),

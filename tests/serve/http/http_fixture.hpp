@@ -258,7 +258,7 @@ public:
     if (ready)
       attach();
   }
-  void attach() { server->attach(engine, {"tiny", 512, 1}); }
+  void attach() { server->attach(engine, {nullptr, "tiny", {}, 512, 1, {}}); }
 
   /// One request on a connection of its own.
   response get(const std::string& path, const std::string& fields = {}) {

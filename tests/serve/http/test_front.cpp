@@ -53,7 +53,7 @@ public:
     auto link =
       spawn_front(engine.system(), engine.system().spawn(watched, engine.supervisor, streams), server->door());
     BOOST_REQUIRE_MESSAGE(link, (link ? "" : link.error().message));
-    server->attach(std::move(*link), {"tiny", 512, 1});
+    server->attach(std::move(*link), {nullptr, "tiny", {}, 512, 1, {}});
   }
 
   response get(const std::string& path) {
