@@ -21,6 +21,18 @@ namespace troupe {
 
 namespace {
 
+/// An actor that runs where the connections are read and written: a message that comes or goes over one wakes no other thread.
+/// As with CAF's brokers, what it does must be short.
+template <class Base>
+class in_io_thread : public Base {
+public:
+  using Base::Base;
+  void enqueue(caf::mailbox_element_ptr what, caf::execution_unit*) override {
+    Base::enqueue(std::move(what), &this->system().middleman().backend());
+  }
+  typename Base::subtype_t subtype() const override { return Base::io_actor; }
+};
+
 /// What the worker tells its executor and its stages goes over the connection.
 using outlet_actor = results_actor::extend_with<chain_actor>;
 
@@ -40,6 +52,30 @@ outlet_actor::behavior_type outlet(outlet_actor::pointer self, process_worker_ac
     [=](sampled_atom, const step_tokens&) {}, // The engine has them from the result.
   };
 }
+
+class io_outlet final : public in_io_thread<outlet_actor::base> {
+public:
+  io_outlet(caf::actor_config& config, process_worker_actor engine, undone_count undone, bool reports)
+      : in_io_thread(config), engine_(std::move(engine)), undone_(std::move(undone)), reports_(reports) {}
+  behavior_type make_behavior() override { return outlet(this, engine_, undone_, reports_); }
+
+  /// Runs in the worker's thread. What is only to be counted wakes nobody.
+  void enqueue(caf::mailbox_element_ptr what, caf::execution_unit* unit) override {
+    const auto& content = what->content();
+    if (!reports_ && content.match_elements<result_atom, std::uint64_t, step_outcome>() &&
+        content.get_as<step_outcome>(2)) {
+      if (*undone_ > 0)
+        --*undone_;
+      return;
+    }
+    in_io_thread::enqueue(std::move(what), unit);
+  }
+
+private:
+  process_worker_actor engine_;
+  undone_count undone_;
+  bool reports_;
+};
 
 struct host_state {
   host_state() = default; // Not an aggregate: CAF would initialise its first member with the actor.
@@ -61,7 +97,7 @@ void begin(self_pointer self, const caf::strong_actor_ptr& engine, const worker_
   auto& state = self->state;
   state.engine = caf::actor_cast<process_worker_actor>(engine);
   self->monitor(state.engine);
-  auto out = self->spawn(outlet, state.engine, state.undone, job.reports);
+  auto out = self->spawn<io_outlet>(state.engine, state.undone, job.reports);
   worker_options options;
   options.seat = job.seat;
   options.vocabulary = job.vocabulary;
@@ -147,6 +183,17 @@ local_host_actor::behavior_type host(self_pointer self, worker_job job, device_f
   };
 }
 
+class io_host final : public in_io_thread<local_host_actor::stateful_base<host_state>> {
+public:
+  io_host(caf::actor_config& config, worker_job job, device_factory make)
+      : in_io_thread(config), job_(std::move(job)), make_(std::move(make)) {}
+  behavior_type make_behavior() override { return host(this, job_, make_); }
+
+private:
+  worker_job job_;
+  device_factory make_;
+};
+
 /// Comes in by the engine's door: to which of its actors this process belongs. Errors: unavailable.
 expected<caf::strong_actor_ptr> come_in(caf::actor_system& system, const worker_job& job) {
   caf::scoped_actor self(system);
@@ -184,7 +231,7 @@ expected<void> work(const device_factory& make) {
   auto* system =
     new caf::actor_system(config); // Never taken down: the process ends as it is, whatever computes in it.
   caf::scoped_actor self(*system);
-  const auto here = system->spawn(host, *job, make);
+  const auto here = system->spawn<io_host>(*job, make);
   auto engine = come_in(*system, *job);
   if (!engine)
     return tl::unexpected(engine.error());
