@@ -7,23 +7,24 @@
 #include <chrono>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "protocol/messages.hpp"
 
 namespace troupe {
 
-/// One request, when it has ended. Phases that it never came to are 0.
+/// One request that was admitted, when it has ended. Phases that it never came to are nothing.
 struct request_record {
   finish_reason reason = finish_reason::stop;
   usage_counts usage;
   std::uint32_t n = 1;
   std::uint32_t max_tokens = 0;
   std::chrono::steady_clock::time_point begun;
-  double queue_s = 0;   ///< From when it was taken until its first sequence was admitted to the steps.
-  double prefill_s = 0; ///< From then to its first token.
-  double decode_s = 0;  ///< From then to its end.
-  double total_s = 0;   ///< From when it was taken to its end.
+  std::optional<double> queue_s;   ///< From when it was taken until its first sequence was admitted to the steps.
+  std::optional<double> prefill_s; ///< From then to its first token.
+  std::optional<double> decode_s;  ///< From then to its end.
+  double total_s = 0;              ///< From when it was taken to its end.
 };
 
 /// One step of one engine, when its result is there.

@@ -14,7 +14,7 @@ double milliseconds_since(stream_parts::self_pointer self, time_point start) {
 }
 
 void observe_end(const observers& all, const stream_parts::journal& j, const request_end& end, time_point now) {
-  if (all.empty())
+  if (all.empty() || !j.admitted) // Who refuses requests counts them.
     return;
   const auto seconds = [](auto time) { return std::chrono::duration<double>(time).count(); };
   request_record record;
@@ -24,11 +24,12 @@ void observe_end(const observers& all, const stream_parts::journal& j, const req
   record.max_tokens = j.request.sampling.max_tokens;
   record.begun = j.begun;
   record.total_s = seconds(now - j.begun);
-  const auto admitted = j.admitted_at.value_or(now);
-  record.queue_s = seconds(admitted - j.begun);
-  const auto first = j.first_token_ms > 0 ? j.first_token_at() : now;
-  record.prefill_s = seconds(first - admitted);
-  record.decode_s = seconds(now - first);
+  if (j.admitted_at)
+    record.queue_s = seconds(*j.admitted_at - j.begun);
+  if (j.admitted_at && j.first_token_ms > 0) {
+    record.prefill_s = seconds(j.first_token_at() - *j.admitted_at);
+    record.decode_s = seconds(now - j.first_token_at());
+  }
   for (const auto& each : all)
     each->ended(record);
 }

@@ -58,10 +58,43 @@ struct metrics::families {
     return prometheus::BuildHistogram().Name(name).Help(help).Register(registry).Add(labels, bounds);
   }
 
+  /// What an engine counts begins at 0 again when it begins anew: then all that it says is new.
+  struct total {
+    prometheus::Counter& counter;
+    double last = 0;
+    void take(double value) {
+      counter.Increment(value >= last ? value - last : value);
+      last = value;
+    }
+  };
+
+  void take(const server_status& status) {
+    running.Set(status.running);
+    waiting.Set(status.waiting);
+    kv_usage.Set(status.kv_blocks == 0 ? 0.0 : static_cast<double>(status.kv_owned) / status.kv_blocks);
+    queries.take(static_cast<double>(status.prefix_query_tokens));
+    hits.take(static_cast<double>(status.prefix_hit_tokens));
+    preemptions.take(static_cast<double>(status.preemptions));
+    steps.take(static_cast<double>(status.steps));
+    restarts.take(static_cast<double>(status.restarts));
+    lost_steps.take(static_cast<double>(status.lost_steps));
+    refused.take(static_cast<double>(status.refused));
+    open.Set(status.open_requests);
+    paused.Set(status.paused);
+    engines.Set(status.engines);
+    if (!cache_gauge && status.kv_blocks > 0) { // What it was given at the start, for as long as it runs.
+      auto labels = cache_labels;
+      labels["num_gpu_blocks"] = std::to_string(status.kv_blocks);
+      cache_gauge = &cache_config->Add(labels);
+      cache_gauge->Set(1);
+    }
+  }
+
   prometheus::Registry registry;
   prometheus::Labels labels, cache_labels;
   buckets lengths;
   prometheus::Family<prometheus::Gauge>* cache_config = nullptr;
+  prometheus::Gauge* cache_gauge = nullptr;
   prometheus::Family<prometheus::Counter>& success =
     prometheus::BuildCounter().Name("vllm:request_success_total").Help("Requests that have ended").Register(registry);
   std::map<std::string, prometheus::Counter*> ended_by;
@@ -69,11 +102,9 @@ struct metrics::families {
   prometheus::Gauge& running = gauge("vllm:num_requests_running", "Sequences in the steps");
   prometheus::Gauge& waiting = gauge("vllm:num_requests_waiting", "Sequences that wait for a place in the steps");
   prometheus::Gauge& kv_usage = gauge("vllm:kv_cache_usage_perc", "KV-cache usage; 1 is all of it");
-  prometheus::Counter& queries =
-    counter("vllm:prefix_cache_queries_total", "Prompt tokens that were looked up in the prefix cache");
-  prometheus::Counter& hits = counter("vllm:prefix_cache_hits_total", "Prompt tokens that the prefix cache had");
-  prometheus::Counter& preemptions =
-    counter("vllm:num_preemptions_total", "Sequences that had to give up their place");
+  total queries{counter("vllm:prefix_cache_queries_total", "Prompt tokens that were looked up in the prefix cache")};
+  total hits{counter("vllm:prefix_cache_hits_total", "Prompt tokens that the prefix cache had")};
+  total preemptions{counter("vllm:num_preemptions_total", "Sequences that had to give up their place")};
   prometheus::Counter& prompt_tokens =
     counter("vllm:prompt_tokens_total", "Prompt tokens of requests that have ended");
   prometheus::Counter& generated = counter("vllm:generation_tokens_total", "Tokens generated");
@@ -103,23 +134,17 @@ struct metrics::families {
   prometheus::Histogram& per_step = histogram("vllm:iteration_tokens_total", "Tokens of a step", step_tokens);
 
   prometheus::Histogram& step_time = histogram("troupe:step_seconds", "Time of a step", step_seconds);
-  prometheus::Counter& steps = counter("troupe:steps_total", "Steps that were computed");
-  prometheus::Counter& restarts = counter("troupe:worker_restarts_total", "Replacements of an engine's workers");
-  prometheus::Counter& lost_steps =
-    counter("troupe:lost_steps_total", "Steps that were in flight when workers died, and were computed again");
-  prometheus::Counter& refused =
-    counter("troupe:requests_refused_total", "Requests that were refused for want of room");
+  total steps{counter("troupe:steps_total", "Steps that were computed")};
+  total restarts{counter("troupe:worker_restarts_total", "Replacements of an engine's workers")};
+  total lost_steps{
+    counter("troupe:lost_steps_total", "Steps that were in flight when workers died, and were computed again")};
+  total refused{counter("troupe:requests_refused_total", "Requests that were refused for want of room")};
   prometheus::Gauge& open = gauge("troupe:requests_open", "Requests that were admitted and have not ended");
   prometheus::Gauge& paused = gauge("troupe:sequences_paused", "Sequences that wait for their client");
   prometheus::Gauge& engines = gauge("troupe:engines_up", "Engines that have not given up");
 };
 
 namespace {
-
-void raise_to(prometheus::Counter& counter, double value) {
-  if (const auto more = value - counter.Value(); more > 0)
-    counter.Increment(more);
-}
 
 const char* name_of(finish_reason reason) {
   switch (reason) { // vLLM's names.
@@ -167,16 +192,20 @@ void metrics::ended(const request_record& request) {
   all.ended_by.at(name_of(request.reason))->Increment();
   all.prompt_tokens.Increment(request.usage.prompt_tokens);
   all.total.Observe(request.total_s);
-  all.queue.Observe(request.queue_s);
-  all.prefill.Observe(request.prefill_s);
-  all.decode.Observe(request.decode_s);
-  all.inference.Observe(request.prefill_s + request.decode_s);
+  if (request.queue_s)
+    all.queue.Observe(*request.queue_s);
+  if (request.prefill_s)
+    all.prefill.Observe(*request.prefill_s);
+  if (request.decode_s) {
+    all.decode.Observe(*request.decode_s);
+    all.inference.Observe(*request.prefill_s + *request.decode_s);
+  }
   all.prompt_length.Observe(request.usage.prompt_tokens);
   all.answer_length.Observe(request.usage.completion_tokens);
   all.max_tokens.Observe(request.max_tokens);
   all.answers.Observe(request.n);
-  if (request.usage.completion_tokens > request.n)
-    all.per_token.Observe(request.decode_s * request.n / (request.usage.completion_tokens - request.n));
+  if (request.decode_s && request.usage.completion_tokens > request.n)
+    all.per_token.Observe(*request.decode_s * request.n / (request.usage.completion_tokens - request.n));
 }
 
 void metrics::ended(const step_record& step) {
@@ -186,28 +215,15 @@ void metrics::ended(const step_record& step) {
   }
 }
 
-std::string metrics::text(const server_status& status) {
-  auto* known = families_.load();
-  if (!known)
+std::string metrics::text(const server_status* status) {
+  auto* all = families_.load();
+  if (!all)
     return {};
-  auto& all = *known;
-  all.running.Set(status.running);
-  all.waiting.Set(status.waiting);
-  all.kv_usage.Set(status.kv_blocks == 0 ? 0.0 : static_cast<double>(status.kv_owned) / status.kv_blocks);
-  raise_to(all.queries, static_cast<double>(status.prefix_query_tokens));
-  raise_to(all.hits, static_cast<double>(status.prefix_hit_tokens));
-  raise_to(all.preemptions, static_cast<double>(status.preemptions));
-  raise_to(all.steps, static_cast<double>(status.steps));
-  raise_to(all.restarts, static_cast<double>(status.restarts));
-  raise_to(all.lost_steps, static_cast<double>(status.lost_steps));
-  raise_to(all.refused, static_cast<double>(status.refused));
-  all.open.Set(status.open_requests);
-  all.paused.Set(status.paused);
-  all.engines.Set(status.engines);
-  auto labels = all.cache_labels;
-  labels["num_gpu_blocks"] = std::to_string(status.kv_blocks);
-  all.cache_config->Add(labels).Set(1);
-  return prometheus::TextSerializer().Serialize(all.registry.Collect());
+  if (status)
+    all->take(*status);
+  else
+    all->engines.Set(0);
+  return prometheus::TextSerializer().Serialize(all->registry.Collect());
 }
 
 } // namespace troupe::serve

@@ -33,9 +33,9 @@ public:
   void ended(const request_record& request) override;
   void ended(const step_record& step) override;
 
-  /// The text format of version 0.0.4 (`content_type`), with gauges of this moment; nothing before `describe`. Threads: one at
-  /// a time.
-  std::string text(const server_status& status);
+  /// The text format of version 0.0.4 (`content_type`). Gauges are those of `status`; without one (the engine does not
+  /// answer) they stay as they were, but that no engine is up. Nothing before `describe`. Threads: one at a time.
+  std::string text(const server_status* status);
 
   static constexpr const char* content_type = "text/plain; version=0.0.4; charset=utf-8";
 

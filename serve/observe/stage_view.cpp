@@ -67,24 +67,29 @@ void stage_view::ended(const step_record& step) {
 
 std::string stage_view::json(const server_status& status, const std::vector<actor_row>& actors,
                              std::uint64_t since) const {
-  auto steps = nlohmann::json::array();
-  nlohmann::json out;
-  {
+  std::deque<kept_step> kept;
+  std::deque<double> first_tokens, next_tokens;
+  { // Those who report wait for no more than copies.
     const std::lock_guard guard(lock_);
-    out["uptime_ms"] = milliseconds(std::chrono::steady_clock::now() - begun_);
-    out["ttft_ms"] = quantiles_of(first_token_.last);
-    out["itl_ms"] = quantiles_of(next_token_.last);
-    for (const auto& [serial, step] : steps_)
-      if (serial > since)
-        steps.push_back({{"serial", serial},
-                         {"engine", step.engine},
-                         {"step", step.step},
-                         {"end_ms", milliseconds(step.ended - begun_)},
-                         {"duration_ms", milliseconds(step.ended - step.begun)},
-                         {"prefill_tokens", step.prefill_tokens},
-                         {"decode_tokens", step.decode_tokens},
-                         {"sequences", step.sequences}});
+    const auto wanted = std::ranges::upper_bound(steps_, since, {}, &kept_step::serial);
+    kept.assign(wanted, steps_.end());
+    first_tokens = first_token_.last;
+    next_tokens = next_token_.last;
   }
+  nlohmann::json out;
+  out["uptime_ms"] = milliseconds(std::chrono::steady_clock::now() - begun_);
+  out["ttft_ms"] = quantiles_of(std::move(first_tokens));
+  out["itl_ms"] = quantiles_of(std::move(next_tokens));
+  auto steps = nlohmann::json::array();
+  for (const auto& [serial, step] : kept)
+    steps.push_back({{"serial", serial},
+                     {"engine", step.engine},
+                     {"step", step.step},
+                     {"end_ms", milliseconds(step.ended - begun_)},
+                     {"duration_ms", milliseconds(step.ended - step.begun)},
+                     {"prefill_tokens", step.prefill_tokens},
+                     {"decode_tokens", step.decode_tokens},
+                     {"sequences", step.sequences}});
   out["steps"] = std::move(steps);
   out["running"] = status.running;
   out["waiting"] = status.waiting;

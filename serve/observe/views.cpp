@@ -2,9 +2,9 @@
 
 #include <charconv>
 
+#include "page_html.hpp"
 #include "serve/api/errors.hpp"
 #include "serve/http/errors.hpp"
-#include "page_html.hpp"
 
 namespace troupe::serve {
 

@@ -74,6 +74,14 @@ class Page(TestCase):
         page.run("document.querySelector('.regenerate').click()")
         page.until("!running && turns.length == " + str(before))
         self.assertEqual(page.run("document.querySelectorAll('.turn.assistant').length"), 2)
+        # A new chat ends the answer that still comes, and has nothing of it.
+        page.run("document.getElementById('max_tokens').value = 15000")
+        self.ask(page, "And on again")
+        eventually("it runs", lambda: load()["running"] == 1)
+        page.run("document.getElementById('fresh').click()")
+        eventually("nothing runs", lambda: load()["running"] == 0)
+        self.assertEqual(page.run("new Promise(done => setTimeout(() => done([turns.length, running, "
+                                  "document.querySelectorAll('.turn').length]), 200))"), [0, None, 0])
         self.assertEqual(page.problems, [])
 
     def get(self, url):
