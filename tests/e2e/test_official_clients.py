@@ -413,14 +413,14 @@ class Errors(ClientCase):
         server = self.serve(*TINY)
         client = self.client_of(server)
         fields = {"model": "tiny", "prompt": "hello", "extra_body": {"ignore_eos": True}}
-        opened = client.completions.create(**fields, max_tokens=1500, stream=True, stream_options={"include_usage": True})
+        opened = client.completions.create(**fields, max_tokens=1000, stream=True, stream_options={"include_usage": True})
         next(opened)
         server.process.terminate()
         with self.assertRaises(openai.InternalServerError) as caught:
             while True:  # The signal needs a moment.
                 client.completions.create(**fields, max_tokens=1)
         self.assertEqual(caught.exception.status_code, 503)
-        self.assertEqual(list(opened)[-1].usage.completion_tokens, 1500)
+        self.assertEqual(list(opened)[-1].usage.completion_tokens, 1000)
         self.assertEqual(server.process.wait(support.PATIENCE), 0)
         with self.assertRaises(openai.APIConnectionError):
             client.models.list()
