@@ -61,9 +61,10 @@ TOOL_TEMPLATE = """{% for m in messages %}<|im_start|>{{ m['role'] }}
 {{ tools | tojson }}<|im_end|>
 {% endif %}<|im_start|>assistant
 """  # Of the kind that Hermes and Qwen have.
+THINKING_TEMPLATE = "{# Answers may begin with <think>...</think>. #}" + TOOL_TEMPLATE
 
 
-def model_that_says(name, *pieces):
+def model_that_says(name, *pieces, template=TOOL_TEMPLATE):
     """The path of a tiny model that answers everything with these pieces of text, a token each, and then ends.
 
     Its layers add nothing. The embedding of a piece is a direction of its own, and that of all other tokens another one;
@@ -76,7 +77,7 @@ def model_that_says(name, *pieces):
     tokens = fields["tokenizer.ggml.tokens"].contents()
     changed = {
         "general.name": name,
-        "tokenizer.chat_template": TOOL_TEMPLATE,
+        "tokenizer.chat_template": template,
         "llama.vocab_size": len(tokens) + len(pieces),
         "tokenizer.ggml.tokens": tokens + [piece.translate(written) for piece in pieces],
         "tokenizer.ggml.token_type": fields["tokenizer.ggml.token_type"].contents() + [gguf.TokenType.NORMAL] * len(pieces),

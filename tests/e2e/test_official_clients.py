@@ -14,8 +14,8 @@ import urllib.request
 
 import support
 from support import Server, TestCase, eventually, main, needs_real_model, tiny
-from official_clients import (answered, anthropic, anthropic_client, async_openai_client, byte_token, model_that_says, openai,
-                              openai_client)
+from official_clients import (THINKING_TEMPLATE, answered, anthropic, anthropic_client, async_openai_client, byte_token,
+                              model_that_says, openai, openai_client)
 
 CALLS_AT_LEAST = 60
 HELLO = [{"role": "user", "content": "hello"}]
@@ -56,8 +56,8 @@ class ClientCase(TestCase):
         self.addCleanup(client.close)
         return client
 
-    def server_that_says(self, name, *pieces):
-        return servers.get(name) or server_of(name, "--model", str(model_that_says(name, *pieces)), "--backend", "reference")
+    def server_that_says(self, name, *pieces, **more):
+        return servers.get(name) or server_of(name, "--model", str(model_that_says(name, *pieces, **more)), "--backend", "reference")
 
     def tearDown(self):
         for server in servers.values():
@@ -242,6 +242,20 @@ class Chat(ClientCase):
             final = stream.get_final_completion().choices[0]
         self.assertEqual([delta for delta in deltas if delta], CHATTY)
         self.assertEqual((final.message.content, final.finish_reason), ("".join(CHATTY), "stop"))
+
+    def test_thoughts_come_by_both_of_their_names_and_not_in_the_content(self):
+        thinker = self.client_of(self.server_that_says("thinker", "<think>", "Hm", ", well", "</think>", "\n\n", "Yes", ".",
+                                                       template=THINKING_TEMPLATE))
+        fields = {"model": "thinker", "messages": HELLO}
+        message = thinker.chat.completions.create(**fields).choices[0].message
+        self.assertEqual((message.reasoning, message.reasoning_content, message.content), ("Hm, well", "Hm, well", "Yes."))
+        deltas = [chunk.choices[0].delta for chunk in thinker.chat.completions.create(**fields, stream=True)]
+        self.assertEqual("".join(getattr(delta, "reasoning", None) or "" for delta in deltas), "Hm, well")
+        self.assertEqual("".join(delta.content or "" for delta in deltas), "Yes.")
+        silent = thinker.chat.completions.create(**fields, extra_body={"include_reasoning": False}).choices[0].message
+        self.assertEqual((silent.content, hasattr(silent, "reasoning")), ("Yes.", False))
+        kinds = [item.type for item in thinker.responses.create(model="thinker", input="hello").output]
+        self.assertEqual(kinds, ["reasoning", "message"])
 
     def test_fields_that_change_nothing_are_taken(self):
         plain = self.chat().choices[0].message.content
