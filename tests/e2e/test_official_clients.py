@@ -57,7 +57,9 @@ class ClientCase(TestCase):
         return client
 
     def server_that_says(self, name, *pieces, **more):
-        return servers.get(name) or server_of(name, "--model", str(model_that_says(name, *pieces, **more)), "--backend", "reference")
+        if name not in servers:
+            server_of(name, "--model", str(model_that_says(name, *pieces, **more)), "--backend", "reference")
+        return servers[name]
 
     def tearDown(self):
         for server in servers.values():
@@ -65,11 +67,12 @@ class ClientCase(TestCase):
             self.no_request_is_left(server)
 
     def complete(self, prompt="hello", **fields):
-        return self.client.completions.create(**{"model": "tiny", "prompt": prompt, "max_tokens": 8, "temperature": 0, "extra_body": self.options} | fields)
+        defaults = {"model": "tiny", "max_tokens": 8, "temperature": 0, "extra_body": self.options}
+        return self.client.completions.create(prompt=prompt, **defaults | fields)
 
     def chat(self, messages=HELLO, **fields):
-        return self.client.chat.completions.create(
-            **{"model": "tiny", "messages": messages, "max_completion_tokens": 8, "temperature": 0, "extra_body": self.options} | fields)
+        defaults = {"model": "tiny", "max_completion_tokens": 8, "temperature": 0, "extra_body": self.options}
+        return self.client.chat.completions.create(messages=messages, **defaults | fields)
 
     def text(self, *arguments, **fields):
         return self.complete(*arguments, **fields).choices[0].text
@@ -366,11 +369,12 @@ class Models(ClientCase):
 class Errors(ClientCase):
     def test_what_cannot_be_done_is_a_bad_request_that_names_the_field(self):
         for field, fields in (("suffix", {"suffix": "x"}), ("temperature", {"temperature": -1}), ("n", {"n": 0}),
-                              ("max_tokens", {"max_tokens": 0}), ("prompt", {"prompt": ""}), ("logprobs", {"logprobs": 21}),
+                              ("max_tokens", {"max_tokens": 0}), ("logprobs", {"logprobs": 21}),
                               ("best_of", {"best_of": 2, "stream": True}), ("stop[0]", {"stop": [""]}),
                               ("guided_json", {"extra_body": {"guided_json": {}}})):
             with self.subTest(field):
                 self.refused(field, self.complete, **fields)
+        self.refused("prompt", self.complete, "")
         self.refused("max_tokns", self.complete, extra_body={"max_tokns": 1}, code="unknown_parameter")
         self.refused("messages[0].role", self.chat, [{"role": "wizard", "content": "x"}])
         self.refused("messages[0].content[0].type", self.chat,
