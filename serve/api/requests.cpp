@@ -20,10 +20,22 @@ constexpr std::array<std::array<std::string_view, 2>, 4> renamed = {{
   {"stop_tokens", "stop_token_ids"},
 }};
 
+/// The engine's list of biases is an object in the body: "logit_bias[1].bias" is "logit_bias.ID" there.
+void rename_bias(error& failure, const std::vector<logit_bias_entry>& biases) {
+  const auto name = field_of(failure.message);
+  for (std::size_t i = 0; name.starts_with("logit_bias[") && i < biases.size(); ++i)
+    if (const auto ours = fmt::format("logit_bias[{}]", i); name.starts_with(ours)) {
+      failure.message.replace(std::string_view("Field '").size(), name.size(),
+                              fmt::format("logit_bias.{}", biases[i].token));
+      return;
+    }
+}
+
 /// The same sentence with the name that the field has in the body.
 error in_api_names(error failure, const call_fields& fields, std::size_t prompt_index) {
   for (const auto& [ours, theirs] : renamed)
     failure = rename_field(std::move(failure), ours, theirs);
+  rename_bias(failure, fields.request.sampling.logit_bias);
   if (fields.several_prompts)
     failure = rename_field(std::move(failure), "prompt", fmt::format("prompt[{}]", prompt_index));
   return failure;
