@@ -15,6 +15,7 @@
 #include "model/measured_costs.hpp"
 #include "model/sharding.hpp"
 #include "model/stages.hpp"
+#include "protocol/limits.hpp"
 #include "tools/troupe/worker_device.hpp"
 
 namespace troupe::cli {
@@ -260,7 +261,8 @@ local_engine::start(const engine_flags& flags, std::initializer_list<int> signal
   };
   self->request(engine->supervisor_, timeouts::bookkeeping, tree_atom::value)
     .receive([&](actor_tree& tree) { engine->tree_ = std::move(tree); }, ended);
-  self->request(engine->supervisor_, timeouts::bookkeeping, open_atom::value, client, connection_id{0})
+  self->request(engine->supervisor_, timeouts::bookkeeping, open_atom::value, client, connection_id{0},
+                max_requests_per_client)
     .receive([&](stream_actor& stream) { engine->stream_ = std::move(stream); }, ended);
   if (engine->stream_)
     self->monitor(engine->stream_);
