@@ -212,7 +212,7 @@ private:
 
   std::optional<stream_actor> open_stream(connection_id id) {
     std::optional<stream_actor> result;
-    request(supervisor_, 10s, open_atom::value, self_, id)
+    request(supervisor_, 10s, open_atom::value, self_, id, max_requests_per_client)
       .receive([&](stream_actor& stream) { result = std::move(stream); }, [](const caf::error&) {});
     return result;
   }

@@ -273,8 +273,9 @@ struct actor_tree {
 
 /// The tree: spawns, monitors, restarts within a limit, stops in order.
 using supervisor_actor = caf::typed_actor<
-  // A stream for a client's connection.
-  caf::replies_to<open_atom, client_actor, connection_id>::with<stream_actor>,
+  // A stream for a client's connection, and how many requests it may have open (0: as many as the router admits, for one
+  // that carries the requests of many clients).
+  caf::replies_to<open_atom, client_actor, connection_id, std::uint32_t>::with<stream_actor>,
   // Stages for those of this engine, which have died, and why they did (from an executor). The answer is `replace` or
   // `fail`, sent to it.
   caf::reacts_to<replace_atom, std::uint32_t, std::string>, caf::replies_to<tree_atom>::with<actor_tree>,

@@ -9,6 +9,7 @@
 #include "engine/policy.hpp"
 #include "engine/shared_credit.hpp"
 #include "model/answers.hpp"
+#include "protocol/limits.hpp"
 
 namespace troupe {
 
@@ -22,6 +23,7 @@ struct stream_context {
   tokenizer_actor tokenizer;
   client_actor client;
   connection_id connection = 0;
+  std::uint32_t max_requests = max_requests_per_client; ///< Open at once; 0: no limit but the router's.
   scheduling_policy::kind_type policy = scheduling_policy::kind_type::first_come; ///< Of the engine.
   shared_tokens end_tokens;                                                       ///< model::end_tokens()
   observers observed_by;

@@ -170,9 +170,9 @@ expected<void> check(self_pointer self, const generate_request& request) {
   if (auto* tokens = std::get_if<prompt_tokens>(&request.prompt))
     if (auto known = check_tokens(source, *tokens); !known)
       return known;
-  if (self->state.journals.size() > max_requests_per_client)
-    return fail(errc::limit_exceeded, "This connection has " + std::to_string(max_requests_per_client) +
-                                        " open requests already: wait until one has ended.");
+  if (const auto most = self->state.context.max_requests; most > 0 && self->state.journals.size() > most)
+    return fail(errc::limit_exceeded,
+                "This connection has " + std::to_string(most) + " open requests already: wait until one has ended.");
   return {};
 }
 

@@ -175,7 +175,8 @@ void engine_died(self_pointer self, engine_actors& engine, const caf::error& rea
     begin_anew(self, engine);
 }
 
-stream_actor open(self_pointer self, const client_actor& client, connection_id connection) {
+stream_actor open(self_pointer self, const client_actor& client, connection_id connection,
+                  std::uint32_t max_requests) {
   auto& state = self->state;
   const auto& tokenizers = state.tokenizers;
   const auto& between = state.options.between;
@@ -184,6 +185,7 @@ stream_actor open(self_pointer self, const client_actor& client, connection_id c
                          in_place_of(tokenizers[state.opened++ % tokenizers.size()], between.tokenizer),
                          client,
                          connection,
+                         max_requests,
                          state.options.plan.policy.kind,
                          state.end_tokens,
                          state.options.observed_by};
@@ -230,10 +232,11 @@ supervisor_actor::behavior_type supervisor(self_pointer self, engine_options opt
     return supervisor_actor::behavior_type::make_empty_behavior();
   }
   return {
-    [=](open_atom, const client_actor& client, connection_id connection) -> caf::result<stream_actor> {
+    [=](open_atom, const client_actor& client, connection_id connection,
+        std::uint32_t max_requests) -> caf::result<stream_actor> {
       if (self->state.stopping)
         return caf::make_error(caf::sec::runtime_error, "The server is stopping.");
-      return open(self, client, connection);
+      return open(self, client, connection, max_requests);
     },
     [=](replace_atom, std::uint32_t engine, const std::string& why) {
       if (auto& which = self->state.engines.at(engine); !self->state.stopping && is_from(self, which))

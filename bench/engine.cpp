@@ -12,6 +12,7 @@
 
 #include "actors/system.hpp"
 #include "cpu/backends.hpp"
+#include "protocol/limits.hpp"
 
 namespace {
 
@@ -21,7 +22,8 @@ class bench_client {
 public:
   bench_client(caf::actor_system& system, const supervisor_actor& engine) : self_(system) {
     const auto handle = caf::actor_cast<client_actor>(caf::strong_actor_ptr{self_->ctrl()});
-    self_->request(engine, std::chrono::seconds(60), open_atom::value, handle, connection_id{0})
+    self_
+      ->request(engine, std::chrono::seconds(60), open_atom::value, handle, connection_id{0}, max_requests_per_client)
       .receive([&](stream_actor& stream) { stream_ = std::move(stream); }, [](const caf::error&) { std::exit(1); });
   }
 

@@ -24,6 +24,7 @@
 #include "bench/actor_probe.hpp"
 #include "bench/control_parts.hpp"
 #include "bench/fake_surroundings.hpp"
+#include "protocol/limits.hpp"
 #include "tests/support/tiny_model.hpp"
 
 namespace troupe::bench {
@@ -116,7 +117,8 @@ private:
   void open_real_streams() {
     for (std::uint32_t i = 0; i < connections; ++i) {
       clients_.push_back(system_->spawn(fake_client, board_));
-      streams_.push_back(ask<stream_actor>(engine_, open_atom::value, clients_.back(), connection_id{i}));
+      streams_.push_back(
+        ask<stream_actor>(engine_, open_atom::value, clients_.back(), connection_id{i}, max_requests_per_client));
     }
   }
 

@@ -10,6 +10,7 @@
 
 #include "actors/system.hpp"
 #include "cpu/backends.hpp"
+#include "protocol/limits.hpp"
 
 namespace {
 
@@ -22,7 +23,9 @@ struct journalist_state {
 /// A client is any actor that takes deliveries. Each request ends with exactly one `request_end`, whatever happens.
 client_actor::behavior_type journalist(client_actor::stateful_pointer<journalist_state> self, supervisor_actor engine,
                                        std::vector<std::string> questions) {
-  self->request(engine, std::chrono::seconds(10), open_atom::value, client_actor(self), connection_id{1})
+  self
+    ->request(engine, std::chrono::seconds(10), open_atom::value, client_actor(self), connection_id{1},
+              max_requests_per_client)
     .then([=](const stream_actor& stream) {
       request_id id = 0;
       for (const auto& question : questions) {

@@ -49,6 +49,10 @@ public:
   /// The one end of a request. With that of the last request a stream appends its end, too ("data: [DONE]").
   virtual void take(std::size_t request, const request_end& end, std::string& out) = 0;
 
+  /// A request has ended in a way that makes the others useless: whoever runs the call cancels them, and tells it that they
+  /// have ended.
+  virtual bool failed() const { return false; }
+
   /// When all requests have ended: the answer, or the error that the call has ended with. Of a stream it is asked only
   /// where nothing was appended yet, so that an error has its HTTP status.
   virtual http_answer whole() = 0;

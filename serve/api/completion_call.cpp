@@ -63,6 +63,8 @@ public:
       progress_.failed() ? chunks_.finish_failed(out) : chunks_.finish(progress_.used(), out);
   }
 
+  bool failed() const override { return progress_.failed(); }
+
   http_answer whole() override {
     if (progress_.failed())
       return openai_error(progress_.failure());

@@ -118,8 +118,23 @@ void running_calls::take(const request_end& end) {
   try {
     call.call->take(index, end, call.out);
   } catch (const std::exception&) {
-    give_up(found);
+    return give_up(found);
   }
+  if (call.left > 0 && call.call->failed() && !std::exchange(call.failed, true))
+    end_others(found);
+}
+
+void running_calls::end_others(table::iterator which) {
+  cancel_requests(which);
+  const auto id = which->first;
+  const auto ended = which->second.ended;
+  for (std::size_t i = 0; i < ended.size(); ++i)
+    if (!ended[i]) {
+      request_end end;
+      end.id = id + i;
+      end.reason = finish_reason::cancelled;
+      take(end); // It may be the last of the call.
+    }
 }
 
 void running_calls::deliver(std::vector<server_message> messages) {

@@ -60,6 +60,7 @@ private:
     std::size_t left = 0;
     bool appended = false; ///< Some of the stream has been sent.
     bool paused = false;
+    bool failed = false;
     std::string out; ///< Of the stream, since it was sent the last time.
   };
   using table = std::map<call_id, running_call>;
@@ -70,6 +71,8 @@ private:
   /// The call has thrown: a bug of ours.
   void give_up(table::iterator which);
   void cancel_requests(table::iterator which);
+  /// One of its requests has failed, and so has the call: the others are not waited for.
+  void end_others(table::iterator which);
   /// Sends what calls have appended, and ends those that are complete.
   void settle_touched();
   void settle(call_id id);

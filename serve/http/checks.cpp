@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include <boost/asio/ip/address.hpp>
 #include <fmt/format.h>
 
 #include "serve/http/errors.hpp"
@@ -36,6 +37,13 @@ std::string_view allowed_origin(const http_options& options, const http_request&
   return {};
 }
 
+/// "host:80", "[::1]:80" and either without the port to the name or address.
+std::string_view name_of(std::string_view host) {
+  if (host.starts_with('['))
+    return host.substr(1, host.find(']') - 1);
+  return host.substr(0, host.find(':'));
+}
+
 class head_check {
 public:
   head_check(const server_core& core, const request_head& head)
@@ -44,6 +52,10 @@ public:
   head_decision decide() {
     if (auto wrong = wrong_form())
       return refuse(std::move(*wrong));
+    if (!may_be_named())
+      return refuse(
+        error(403, "The field Host of this request names another machine. Without an API key this server is for "
+                   "this machine alone: ask for localhost, 127.0.0.1, [::1] or what --host says."));
     if (request_.method == "OPTIONS" && request_.path == "*")
       return options_answer("GET, HEAD, POST, OPTIONS");
     const auto match = core_.routes.find(request_.method, request_.path);
@@ -60,9 +72,8 @@ public:
                      ? "This server needs an API key: send it as \"Authorization: Bearer KEY\" or \"x-api-key: KEY\"."
                      : "This is not an API key of this server."),
         "WWW-Authenticate: Bearer realm=\"troupe\"\r\n");
-    if (match.found->read)
-      if (auto wrong = wrong_for_api())
-        return refuse(std::move(*wrong));
+    if (auto wrong = match.found->read ? wrong_for_api() : wrong_for_others())
+      return refuse(std::move(*wrong));
     return {match.found, {}};
   }
 
@@ -105,6 +116,25 @@ private:
     return std::nullopt;
   }
 
+  /// A page of another origin can have its own name mean this machine: its requests are of the same origin then, for the
+  /// browser that sends them, but they bear that name.
+  bool may_be_named() const {
+    const auto& options = core_.options;
+    if (!options.keys.empty() || options.open_access || head_.host.empty())
+      return true;
+    const auto name = lower(name_of(head_.host));
+    boost::system::error_code no_address;
+    const auto address = boost::asio::ip::make_address(name, no_address);
+    return name == "localhost" || name == lower(options.host) || (!no_address && address.is_loopback());
+  }
+
+  /// Nobody reads their bodies.
+  std::optional<http_answer> wrong_for_others() const {
+    if (head_.content_length.value_or(0) > limits_.max_unread_body_bytes)
+      return error_answer(request_.path, 413, body_of_no_use(request_.path));
+    return std::nullopt;
+  }
+
   head_decision options_answer(const std::string& allow) const {
     http_answer answer;
     answer.status = 204;
@@ -129,6 +159,10 @@ private:
 
 const error bodies_are_full{errc::queue_full, "The server is receiving as much as it has memory for: try again soon.",
                             1000};
+
+error body_of_no_use(std::string_view path) {
+  return {errc::limit_exceeded, fmt::format("{} has no use for a body: leave it out.", path)};
+}
 
 head_decision decide(const server_core& core, const request_head& head) {
   return head_check(core, head).decide();

@@ -13,6 +13,7 @@ struct request_head {
   http_request request; ///< All but the body.
   bool http_1_1 = true;
   bool has_host = false;
+  std::string host; ///< The field, or nothing.
   std::size_t fields = 0;
   std::optional<std::uint64_t> content_length;
   bool chunked = false;
@@ -34,6 +35,9 @@ head_decision decide(const server_core& core, const request_head& head);
 
 /// Said where `http_limits::max_bodies_bytes` is reached.
 extern const error bodies_are_full;
+
+/// Said where a body comes that nobody reads, over `http_limits::max_unread_body_bytes`.
+error body_of_no_use(std::string_view path);
 
 /// "http://host/path?query", and "/path?query", to its parts.
 void split_target(std::string_view target, http_request& into);

@@ -14,7 +14,6 @@ namespace http = boost::beast::http;
 using boost::system::error_code;
 
 constexpr std::size_t read_bytes = 16u << 10;          ///< At once.
-constexpr std::size_t small_body_bytes = 64u << 10;    ///< Of a request that is refused: it is read all the same.
 constexpr std::size_t kept_capacity_bytes = 64u << 10; ///< Of buffers, between two requests.
 
 std::string field(const http::fields& fields, http::field name) {
@@ -39,6 +38,7 @@ request_head head_of(const http::request<http::string_body>& message) {
   request.asked_headers = field(message, http::field::access_control_request_headers);
   head.http_1_1 = message.version() >= 11;
   head.has_host = message.find(http::field::host) != message.end();
+  head.host = field(message, http::field::host);
   head.fields = static_cast<std::size_t>(std::distance(message.begin(), message.end()));
   head.expect = field(message, http::field::expect);
   return head;
@@ -95,6 +95,8 @@ void connection::close() {
     return;
   const auto self = shared_from_this(); // The set may hold the last of us.
   abandon_call();
+  if (reading_elsewhere_)
+    *reading_elsewhere_ = false;
   account_body(0);
   enter(state::closed, 0);
   bytes_->close();
@@ -150,10 +152,13 @@ void connection::take_bytes() {
     if (state_ == state::head && parser_->is_header_done())
       take_head();
     if (state_ == state::body) {
-      account_body(std::max<std::size_t>(head_.content_length.value_or(0), parser_->get().body().size()));
-      if (core_->bodies_bytes > limits_.max_bodies_bytes &&
-          head_.chunked) { // Of the others the header said how much.
+      if (has_use_for_body())
+        account_body(std::max<std::size_t>(head_.content_length.value_or(0), parser_->get().body().size()));
+      if (accounted_ > 0 && head_.chunked &&
+          core_->bodies_bytes > limits_.max_bodies_bytes) { // Of the others the header said how much.
         keep_alive_ = false;
+        std::string().swap(parser_->get().body());
+        account_body(0);
         return refuse(503, bodies_are_full);
       }
       if (parser_->is_done())
@@ -176,9 +181,9 @@ void connection::begin_request() {
   if (in_.capacity() > kept_capacity_bytes && in_.size() == 0)
     in_.shrink_to_fit();
   if (out_.capacity() > kept_capacity_bytes)
-    out_ = {};
+    std::string().swap(out_); // Where `= {}` would keep all of it.
   if (writing_.capacity() > kept_capacity_bytes)
-    writing_ = {};
+    std::string().swap(writing_);
   enter(state::idle, limits_.idle_ms);
 }
 
@@ -193,13 +198,16 @@ void connection::take_head() {
   enter(state::body, limits_.body_ms);
   if (!parser_->is_done()) {
     const bool waits = head_.http_1_1 && !head_.expect.empty();
-    if (!decision_.found && (waits || head_.chunked || head_.content_length.value_or(0) > small_body_bytes)) {
+    if (!decision_.found &&
+        (waits || head_.chunked || head_.content_length.value_or(0) > limits_.max_unread_body_bytes)) {
       keep_alive_ = false; // The body would come all the same.
       return respond(decision_.answer.answer, decision_.answer.fields);
     }
     if (waits && in_.size() == 0)
       write("HTTP/1.1 100 Continue\r\n\r\n");
   }
+  if (!has_use_for_body())
+    parser_->body_limit(limits_.max_unread_body_bytes); // It may come in chunks.
   parser_->eager(true);
 }
 
@@ -208,6 +216,8 @@ void connection::refuse_malformed(const error_code& problem) {
   if (state_ == state::head) // The method and the path may be known, where they tell who asks in which way.
     head_ = head_of(parser_->get());
   const auto kib = [](std::size_t bytes) { return std::to_string(bytes >> 10) + " KiB at most."; };
+  if (problem == http::error::body_limit && state_ == state::body && !has_use_for_body())
+    return refuse(413, body_of_no_use(head_.request.path));
   if (problem == http::error::body_limit)
     return refuse(413, {errc::limit_exceeded, "A body may have " + kib(limits_.max_body_bytes)});
   if (problem == http::error::header_limit || problem == http::error::buffer_overflow)

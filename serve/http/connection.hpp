@@ -5,6 +5,7 @@
 // is noticed at once and its call abandoned. What comes meanwhile (a pipelined request) waits for its turn.
 #pragma once
 
+#include <atomic>
 #include <chrono>
 #include <memory>
 #include <optional>
@@ -64,6 +65,7 @@ private:
   void take_whole_request();
   void refuse_malformed(const boost::system::error_code& problem);
   void account_body(std::size_t bytes);
+  bool has_use_for_body() const { return decision_.found && decision_.found->read; }
 
   // Answering.
   void run(const route& found);
@@ -107,7 +109,8 @@ private:
   request_head head_;
   head_decision decision_;
   std::uint64_t request_number_ = 0;
-  std::size_t accounted_ = 0; ///< Of `server_core::bodies_bytes`.
+  std::size_t accounted_ = 0;                            ///< Of `server_core::bodies_bytes`.
+  std::shared_ptr<std::atomic<bool>> reading_elsewhere_; ///< True while somebody waits for what is read.
 
   std::optional<running_calls::call_id> call_;
   bool paused_ = false;

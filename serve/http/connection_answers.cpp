@@ -34,10 +34,13 @@ void connection::run(const route& found) {
   }
 }
 
+/// The body belongs to the job from here on, and so does its part of the account: it is there until the job has been done,
+/// whatever becomes of the connection.
 void connection::read_body_elsewhere(const api_handler& read) {
   auto body = std::make_shared<std::string>(std::move(head_.request.body));
+  const auto wanted = reading_elsewhere_ = std::make_shared<std::atomic<bool>>(true);
   auto done = for_this_request([](connection& self, std::shared_ptr<api_outcome> outcome) {
-    self.account_body(0);
+    self.reading_elsewhere_ = nullptr;
     if (!outcome)
       return self.fail();
     try {
@@ -46,14 +49,20 @@ void connection::read_body_elsewhere(const api_handler& read) {
       self.fail();
     }
   });
-  boost::asio::post(core_->readers, [&read, body, done, core = core_.get()]() mutable {
-    std::shared_ptr<api_outcome> outcome;
-    try {
-      outcome = std::make_shared<api_outcome>(read(*body));
-    } catch (const std::exception&) { // A bug of ours, or no memory.
-    }
-    core->post([done, outcome]() mutable { done(outcome); });
-  });
+  boost::asio::post(core_->readers,
+                    [&read, body, wanted, done, core = core_.get(), bytes = std::exchange(accounted_, 0)]() mutable {
+                      std::shared_ptr<api_outcome> outcome;
+                      try {
+                        if (*wanted)
+                          outcome = std::make_shared<api_outcome>(read(*body));
+                      } catch (const std::exception&) { // A bug of ours, or no memory.
+                      }
+                      body.reset();
+                      core->post([done, outcome, core, bytes]() mutable {
+                        core->bodies_bytes -= bytes;
+                        done(outcome);
+                      });
+                    });
 }
 
 void connection::take_outcome(api_outcome outcome) {
@@ -73,6 +82,8 @@ void connection::refuse(unsigned status, const error& failure) {
 }
 
 void connection::respond(const http_answer& answer, const std::string& fields) {
+  if (complete_) // A request has one answer.
+    return;
   start_answering();
   keep_alive_ = keeps_alive();
   const auto cors = cors_fields(core_->options, head_.request) + fields;

@@ -37,8 +37,9 @@ public:
   virtual void pause(std::uint32_t stream, request_id id) = 0;
   virtual void resume(std::uint32_t stream, request_id id) = 0;
 
-  /// `take` is called later, in the same thread; never if the engine says nothing.
-  virtual void ask_report(report_taker take) = 0;
+  /// `take` is called later, in the same thread; never if the engine says nothing. The actors are of the report only where
+  /// they are asked for, since to look at them has them count what they do.
+  virtual void ask_report(bool with_actors, report_taker take) = 0;
 };
 
 /// Who is told what the engine says; called in the thread of the sockets.

@@ -19,6 +19,7 @@ using namespace std::chrono_literals;
 constexpr connection_id report_connection = front_streams; ///< That of the answers to `answer_admin`.
 constexpr auto reopening = 100ms;                          ///< After a stream's death.
 constexpr auto opening = 10s;
+constexpr std::uint32_t as_admitted = 0; ///< Of a stream that carries many clients: the router alone says how many.
 
 class front_link;
 
@@ -31,6 +32,7 @@ struct front_state {
     engine_report report;
     std::size_t awaited = 2; ///< The reply, and what comes of executors.
     std::size_t loaded = 0;  ///< Engines whose workers have their weights.
+    bool with_actors = false;
   };
 
   supervisor_actor supervisor;
@@ -66,9 +68,9 @@ public:
   void pause(std::uint32_t stream, request_id id) override { send(stream, pause_atom::value, id); }
   void resume(std::uint32_t stream, request_id id) override { send(stream, resume_atom::value, id); }
 
-  void ask_report(report_taker take) override {
+  void ask_report(bool with_actors, report_taker take) override {
     takers_.emplace(++last_question_, std::move(take));
-    caf::anon_send(front_, status_atom::value, last_question_);
+    caf::anon_send(front_, status_atom::value, last_question_, with_actors);
   }
 
   // What the actor says, in the thread of the sockets.
@@ -108,21 +110,18 @@ void tell_link(self_pointer self, What what) {
 
 // --- streams ---------------------------------------------------------------------------------------------------------
 
-void use_stream(self_pointer self, std::uint32_t which, stream_actor stream) {
+void use_stream(self_pointer self, std::uint32_t which, const stream_actor& stream) {
   self->monitor(stream);
-  self->state.streams[which] = std::move(stream);
+  self->state.streams[which] = stream;
+  tell_link(self, [=](front_link& link, engine_listener&) { link.replace_stream(which, stream); });
 }
 
 void open_stream(self_pointer self, std::uint32_t which) {
   const auto& state = self->state;
   ask<stream_actor>(
-    self, state.supervisor, opening,
-    [=](stream_actor& stream) {
-      use_stream(self, which, stream);
-      tell_link(self, [=](front_link& link, engine_listener&) { link.replace_stream(which, stream); });
-    },
+    self, state.supervisor, opening, [=](const stream_actor& stream) { use_stream(self, which, stream); },
     [=](const caf::error&) { self->delayed_send(self, reopening, open_atom::value, which); }, open_atom::value,
-    state.self, connection_id{which});
+    state.self, connection_id{which}, as_admitted);
 }
 
 void stream_died(self_pointer self, const caf::actor_addr& who) {
@@ -156,13 +155,13 @@ void settle(self_pointer self, std::uint64_t number) {
   const auto found = questions.find(number);
   if (--found->second.awaited > 0)
     return;
-  auto& [reply, report, awaited, loaded] = found->second;
+  auto& [reply, report, awaited, loaded, with_actors] = found->second;
   expected<engine_report> told = std::move(report);
   if (!reply->ok())
     told = tl::unexpected(reply->failure);
   else
     told->status = *reply->status;
-  if (told && loaded == 0 && !told->sick)
+  if (told && told->status.engines > 0 && loaded == 0 && !told->sick)
     told->sick = error{errc::unavailable, "The engine's workers are loading the model."};
   questions.erase(found);
   tell_link(self, [=](front_link& link, engine_listener&) { link.take_report(number, told); });
@@ -174,6 +173,8 @@ void ask_executor(self_pointer self, std::uint64_t number, const executor_actor&
     self, executor, timeouts::bookkeeping,
     [=](const executor_status& status) {
       auto& question = self->state.questions[number];
+      if (status.failed)
+        question.report.sick = status.failed;
       question.loaded += status.loaded && !status.failed;
       question.report.step_ms = std::max(question.report.step_ms, status.step_ms);
       settle(self, number);
@@ -186,14 +187,15 @@ void ask_executor(self_pointer self, std::uint64_t number, const executor_actor&
     status_atom::value);
 }
 
-void ask_report(self_pointer self, std::uint64_t number) {
+void ask_report(self_pointer self, std::uint64_t number, bool with_actors) {
   auto& state = self->state;
-  state.questions.emplace(number, front_state::question{});
+  state.questions[number].with_actors = with_actors;
   answer_admin(self->system(), state.supervisor, state.self, report_connection, {number, admin_command::status});
   ask<actor_tree>(
     self, state.supervisor, timeouts::bookkeeping,
     [=](const actor_tree& tree) {
-      self->state.questions[number].report.actors = actor_rows(self->system(), self->state.supervisor, tree);
+      if (auto& question = self->state.questions[number]; question.with_actors)
+        question.report.actors = actor_rows(self->system(), self->state.supervisor, tree);
       for (const auto& engine : tree.engines)
         if (engine.executor)
           ask_executor(self, number, engine.executor);
@@ -231,7 +233,7 @@ caf::behavior front(self_pointer self, const supervisor_actor& supervisor, engin
   return {
     [=](deliver_atom, delivery& what) { take(self, what); },
     [=](up_atom, std::uint32_t which, const stream_actor& stream) { use_stream(self, which, stream); },
-    [=](status_atom, std::uint64_t question) { ask_report(self, question); },
+    [=](status_atom, std::uint64_t question, bool with_actors) { ask_report(self, question, with_actors); },
     [=](open_atom, std::uint32_t which) { open_stream(self, which); },
   };
 }
@@ -246,16 +248,16 @@ expected<std::shared_ptr<engine_link>> spawn_front(caf::actor_system& system, su
   const auto client = caf::actor_cast<client_actor>(caf::actor_cast<caf::strong_actor_ptr>(actor));
   caf::scoped_actor self(system);
   std::optional<error> failed;
-  for (std::uint32_t which = 0; which < front_streams && !failed; ++which)
-    self->request(supervisor, opening, open_atom::value, client, connection_id{which})
-      .receive(
-        [&](stream_actor& stream) {
-          self->send(actor, up_atom::value, which, stream);
-          link->replace_stream(which, std::move(stream));
-        },
-        [&](const caf::error& reason) {
-          failed = error{errc::unavailable, "The engine has ended: " + caf::to_string(reason) + "."};
-        });
+  const auto ended = [&](const caf::error& reason) {
+    failed = error{errc::unavailable, "The engine has ended: " + caf::to_string(reason) + "."};
+  };
+  for (std::uint32_t which = 0; which < front_streams && !failed; ++which) {
+    stream_actor stream;
+    self->request(supervisor, opening, open_atom::value, client, connection_id{which}, as_admitted)
+      .receive([&](stream_actor& opened) { stream = std::move(opened); }, ended);
+    if (!failed) // The link is of the thread of the sockets: the actor has told it when it answers.
+      self->request(actor, opening, up_atom::value, which, stream).receive([] {}, ended);
+  }
   if (failed)
     return tl::unexpected(*failed);
   return link;

@@ -1,7 +1,7 @@
 #include "serve/http/keys.hpp"
 
 #include <fstream>
-#include <sstream>
+#include <string>
 
 #include <openssl/crypto.h>
 #include <openssl/sha.h>
@@ -55,15 +55,17 @@ expected<void> api_keys::add(std::string_view key) {
 
 expected<void> api_keys::add_file(const std::filesystem::path& file) {
   std::ifstream in(file, std::ios::binary);
-  std::ostringstream text;
-  if (!in || !(text << in.rdbuf()))
+  std::string text(max_api_key_file_bytes + 1, '\0'); // What is larger is refused, however large it is.
+  in.read(text.data(), static_cast<std::streamsize>(text.size()));
+  text.resize(static_cast<std::size_t>(in.gcount()));
+  if (!in.is_open() || in.bad())
     return fail(errc::io, "Cannot read API keys from " + file.string() +
                             ": it must be a file with one key a line (--api-key-file).");
-  if (text.view().size() > max_api_key_file_bytes)
+  if (text.size() > max_api_key_file_bytes)
     return fail(errc::limit_exceeded, "The file of API keys " + file.string() + " is larger than " +
                                         std::to_string(max_api_key_file_bytes) + " bytes.");
   const auto before = digests_.size();
-  if (auto added = each_part(text.view(), '\n', [&](std::string_view key) { return add(key); }); !added)
+  if (auto added = each_part(text, '\n', [&](std::string_view key) { return add(key); }); !added)
     return fail(added.error().code, "In " + file.string() + ": " + added.error().message);
   if (digests_.size() == before)
     return fail(errc::invalid_argument, "There is no API key in " + file.string() + ": write one a line.");

@@ -8,10 +8,11 @@ namespace troupe::serve {
 
 struct http_limits {
   // Of one request.
-  std::size_t max_body_bytes = 32u << 20;     ///< 413 beyond.
-  std::uint32_t max_header_bytes = 64u << 10; ///< Request line and fields; 431 beyond.
-  std::uint32_t max_header_fields = 128;      ///< 431 beyond.
-  std::uint32_t max_target_bytes = 8u << 10;  ///< 414 beyond.
+  std::size_t max_body_bytes = 32u << 20;       ///< 413 beyond.
+  std::size_t max_unread_body_bytes = 8u << 10; ///< Of a GET, 413 beyond, and of what is refused: closed beyond.
+  std::uint32_t max_header_bytes = 64u << 10;   ///< Request line and fields; 431 beyond.
+  std::uint32_t max_header_fields = 128;        ///< 431 beyond.
+  std::uint32_t max_target_bytes = 8u << 10;    ///< 414 beyond.
 
   // Of one connection.
   std::size_t max_pipelined_bytes = 64u << 10; ///< That come while a request is being answered; cut beyond.

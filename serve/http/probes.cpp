@@ -107,8 +107,10 @@ answer_later when_ready(const server_facts& facts, answer_later ask) {
 
 struct status_board::state : std::enable_shared_from_this<state> {
   struct waiting {
-    waiting(const asio::any_io_executor& thread, report_taker take) : timer(thread), take(std::move(take)) {}
+    waiting(const asio::any_io_executor& thread, bool with_actors, report_taker take)
+        : timer(thread), with_actors(with_actors), take(std::move(take)) {}
     asio::steady_timer timer;
+    bool with_actors;
     report_taker take;
   };
 
@@ -119,6 +121,7 @@ struct status_board::state : std::enable_shared_from_this<state> {
   clock_type::time_point asked;
   std::uint64_t question = 0;
   bool in_flight = false;
+  bool actors_in_flight = false; ///< The question in flight is about them, too.
 
   void answer(const expected<engine_report>& report) {
     for (auto& each : std::exchange(all, {})) {
@@ -128,11 +131,13 @@ struct status_board::state : std::enable_shared_from_this<state> {
   }
 
   void ask() {
-    if (in_flight && clock_type::now() - asked < patience)
+    const bool with_actors = std::any_of(all.begin(), all.end(), [](const auto& each) { return each->with_actors; });
+    if (in_flight && (actors_in_flight || !with_actors) && clock_type::now() - asked < patience)
       return;
     in_flight = true;
+    actors_in_flight = with_actors;
     asked = clock_type::now();
-    engine->ask_report([self = shared_from_this(), number = ++question](expected<engine_report> report) {
+    engine->ask_report(with_actors, [self = shared_from_this(), number = ++question](expected<engine_report> report) {
       if (number != self->question)
         return; // Another has been asked since.
       self->in_flight = false;
@@ -162,18 +167,17 @@ void status_board::stop() {
   ++state_->question;
 }
 
-void status_board::ask(report_taker take) {
+void status_board::ask(report_taker take, bool with_actors) {
   if (!state_->engine)
     return asio::post(state_->thread, [take = std::move(take)] {
       take(fail(errc::unavailable, "There is no engine yet: the model is being loaded."));
     });
-  auto fresh = std::make_shared<state::waiting>(state_->thread, std::move(take));
+  auto fresh = std::make_shared<state::waiting>(state_->thread, with_actors, std::move(take));
   state_->all.push_back(fresh);
   fresh->timer.expires_after(state_->patience);
   fresh->timer.async_wait([self = state_, fresh](const boost::system::error_code& cancelled) {
-    if (cancelled)
+    if (cancelled || self->all.remove(fresh) == 0) // It was answered when this was under way already.
       return;
-    self->all.remove(fresh);
     fresh->take(fail(errc::unavailable, "The engine does not answer."));
   });
   state_->ask();

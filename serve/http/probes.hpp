@@ -39,7 +39,7 @@ public:
   void attach(std::shared_ptr<engine_link> engine);
 
   /// `take` is called once, later. Errors: unavailable (no engine yet, or it does not answer).
-  void ask(report_taker take);
+  void ask(report_taker take, bool with_actors = false);
 
   /// Nobody is told anything any more.
   void stop();

@@ -30,12 +30,14 @@ void add_views(route_table& routes, status_board& board, const views& what) {
   routes.get_later(
     "/stage", true,
     [&board, stage = what.stage](const http_request& request, std::function<void(http_answer)> answer) {
-      board.ask([=, since = since_of(request.query), path = request.path,
-                 answer = std::move(answer)](const expected<engine_report>& report) {
-        if (!report)
-          return answer(error_answer(path, not_now, report.error()));
-        answer({200, "application/json", stage->json(report->status, report->actors, since), 0});
-      });
+      board.ask(
+        [=, since = since_of(request.query), path = request.path,
+         answer = std::move(answer)](const expected<engine_report>& report) {
+          if (!report)
+            return answer(error_answer(path, not_now, report.error()));
+          answer({200, "application/json", stage->json(report->status, report->actors, since), 0});
+        },
+        true);
     });
   routes.get_later(
     "/metrics", true, [&board, counts = what.counts](const http_request&, std::function<void(http_answer)> answer) {

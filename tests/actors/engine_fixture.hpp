@@ -10,6 +10,7 @@
 #include <map>
 
 #include "actors/system.hpp"
+#include "protocol/limits.hpp"
 #include "tests/support/fake_backend.hpp"
 #include "tests/support/tiny_model.hpp"
 
@@ -126,7 +127,8 @@ public:
 
   /// For what comes through several mailboxes: the moment cannot be known, but it must come.
   void eventually(const char* what, const std::function<bool()>& holds) {
-    for (const auto deadline = std::chrono::steady_clock::now() + patience; std::chrono::steady_clock::now() < deadline;) {
+    for (const auto deadline = std::chrono::steady_clock::now() + patience;
+         std::chrono::steady_clock::now() < deadline;) {
       if (holds())
         return;
       std::this_thread::sleep_for(1ms);
@@ -157,7 +159,7 @@ class client {
 public:
   explicit client(engine_fixture& engine) : engine_(engine), self_(engine.system()) {
     const auto handle = caf::actor_cast<client_actor>(caf::strong_actor_ptr{self_->ctrl()});
-    self_->request(engine.supervisor, 10s, open_atom::value, handle, connection_id{7})
+    self_->request(engine.supervisor, 10s, open_atom::value, handle, connection_id{7}, max_requests_per_client)
       .receive([&](stream_actor& s) { stream_ = std::move(s); },
                [&](const caf::error& e) { BOOST_FAIL("no stream: " << caf::to_string(e)); });
   }
@@ -201,7 +203,8 @@ public:
       bool timed_out = false;
       self_->receive([&](deliver_atom, delivery& what) { take(what); },
                      caf::after(engine_.patience) >> [&] { timed_out = true; });
-      BOOST_REQUIRE_MESSAGE(!timed_out || engine_.has_moved(), "nothing came for " << engine_.patience.count() << " seconds");
+      BOOST_REQUIRE_MESSAGE(!timed_out || engine_.has_moved(),
+                            "nothing came for " << engine_.patience.count() << " seconds");
     }
   }
 

@@ -54,7 +54,7 @@ class HttpCase(TestCase):
 
     def post_bytes(self, body, path="/v1/completions"):
         content = json.dumps(body).encode()
-        return (f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+        return (f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
                 f"Content-Length: {len(content)}\r\n\r\n").encode() + content
 
     def endless(self, **fields):
@@ -129,11 +129,11 @@ class Answers(HttpCase):
         self.assertEqual((response.status, response.headers["Allow"]), (405, "POST, OPTIONS"))
 
     def test_what_is_too_large_is_refused_by_its_status(self):
-        head = b"POST /v1/completions HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+        head = b"POST /v1/completions HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
         for content, status in ((head + b"Content-Length: 33554433\r\n\r\n", 413),
-                                (b"GET / HTTP/1.1\r\nHost: x\r\nX: " + b"x" * 70000 + b"\r\n\r\n", 431),
-                                (b"GET / HTTP/1.1\r\nHost: x\r\n" + b"X: x\r\n" * 130 + b"\r\n", 431),
-                                (b"GET /" + b"x" * 9000 + b" HTTP/1.1\r\nHost: x\r\n\r\n", 414)):
+                                (b"GET / HTTP/1.1\r\nHost: localhost\r\nX: " + b"x" * 70000 + b"\r\n\r\n", 431),
+                                (b"GET / HTTP/1.1\r\nHost: localhost\r\n" + b"X: x\r\n" * 130 + b"\r\n", 431),
+                                (b"GET /" + b"x" * 9000 + b" HTTP/1.1\r\nHost: localhost\r\n\r\n", 414)):
             response = http.client.HTTPResponse(self.raw(self.server, content))
             response.begin()
             self.assertEqual(response.status, status)
@@ -282,7 +282,7 @@ class Tls(HttpCase):
         encrypted.close()  # In the middle of a stream.
         eventually("it is cancelled", lambda: json.loads(
             urllib.request.urlopen(server.url + "/load", context=context).read())["open_requests"] == 0)
-        self.raw(server, b"GET /live HTTP/1.1\r\nHost: x\r\n\r\n").recv(100)  # Nothing of HTTP comes back.
+        self.raw(server, b"GET /live HTTP/1.1\r\nHost: localhost\r\n\r\n").recv(100)  # Nothing of HTTP comes back.
         with self.assertRaises(OSError):
             urllib.request.urlopen(server.url.replace("https", "http") + "/live")
         for version in (ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3):

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "actors/ask.hpp"
+#include "protocol/limits.hpp"
 
 namespace troupe::simulated {
 
@@ -17,7 +18,8 @@ client_actor::behavior_type client_shell(client_actor::pointer self, virtual_cli
       owner->opened(stream);
       self->monitor(owner->stream_);
     },
-    [=](const caf::error&) { owner->stream_gone_ = true; }, open_atom::value, owner->shown_, owner->connection_);
+    [=](const caf::error&) { owner->stream_gone_ = true; }, open_atom::value, owner->shown_, owner->connection_,
+    max_requests_per_client);
   return {[=](deliver_atom, const delivery& what) { owner->take(what); }};
 }
 

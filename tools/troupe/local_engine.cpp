@@ -15,6 +15,7 @@
 #include "model/measured_costs.hpp"
 #include "model/sharding.hpp"
 #include "model/stages.hpp"
+#include "protocol/limits.hpp"
 #include "tools/troupe/worker_device.hpp"
 
 namespace troupe::cli {
@@ -260,7 +261,9 @@ local_engine::start(const engine_flags& flags, std::initializer_list<int> signal
   };
   self->request(engine->supervisor_, timeouts::bookkeeping, tree_atom::value)
     .receive([&](actor_tree& tree) { engine->tree_ = std::move(tree); }, ended);
-  self->request(engine->supervisor_, timeouts::bookkeeping, open_atom::value, client, connection_id{0})
+  self
+    ->request(engine->supervisor_, timeouts::bookkeeping, open_atom::value, client, connection_id{0},
+              max_requests_per_client)
     .receive([&](stream_actor& stream) { engine->stream_ = std::move(stream); }, ended);
   if (engine->stream_)
     self->monitor(engine->stream_);
@@ -296,6 +299,21 @@ expected<worker_info> local_engine::info() {
              [&](const caf::error& reason) {
                result = fail(errc::unavailable, "The engine has ended: " + caf::to_string(reason) + ".");
              });
+  return result;
+}
+
+expected<worker_info> local_engine::info_or_stop() {
+  const auto me = caf::actor_cast<caf::actor>(*self_);
+  const auto ask = [me](caf::event_based_actor* asker, const executor_actor& executor) {
+    const auto tell = [=](expected<worker_info> info) { caf::anon_send(me, info_atom::value, std::move(info)); };
+    asker->request(executor, timeouts::step, info_atom::value).then(tell, [=](const caf::error& reason) {
+      tell(fail(errc::unavailable, "The engine has ended: " + caf::to_string(reason) + "."));
+    });
+  };
+  system_->spawn(ask, tree_.engines.front().executor);
+  expected<worker_info> result;
+  (*self_)->receive([&](info_atom, expected<worker_info>& info) { result = std::move(info); },
+                    [&](stop_atom) { result = fail(errc::cancelled, "A signal came before the model was loaded."); });
   return result;
 }
 

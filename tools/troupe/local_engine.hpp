@@ -54,6 +54,9 @@ public:
   /// Waits until the weights are loaded. Errors: why they could not be.
   expected<worker_info> info();
 
+  /// The same, but a signal ends it, too. Errors: cancelled (a signal came before).
+  expected<worker_info> info_or_stop();
+
   /// The token ids of a prompt, by the engine's own tokenizer.
   expected<prompt_tokens> encode(const prompt& request);
 

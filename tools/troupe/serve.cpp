@@ -187,7 +187,11 @@ int serve(const serve_flags& flags) {
   auto endpoint = open_gateways(*engine, flags);
   if (!endpoint)
     return report(endpoint.error());
-  auto device = engine->info();
+  auto device = engine->info_or_stop();
+  if (!device && device.error().code == errc::cancelled) {
+    std::cerr << "troupe: stopping before the model is loaded." << std::endl;
+    return 0;
+  }
   if (!device)
     return report(device.error());
   auto front = serve::spawn_front(engine->system(), engine->supervisor(), server.door());

@@ -2,6 +2,8 @@
 // comes, `n` requests in one call.
 #pragma once
 
+#include <functional>
+
 #include <nlohmann/json.hpp>
 
 #include "serve/http/errors.hpp"
@@ -32,11 +34,13 @@ public:
   }
 
   void take(std::size_t, const request_end& end, std::string& out) override {
-    if (end.reason == finish_reason::error)
+    if (end.reason == finish_reason::error && !failure_)
       failure_ = end.failure;
     if (--left_ == 0 && streams_ && (wrote_ || !failure_))
       out += "[DONE]";
   }
+
+  bool failed() const override { return failure_.has_value(); }
 
   serve::http_answer whole() override {
     if (failure_)
@@ -55,8 +59,13 @@ private:
   std::optional<error> failure_;
 };
 
+/// Called when a body is read; what a test sets it must take back.
+inline std::function<void()> while_reading;
+
 inline serve::api_table echo_api() {
   const auto echo = [](std::string_view body) -> serve::api_outcome {
+    if (while_reading)
+      while_reading();
     const auto parsed = nlohmann::json::parse(body, nullptr, false);
     if (!parsed.is_object())
       return {serve::openai_error({errc::malformed, "The body must be a JSON object."}), nullptr};

@@ -17,6 +17,7 @@
 #include <string>
 
 #include "serve/http/server.hpp"
+#include "serve/observe/views.hpp"
 #include "tests/serve/http/echo_call.hpp"
 
 namespace troupe::test {
@@ -44,8 +45,11 @@ public:
   void resume(std::uint32_t, request_id id) override {
     change([&] { ++resumed[id]; });
   }
-  void ask_report(report_taker take) override {
-    change([&] { ++questions; });
+  void ask_report(bool with_actors, report_taker take) override {
+    change([&] {
+      ++questions;
+      questions_of_actors += with_actors;
+    });
     if (answers_questions)
       door_([take = std::move(take), report = report](engine_listener&) { take(report); });
   }
@@ -86,7 +90,7 @@ public:
 
   std::map<request_id, generate_request> submitted;
   std::map<request_id, int> cancelled, paused, resumed;
-  int questions = 0;
+  int questions = 0, questions_of_actors = 0;
   // What the test decides before it asks.
   std::optional<std::uint32_t> stream = 0;
   bool answers_questions = true;
@@ -155,10 +159,10 @@ public:
     }
   }
   void get(const std::string& path, const std::string& fields = {}) {
-    send("GET " + path + " HTTP/1.1\r\nHost: x\r\n" + fields + "\r\n");
+    send("GET " + path + " HTTP/1.1\r\nHost: localhost\r\n" + fields + "\r\n");
   }
   void post(const std::string& path, const std::string& body, const std::string& fields = {}) {
-    send("POST " + path + " HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: " +
+    send("POST " + path + " HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: " +
          std::to_string(body.size()) + "\r\n" + fields + "\r\n" + body);
   }
 
@@ -251,7 +255,9 @@ public:
     options.version = "1.2.3";
     if (change)
       change(options);
-    auto started = http_server::start(std::move(options), echo_api());
+    auto started =
+      http_server::start(std::move(options), echo_api(),
+                         [this](route_table& routes, status_board& board) { add_views(routes, board, looks); });
     BOOST_REQUIRE_MESSAGE(started, (started ? "" : started.error().message));
     server = std::move(*started);
     engine = std::make_shared<fake_engine>(server->door());
@@ -267,6 +273,7 @@ public:
     return client.read();
   }
 
+  views looks;
   std::unique_ptr<http_server> server;
   std::shared_ptr<fake_engine> engine;
 };

@@ -24,8 +24,8 @@ std::string request_for(const route& each, const std::string& fields) {
     path.back() = 'x';
   const std::string body = each.method == "POST" ? "{}" : "";
   return each.method + " " + path +
-         " HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: " + std::to_string(body.size()) +
-         "\r\n" + fields + "\r\n" + body;
+         " HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: " +
+         std::to_string(body.size()) + "\r\n" + fields + "\r\n" + body;
 }
 
 unsigned status_of(http_fixture& fixture, const std::string& request) {
@@ -41,7 +41,7 @@ BOOST_AUTO_TEST_SUITE(http_access)
 BOOST_AUTO_TEST_CASE(every_route_but_the_probes_and_the_page_needs_a_key) {
   http_fixture fixture(with_keys);
   fixture.engine->stream.reset(); // What the API begins ends at once.
-  const std::set<std::string> open{"/live", "/ready", "/health"};
+  const std::set<std::string> open{"/", "/live", "/ready", "/health"};
   std::size_t seen = 0;
   for (const auto& each : fixture.server->routes().all()) {
     BOOST_TEST_CONTEXT(each.method << " " << each.path) {
@@ -81,6 +81,22 @@ BOOST_AUTO_TEST_CASE(without_keys_any_bearer_passes) {
   BOOST_TEST(fixture.get("/version", "Authorization: Bearer whatever\r\n").status == 200u);
 }
 
+BOOST_AUTO_TEST_CASE(a_server_without_keys_answers_only_to_the_names_of_this_machine) {
+  const auto status = [](http_fixture& fixture, const std::string& host) {
+    return status_of(fixture, "GET /version HTTP/1.1\r\nHost: " + host + "\r\n\r\n");
+  };
+  http_fixture closed;
+  for (const std::string host : {"localhost", "LocalHost:8000", "127.0.0.1", "127.0.0.2:1", "[::1]", "[::1]:8000"})
+    BOOST_TEST(status(closed, host) == 200u, host);
+  for (const std::string host : {"attacker.example", "attacker.example:8000", "localhost.attacker.example",
+                                 "10.0.0.1", "[::2]:80", "127.0.0.1.attacker.example", "["})
+    BOOST_TEST(status(closed, host) == 403u, host);
+  http_fixture open([](http_options& o) { o.open_access = true; });
+  BOOST_TEST(status(open, "name.example") == 200u);
+  http_fixture keyed(with_keys);
+  BOOST_TEST(status(keyed, "name.example") == 401u);
+}
+
 BOOST_AUTO_TEST_CASE(keys_come_from_files_and_lists_and_a_source_without_any_is_an_error) {
   api_keys keys;
   BOOST_TEST(keys.allow("", ""));
@@ -94,6 +110,9 @@ BOOST_AUTO_TEST_CASE(keys_come_from_files_and_lists_and_a_source_without_any_is_
   BOOST_TEST(keys.allow("Bearer one", ""));
   BOOST_TEST(keys.allow("Bearer two", "wrong"));
   BOOST_TEST(!keys.add_file(text_file(" \n").path()).has_value());
+  const auto large = keys.add_file("/dev/zero");
+  BOOST_REQUIRE(!large);
+  BOOST_CHECK(large.error().code == errc::limit_exceeded);
   BOOST_TEST(!keys.add_file("/no/such/file").has_value());
   BOOST_TEST(!keys.add_file("/").has_value());
   BOOST_TEST(!keys.add_list("", "X").has_value());
@@ -152,7 +171,7 @@ BOOST_AUTO_TEST_CASE(head_is_get_without_its_body) {
   for (const std::string path :
        {"/live", "/ready", "/health", "/version", "/load", "/v1/models", "/v1/models/tiny"}) {
     const auto whole = fixture.get(path);
-    client.send("HEAD " + path + " HTTP/1.1\r\nHost: x\r\n\r\n");
+    client.send("HEAD " + path + " HTTP/1.1\r\nHost: localhost\r\n\r\n");
     const auto head = client.read(false);
     BOOST_TEST(head.status == 200u);
     BOOST_TEST(head.fields.at("content-length") == std::to_string(whole.body.size()));
@@ -177,7 +196,7 @@ BOOST_AUTO_TEST_CASE(a_preflight_needs_no_key_and_allows_what_was_named) {
     o.cors_origins = {"https://page.example"};
   });
   http_client client(fixture.server->port());
-  const std::string ask = "OPTIONS /v1/echo HTTP/1.1\r\nHost: x\r\nAccess-Control-Request-Method: POST\r\n"
+  const std::string ask = "OPTIONS /v1/echo HTTP/1.1\r\nHost: localhost\r\nAccess-Control-Request-Method: POST\r\n"
                           "Access-Control-Request-Headers: authorization, x-stainless-os\r\nOrigin: ";
   client.send(ask + "https://page.example\r\n\r\n");
   const auto allowed = client.read(false);

@@ -65,7 +65,7 @@ BOOST_AUTO_TEST_CASE(a_request_may_come_byte_by_byte_and_its_body_in_chunks) {
   http_fixture fixture;
   http_client client(fixture.server->port());
   for (char c : std::string(
-         "POST http://host/v1/echo?x=1 HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\nContent-Type: "
+         "POST http://host/v1/echo?x=1 HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\nContent-Type: "
          "application/json; charset=utf-8\r\n\r\n5;e=1\r\n{\"pro\r\ne\r\nmpt\": \"whole\"}\r\n0\r\nT: x\r\n\r\n"))
     client.send({&c, 1});
   answer(fixture, 1, "x");
@@ -89,7 +89,7 @@ BOOST_AUTO_TEST_CASE(a_client_that_asks_before_it_sends_is_told_to_go_on_or_not)
   http_fixture fixture;
   http_client client(fixture.server->port());
   const std::string fields =
-    " HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nExpect: 100-continue\r\nContent-Length: ";
+    " HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nExpect: 100-continue\r\nContent-Length: ";
   client.send("POST /v1/echo" + fields + "2\r\n\r\n");
   BOOST_TEST(client.head().status == 100u);
   client.send("{}");
@@ -99,7 +99,7 @@ BOOST_AUTO_TEST_CASE(a_client_that_asks_before_it_sends_is_told_to_go_on_or_not)
   BOOST_TEST(client.read().status == 404u);
   BOOST_TEST(client.rest().empty());
   http_client other(fixture.server->port());
-  other.send("GET /live HTTP/1.1\r\nHost: x\r\nExpect: the unexpected\r\n\r\n");
+  other.send("GET /live HTTP/1.1\r\nHost: localhost\r\nExpect: the unexpected\r\n\r\n");
   BOOST_TEST(other.read().status == 417u);
 }
 
@@ -107,14 +107,14 @@ BOOST_AUTO_TEST_CASE(what_is_no_http_is_400_and_the_end) {
   http_fixture fixture;
   const std::pair<std::string, unsigned> cases[] = {
     {"hello\r\n\r\n", 400},
-    {"GET  /live HTTP/1.1\r\nHost: x\r\n\r\n", 400},
-    {"GET /live HTTP/2.0\r\nHost: x\r\n\r\n", 505},
+    {"GET  /live HTTP/1.1\r\nHost: localhost\r\n\r\n", 400},
+    {"GET /live HTTP/2.0\r\nHost: localhost\r\n\r\n", 505},
     {"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 505},
-    {"GET /live HTTP/1.1\r\nHost: x\r\nbad field\r\n\r\n", 400},
-    {"POST /v1/echo HTTP/1.1\r\nHost: x\r\nContent-Length: -1\r\n\r\n", 400},
-    {"POST /v1/echo HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\nContent-Length: 3\r\n\r\n", 400},
-    {"POST /v1/echo HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n", 400},
-    {"POST /v1/echo HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nTransfer-Encoding: "
+    {"GET /live HTTP/1.1\r\nHost: localhost\r\nbad field\r\n\r\n", 400},
+    {"POST /v1/echo HTTP/1.1\r\nHost: localhost\r\nContent-Length: -1\r\n\r\n", 400},
+    {"POST /v1/echo HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\r\nContent-Length: 3\r\n\r\n", 400},
+    {"POST /v1/echo HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n", 400},
+    {"POST /v1/echo HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nTransfer-Encoding: "
      "chunked\r\n\r\nzz\r\n",
      400},
   };
@@ -135,9 +135,9 @@ BOOST_AUTO_TEST_CASE(what_is_no_http_is_400_and_the_end) {
 BOOST_AUTO_TEST_CASE(a_body_that_is_no_json_by_its_type_or_is_compressed_is_415) {
   http_fixture fixture;
   http_client client(fixture.server->port());
-  client.send("POST /v1/echo HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{}");
+  client.send("POST /v1/echo HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\r\n\r\n{}");
   BOOST_TEST(client.read().status == 415u);
-  client.send("POST /v1/echo HTTP/1.1\r\nHost: x\r\nContent-Type: text/plain\r\nContent-Length: 2\r\n\r\n{}");
+  client.send("POST /v1/echo HTTP/1.1\r\nHost: localhost\r\nContent-Type: text/plain\r\nContent-Length: 2\r\n\r\n{}");
   BOOST_TEST(client.read().status == 415u);
   client.post("/v1/echo", "{}", "Content-Encoding: gzip\r\n");
   BOOST_TEST(client.read().status == 415u);
@@ -160,12 +160,13 @@ BOOST_AUTO_TEST_CASE(malformed_requests_never_crash_it_and_are_never_its_own_err
   const int cases = wanted ? std::atoi(wanted) : 500;
   std::mt19937 random(7);
   const std::string seeds[] = {
-    "GET /live HTTP/1.1\r\nHost: x\r\nAccept: */*\r\n\r\n",
-    "POST /v1/echo HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 17\r\n\r\n{\"prompt\": "
+    "GET /live HTTP/1.1\r\nHost: localhost\r\nAccept: */*\r\n\r\n",
+    "POST /v1/echo HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: "
+    "17\r\n\r\n{\"prompt\": "
     "\"abc\"}",
-    "POST /v1/echo HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n",
-    "OPTIONS * HTTP/1.1\r\nHost: x\r\nOrigin: y\r\nAccess-Control-Request-Method: z\r\n\r\n",
-    "GET /v1/models/%2f%zz HTTP/1.1\r\nHost: x\r\nConnection: upgrade\r\nUpgrade: h2c\r\n\r\n"};
+    "POST /v1/echo HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n",
+    "OPTIONS * HTTP/1.1\r\nHost: localhost\r\nOrigin: y\r\nAccess-Control-Request-Method: z\r\n\r\n",
+    "GET /v1/models/%2f%zz HTTP/1.1\r\nHost: localhost\r\nConnection: upgrade\r\nUpgrade: h2c\r\n\r\n"};
   const std::string pieces[] = {"\r\n",
                                 "\n",
                                 ":",

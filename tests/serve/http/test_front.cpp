@@ -24,13 +24,14 @@ supervisor_actor::behavior_type watched(supervisor_actor::pointer self, const su
   self->monitor(real);
   self->set_down_handler([=](const caf::down_msg& down) { self->quit(down.reason); });
   return {
-    [=](open_atom, const client_actor& client, connection_id connection) {
+    [=](open_atom, const client_actor& client, connection_id connection, std::uint32_t most) {
       auto promise = self->make_response_promise<stream_actor>();
-      self->request(real, 10s, open_atom::value, client, connection).then([=](const stream_actor& stream) mutable {
-        std::lock_guard lock(streams->mutex);
-        streams->all.push_back(stream);
-        promise.deliver(stream);
-      });
+      self->request(real, 10s, open_atom::value, client, connection, most)
+        .then([=](const stream_actor& stream) mutable {
+          std::lock_guard lock(streams->mutex);
+          streams->all.push_back(stream);
+          promise.deliver(stream);
+        });
       return promise;
     },
     [](replace_atom, std::uint32_t, const std::string&) {},
@@ -90,6 +91,14 @@ BOOST_AUTO_TEST_CASE(hundreds_of_clients_get_the_text_that_each_gets_alone) {
   for (int i = 0; i < 200; ++i)
     BOOST_TEST(clients[static_cast<std::size_t>(i)]->read().body ==
                fixture.right_text("prompt " + std::to_string(i), 20) + (i % 2 == 0 ? "[DONE]" : ""));
+}
+
+BOOST_AUTO_TEST_CASE(the_limit_of_one_connection_is_not_that_of_all_clients_of_http_together) {
+  front_fixture fixture([](engine_options& o) { o.limits.max_open_requests = 4 * max_requests_per_client; });
+  http_client client(fixture.server->port());
+  client.post("/v1/echo",
+              nlohmann::json{{"prompt", "a"}, {"max_tokens", 1}, {"n", max_requests_per_client + 100}}.dump());
+  BOOST_TEST(client.read().status == 200u);
 }
 
 BOOST_AUTO_TEST_CASE(what_the_engine_refuses_has_its_status) {

@@ -1,6 +1,8 @@
 // Every limit, and what is said of it.
 #include "tests/serve/http/http_fixture.hpp"
 
+#include <future>
+
 using namespace troupe;
 using namespace troupe::test;
 
@@ -10,7 +12,7 @@ auto with(std::function<void(http_limits&)> change) {
   return [change = std::move(change)](http_options& options) { change(options.limits); };
 }
 
-const std::string json_post = "POST /v1/echo HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n";
+const std::string json_post = "POST /v1/echo HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n";
 
 } // namespace
 
@@ -26,7 +28,7 @@ BOOST_AUTO_TEST_CASE(a_body_that_is_too_large_is_413_whether_its_size_was_said_o
   unsaid.send(json_post + "Transfer-Encoding: chunked\r\n\r\n100001\r\n" + std::string(0x100001, ' '));
   BOOST_TEST(unsaid.read().status == 413u);
   http_client messages(fixture.server->port());
-  messages.send("POST /v1/messages HTTP/1.1\r\nHost: x\r\nContent-Length: 1048577\r\n\r\n");
+  messages.send("POST /v1/messages HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1048577\r\n\r\n");
   BOOST_TEST(nlohmann::json::parse(messages.read().body)["error"]["type"] == "request_too_large");
 }
 
@@ -42,7 +44,7 @@ BOOST_AUTO_TEST_CASE(a_client_that_sends_too_much_all_at_once_reads_the_refusal)
 BOOST_AUTO_TEST_CASE(a_header_that_is_too_large_or_has_too_many_fields_is_431) {
   http_fixture fixture;
   http_client large(fixture.server->port());
-  large.send("GET /live HTTP/1.1\r\nHost: x\r\nX: " + std::string(70000, 'x') + "\r\n\r\n");
+  large.send("GET /live HTTP/1.1\r\nHost: localhost\r\nX: " + std::string(70000, 'x') + "\r\n\r\n");
   BOOST_TEST(large.read().status == 431u);
   http_client many(fixture.server->port());
   std::string fields;
@@ -151,6 +153,67 @@ BOOST_AUTO_TEST_CASE(all_bodies_together_have_a_limit) {
       return; // It was read.
   }
   BOOST_ERROR("the room of a body that never came is not given back");
+}
+
+BOOST_AUTO_TEST_CASE(a_body_that_nobody_reads_is_refused_and_takes_no_room_from_those_that_are) {
+  http_fixture fixture(with([](http_limits& limits) { limits.max_bodies_bytes = 1000; }));
+  std::vector<std::unique_ptr<http_client>> clients;
+  for (int i = 0; i < 3; ++i) {
+    clients.push_back(std::make_unique<http_client>(fixture.server->port()));
+    clients.back()->send("GET /live HTTP/1.1\r\nHost: localhost\r\nContent-Length: 8000\r\n\r\nx");
+  }
+  http_client large(fixture.server->port());
+  large.send("GET /live HTTP/1.1\r\nHost: localhost\r\nContent-Length: 33554432\r\n\r\n");
+  BOOST_TEST(large.read().status == 413u);
+  BOOST_TEST(large.rest().empty());
+  http_client chunked(fixture.server->port());
+  chunked.send("GET /live HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n4000\r\n" +
+               std::string(0x4000, ' '));
+  BOOST_TEST(chunked.read().status == 413u);
+  http_client api(fixture.server->port());
+  api.post("/v1/echo", "[\"" + std::string(800, 'x') + "\"]");
+  BOOST_TEST(api.read().status == 400u); // It was read.
+  clients[0]->send(std::string(7999, 'x'));
+  BOOST_TEST(clients[0]->read().status == 200u);
+}
+
+BOOST_AUTO_TEST_CASE(a_body_whose_client_has_gone_takes_its_room_until_it_is_read_or_dropped) {
+  std::promise<void> begun, gate;
+  std::atomic<int> reads = 0;
+  while_reading = [&, open = gate.get_future().share()] {
+    if (reads++ == 0)
+      begun.set_value();
+    open.wait();
+  };
+  http_fixture fixture(with([](http_limits& limits) {
+    limits.inline_body_bytes = 10;
+    limits.max_bodies_bytes = 1000;
+  }));
+  const auto body = [](std::size_t bytes) { return "[\"" + std::string(bytes, 'x') + "\"]"; };
+  http_client first(fixture.server->port());
+  first.post("/v1/echo", body(800));
+  begun.get_future().wait();
+  http_client second(fixture.server->port()); // Waits for the one thread that reads.
+  second.post("/v1/echo", body(100));
+  BOOST_TEST(fixture.get("/live").status == 200u);
+  first.reset();
+  second.reset();
+  for (int i = 0; i < 20; ++i) {
+    http_client third(fixture.server->port());
+    third.post("/v1/echo", body(400));
+    BOOST_TEST(third.read().status == 503u);
+  }
+  gate.set_value();
+  unsigned status = 503;
+  for (int i = 0; i < 3000 && status == 503; ++i) {
+    http_client third(fixture.server->port());
+    third.post("/v1/echo", body(400));
+    status = third.read().status;
+  }
+  BOOST_TEST(status == 400u);
+  BOOST_TEST(reads == 2); // That of the second client was not.
+  fixture.server.reset();
+  while_reading = nullptr;
 }
 
 BOOST_AUTO_TEST_CASE(who_pipelines_without_end_is_cut) {

@@ -1,4 +1,6 @@
 // What an operator's programs are told.
+#include <boost/asio/steady_timer.hpp>
+
 #include "tests/serve/http/http_fixture.hpp"
 
 using namespace troupe;
@@ -62,6 +64,43 @@ BOOST_AUTO_TEST_CASE(many_who_ask_at_once_are_one_question) {
   for (auto& client : clients)
     BOOST_TEST(client->read().status == 503u);
   BOOST_TEST(fixture.engine->questions <= 3);
+}
+
+BOOST_AUTO_TEST_CASE(only_who_shows_actors_asks_for_them) {
+  http_fixture fixture;
+  for (const std::string path : {"/ready", "/health", "/load", "/metrics"})
+    BOOST_TEST(fixture.get(path).status == 200u, path);
+  BOOST_TEST(fixture.engine->questions_of_actors == 0);
+  BOOST_TEST(fixture.get("/stage").status == 200u);
+  BOOST_TEST(fixture.engine->questions_of_actors == 1);
+}
+
+BOOST_AUTO_TEST_CASE(who_waits_is_told_once_though_the_answer_comes_when_its_time_has_run_out) {
+  struct silent : engine_link {
+    std::optional<std::uint32_t> choose_stream() override { return std::nullopt; }
+    void submit(std::uint32_t, generate_request) override {}
+    void cancel(std::uint32_t, request_id) override {}
+    void pause(std::uint32_t, request_id) override {}
+    void resume(std::uint32_t, request_id) override {}
+    void ask_report(bool, report_taker asked) override { take = std::move(asked); }
+    report_taker take;
+  };
+  boost::asio::io_context thread;
+  http_limits limits;
+  limits.status_ms = 2;
+  status_board board(thread.get_executor(), limits);
+  const auto engine = std::make_shared<silent>();
+  board.attach(engine);
+  boost::asio::steady_timer answer(thread, 1ms); // Both timers have run out when the thread looks.
+  answer.async_wait([&](const boost::system::error_code&) { engine->take(engine_report{}); });
+  int told = 0;
+  board.ask([&](const expected<engine_report>& report) {
+    ++told;
+    BOOST_TEST(report.has_value());
+  });
+  std::this_thread::sleep_for(20ms);
+  thread.run();
+  BOOST_TEST(told == 1);
 }
 
 BOOST_AUTO_TEST_CASE(a_stuck_step_lost_workers_or_no_engine_make_it_unhealthy) {

@@ -72,6 +72,24 @@ BOOST_AUTO_TEST_CASE(requests_of_one_call_end_it_together_and_it_is_all_cancelle
   BOOST_TEST(fixture.engine->cancelled.size() == 1u);
 }
 
+BOOST_AUTO_TEST_CASE(a_request_that_fails_ends_its_call_and_the_others_are_cancelled) {
+  for (const bool stream : {false, true}) {
+    http_fixture fixture;
+    http_client client(fixture.server->port());
+    client.post("/v1/echo", nlohmann::json{{"n", 3}, {"stream", stream}}.dump());
+    const auto last = fixture.engine->request(3).id;
+    fixture.engine->end(last - 1, {errc::context_overflow, "It is too long."});
+    BOOST_TEST(client.read().status == 400u);
+    fixture.engine->eventually("the others are cancelled", [&] {
+      return fixture.engine->cancelled == std::map<request_id, int>{{last - 2, 1}, {last, 1}};
+    });
+    fixture.engine->end(last); // Its end comes all the same.
+    client.post("/v1/echo", "{}");
+    fixture.engine->end(fixture.engine->request(4).id);
+    BOOST_TEST(client.read().status == 200u);
+  }
+}
+
 BOOST_AUTO_TEST_CASE(a_client_that_goes_away_is_cancelled_while_nothing_is_sent) {
   http_fixture fixture;
   std::size_t number = 0;
