@@ -69,6 +69,15 @@ expected<void> check_whole(const call_fields& fields) {
                 fmt::format("Field 'n': {} prompts with {} answers each are over the limit of {} "
                             "answers.",
                             fields.prompts.size(), std::max(request.n, request.best_of), max_answers));
+  const auto& sampling = request.sampling; // Each prompt's request has a copy.
+  const auto values = sampling.allowed_tokens.size() + sampling.logit_bias.size() + sampling.bad_words.size() +
+                      sampling.stop_tokens.size() + sampling.stop.size();
+  if (values * fields.prompts.size() > max_repeated_values)
+    return fail(
+      errc::limit_exceeded,
+      fmt::format("Field 'prompt': {} prompts with {} token ids, biases and words each are over the limit of {}. "
+                  "Send fewer prompts at once.",
+                  fields.prompts.size(), values, max_repeated_values));
   return {};
 }
 

@@ -42,6 +42,15 @@ BOOST_AUTO_TEST_CASE(without_a_seed_each_request_draws_its_own) {
   BOOST_TEST(started({{"prompt", "a"}, {"seed", -1}}).requests[0].sampling.seed == 0xffffffffffffffffu);
 }
 
+BOOST_AUTO_TEST_CASE(what_is_repeated_for_each_prompt_has_a_limit_for_all_prompts_together) {
+  const auto prompts = [](std::size_t count) { return std::vector<std::string>(count, "x"); };
+  const std::vector<int> ids(2048, 5);
+  const auto failure = refusal({{"prompt", prompts(1024)}, {"allowed_token_ids", ids}});
+  BOOST_TEST(failure["code"] == "limit_exceeded");
+  BOOST_TEST(failure["param"] == "prompt");
+  BOOST_TEST(started({{"prompt", prompts(2)}, {"allowed_token_ids", ids}}).requests.size() == 2u);
+}
+
 BOOST_AUTO_TEST_CASE(all_sampling_fields_reach_the_engine) {
   const auto call = started({{"prompt", "x"},
                              {"temperature", 0.5},
