@@ -59,7 +59,7 @@ struct metrics::families {
   }
 
   /// What an engine counts begins at 0 again when it begins anew: then all that it says is new.
-  struct total {
+  struct growing {
     prometheus::Counter& counter;
     double last = 0;
     void take(double value) {
@@ -102,9 +102,10 @@ struct metrics::families {
   prometheus::Gauge& running = gauge("vllm:num_requests_running", "Sequences in the steps");
   prometheus::Gauge& waiting = gauge("vllm:num_requests_waiting", "Sequences that wait for a place in the steps");
   prometheus::Gauge& kv_usage = gauge("vllm:kv_cache_usage_perc", "KV-cache usage; 1 is all of it");
-  total queries{counter("vllm:prefix_cache_queries_total", "Prompt tokens that were looked up in the prefix cache")};
-  total hits{counter("vllm:prefix_cache_hits_total", "Prompt tokens that the prefix cache had")};
-  total preemptions{counter("vllm:num_preemptions_total", "Sequences that had to give up their place")};
+  growing queries{
+    counter("vllm:prefix_cache_queries_total", "Prompt tokens that were looked up in the prefix cache")};
+  growing hits{counter("vllm:prefix_cache_hits_total", "Prompt tokens that the prefix cache had")};
+  growing preemptions{counter("vllm:num_preemptions_total", "Sequences that had to give up their place")};
   prometheus::Counter& prompt_tokens =
     counter("vllm:prompt_tokens_total", "Prompt tokens of requests that have ended");
   prometheus::Counter& generated = counter("vllm:generation_tokens_total", "Tokens generated");
@@ -134,11 +135,11 @@ struct metrics::families {
   prometheus::Histogram& per_step = histogram("vllm:iteration_tokens_total", "Tokens of a step", step_tokens);
 
   prometheus::Histogram& step_time = histogram("troupe:step_seconds", "Time of a step", step_seconds);
-  total steps{counter("troupe:steps_total", "Steps that were computed")};
-  total restarts{counter("troupe:worker_restarts_total", "Replacements of an engine's workers")};
-  total lost_steps{
+  growing steps{counter("troupe:steps_total", "Steps that were computed")};
+  growing restarts{counter("troupe:worker_restarts_total", "Replacements of an engine's workers")};
+  growing lost_steps{
     counter("troupe:lost_steps_total", "Steps that were in flight when workers died, and were computed again")};
-  total refused{counter("troupe:requests_refused_total", "Requests that were refused for want of room")};
+  growing refused{counter("troupe:requests_refused_total", "Requests that were refused for want of room")};
   prometheus::Gauge& open = gauge("troupe:requests_open", "Requests that were admitted and have not ended");
   prometheus::Gauge& paused = gauge("troupe:sequences_paused", "Sequences that wait for their client");
   prometheus::Gauge& engines = gauge("troupe:engines_up", "Engines that have not given up");

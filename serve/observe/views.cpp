@@ -39,13 +39,13 @@ void add_views(route_table& routes, status_board& board, const views& what) {
         },
         true);
     });
-  routes.get_later(
-    "/metrics", true, [&board, counts = what.counts](const http_request&, std::function<void(http_answer)> answer) {
-      board.ask([=, answer = std::move(answer)](const expected<engine_report>& report) {
-        // Counters go on where the engine does not answer; its gauges are 0 then.
-        answer({200, metrics::content_type, counts->text(report ? report->status : server_status{}), 0});
-      });
-    });
+  routes.get_later("/metrics", true,
+                   [&board, counts = what.counts](const http_request&, std::function<void(http_answer)> answer) {
+                     board.ask([=, answer = std::move(answer)](const expected<engine_report>& report) {
+                       // Counters go on where the engine does not answer; its gauges are 0 then.
+                       answer({200, metrics::content_type, counts->text(report ? &report->status : nullptr), 0});
+                     });
+                   });
 }
 
 } // namespace troupe::serve

@@ -143,14 +143,20 @@ BOOST_AUTO_TEST_CASE(a_client_that_does_not_read_pauses_its_sequence_alone) {
   front_fixture fixture({}, limits);
   fixture.engine.device->step_time = 1ms;
   http_client slow(fixture.server->port(), 2048), other(fixture.server->port());
-  const std::string body = R"({"prompt": "a", "max_tokens": 480, "stream": true, "n": 8})";
+  const std::string body =
+    R"({"prompt": "a", "max_tokens": 480, "stream": true, "n": 64})"; // The kernel takes some of it.
   slow.post("/v1/echo", body);
-  fixture.engine.eventually("all of it is paused", [&] { return fixture.engine.counts().paused == 8; });
+  fixture.engine.eventually("it is paused and nothing runs", [&] {
+    const auto before = fixture.engine.device->steps.load();
+    std::this_thread::sleep_for(20ms);
+    return fixture.engine.counts().paused > 0 && fixture.engine.device->steps.load() == before;
+  });
   other.post("/v1/echo", R"({"prompt": "b", "max_tokens": 100, "stream": true})");
   BOOST_TEST(other.read().body == fixture.right_text("b", 100) + "[DONE]");
-  BOOST_TEST(fixture.engine.counts().paused == 8u);
+  // The kernel takes a little now and then, and it goes on for a moment.
+  fixture.engine.eventually("it is paused still", [&] { return fixture.engine.counts().paused > 0; });
   const auto all = slow.read().body;
-  BOOST_TEST(all.size() >= 8 * fixture.right_text("a", 480).size());
+  BOOST_TEST(all.size() >= 64 * fixture.right_text("a", 480).size());
 }
 
 BOOST_AUTO_TEST_CASE(a_stream_that_dies_fails_its_requests_and_is_replaced) {

@@ -61,7 +61,7 @@ BOOST_AUTO_TEST_CASE(requests_are_counted_by_their_endings_with_their_times_and_
   BOOST_TEST(value_of(text, "vllm:request_success_total" + labels_with(R"(finished_reason="abort",)")) == "2");
   BOOST_TEST(value_of(text, "vllm:request_success_total" + labels_with(R"(finished_reason="stop",)")) == "0");
   BOOST_TEST(value_of(text, R"(vllm:e2e_request_latency_seconds_bucket{engine="0",model_name="tiny",le="0.8"})") ==
-             "2");
+             "3");
   BOOST_TEST(value_of(text, R"(vllm:request_prompt_tokens_bucket{engine="0",model_name="tiny",le="5"})") == "0");
   BOOST_TEST(value_of(text, R"(vllm:request_prompt_tokens_bucket{engine="0",model_name="tiny",le="10"})") == "3");
   BOOST_TEST(text.find(R"(le="2000")") == std::string::npos); // No prompt is longer than the context.
