@@ -38,7 +38,7 @@ public:
     stream_ = system_->spawn(troupe::stream,
                              stream_context{tiny(), router, tokenizer_,
                                             caf::actor_cast<client_actor>(caf::strong_actor_ptr{(*self_)->ctrl()}), 7,
-                                            scheduling_policy::kind_type::first_come,
+                                            max_requests_per_client, scheduling_policy::kind_type::first_come,
                                             std::make_shared<const prompt_tokens>(tiny()->end_tokens())});
   }
 
@@ -148,9 +148,8 @@ private:
     engine e;
     e.device->vocabulary = tiny()->program.vocabulary;
     // Its supervisor is nobody: a worker that dies is not replaced.
-    e.executor =
-      system_->spawn(troupe::executor, caf::actor_cast<supervisor_actor>(caf::strong_actor_ptr{(*self_)->ctrl()}), 0u,
-                     observers{});
+    e.executor = system_->spawn(
+      troupe::executor, caf::actor_cast<supervisor_actor>(caf::strong_actor_ptr{(*self_)->ctrl()}), 0u, observers{});
     kv_store_options cache;
     cache.groups = {{kv_blocks_, 0}};
     cache.events = true;

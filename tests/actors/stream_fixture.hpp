@@ -28,7 +28,8 @@ public:
     std::vector<request_end> ends;
   };
 
-  explicit stream_fixture(admission_limits limits = {}, std::size_t engines = 1) : system_(config_), client_(system_) {
+  explicit stream_fixture(admission_limits limits = {}, std::size_t engines = 1)
+      : system_(config_), client_(system_) {
     std::vector<scheduler_actor> schedulers;
     for (std::size_t i = 0; i < engines; ++i) {
       schedulers_.push_back(std::make_unique<caf::scoped_actor>(system_));
@@ -53,7 +54,7 @@ public:
   stream_actor new_stream(const tokenizer_actor& which) {
     return system_.spawn(troupe::stream,
                          stream_context{source, router, which, handle<client_actor>(client_), 7,
-                                        scheduling_policy::kind_type::priority,
+                                        max_requests_per_client, scheduling_policy::kind_type::priority,
                                         std::make_shared<const prompt_tokens>(source->end_tokens())});
   }
 
@@ -240,24 +241,23 @@ private:
   bool take_order(std::chrono::seconds wait) {
     bool got = true;
     (*schedulers_[playing])
-      ->receive(
-        [&](watch_atom, const engine_watcher_actor&, engine_index) {},
-        [&](add_atom, new_sequence& s, const stream_actor&) {
-          BOOST_TEST(!granted.count(s.id), "a sequence was added twice");
-          granted[s.id] = s.credit;
-          added.push_back(std::move(s));
-        },
-        [&](remove_atom, sequence_id id) { removed.insert(id); },
-        [&](credit_atom, sequence_id id, std::uint32_t tokens) { granted[id] += tokens; },
-        [&](flow_atom, const flow_change& change) {
-          for (std::uint32_t i = 0; i < change.sequences; ++i)
-            change.paused ? void(paused.insert(change.first + i)) : void(paused.erase(change.first + i));
-          for (const auto& share : change.credit)
-            granted[change.first + share.choice] += share.tokens;
-          ++flow_changes;
-          return change.sequences;
-        },
-        caf::after(wait) >> [&] { got = false; });
+      ->receive([&](watch_atom, const engine_watcher_actor&, engine_index) {},
+                [&](add_atom, new_sequence& s, const stream_actor&) {
+                  BOOST_TEST(!granted.count(s.id), "a sequence was added twice");
+                  granted[s.id] = s.credit;
+                  added.push_back(std::move(s));
+                },
+                [&](remove_atom, sequence_id id) { removed.insert(id); },
+                [&](credit_atom, sequence_id id, std::uint32_t tokens) { granted[id] += tokens; },
+                [&](flow_atom, const flow_change& change) {
+                  for (std::uint32_t i = 0; i < change.sequences; ++i)
+                    change.paused ? void(paused.insert(change.first + i)) : void(paused.erase(change.first + i));
+                  for (const auto& share : change.credit)
+                    granted[change.first + share.choice] += share.tokens;
+                  ++flow_changes;
+                  return change.sequences;
+                },
+                caf::after(wait) >> [&] { got = false; });
     return got;
   }
 
