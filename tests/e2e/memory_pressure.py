@@ -44,7 +44,7 @@ class MemoryGroup:
                 self.file.write_text(self.amount)
             except OSError:
                 pass  # Not as much could be taken.
-            time.sleep(0.005)
+            time.sleep(0.03)
 
     def end(self):
         """When its processes have ended."""

@@ -239,14 +239,14 @@ class WorkerProcesses(TestCase):
             self.skipTest("this machine lets us make no control group of memory (as root outside of a container it would)")
         self.addCleanup(group.end)
         server = self.serve_workers(*KINDS["tensor parallel"], program=group.program)
-        undisturbed = self.finish(self.begin(server, "tell me", tokens=200))
+        undisturbed = self.finish(self.begin(server, "tell me", tokens=60))
         before = faults(server)
         group.begin()
-        self.assertEqual(self.finish(self.begin(server, "tell me", tokens=200)), undisturbed)
+        self.assertEqual(self.finish(self.begin(server, "tell me", tokens=60)), undisturbed)
         if faults(server) - before < 20:
             self.skipTest("the kernel has taken none of its memory (programs are in memory, and there is no swap)")
         self.assertEqual(self.status(server)["restarts"], 0, "a worker was taken for dead")
-        client = self.begin(server, "tell me", tokens=200)
+        client = self.begin(server, "tell me", tokens=60)
         client.wait(0, tokens=5)
         victim = self.pids[0]
         begun = time.monotonic()
