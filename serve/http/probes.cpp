@@ -9,9 +9,9 @@
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
-#include "protocol/status_fields.hpp"
 #include "serve/api/api.hpp"
 #include "serve/http/errors.hpp"
+#include "serve/http/status_json.hpp"
 
 namespace troupe::serve {
 
@@ -33,24 +33,9 @@ http_answer not_now(const error& why) {
   return answer;
 }
 
-template <class Counts>
-json json_of(const Counts& counts) {
-  auto object = json::object();
-  each_field(counts, [&](const char* name, const auto& value) {
-    if constexpr (std::is_same_v<decltype(value), const std::vector<tier_status>&>) {
-      auto& tiers = object[name] = json::array();
-      for (const auto& tier : value)
-        tiers.push_back(json_of(tier));
-    } else {
-      object[name] = value;
-    }
-  });
-  return object;
-}
-
 /// The counts of `troupe status`, and what others call two of them.
 json load_of(const server_status& status) {
-  auto load = json_of(status);
+  auto load = status_json(status);
   const auto used =
     status.kv_blocks - std::min(status.kv_blocks, status.kv_free + status.kv_cached + status.kv_leased);
   load["kv_usage"] = status.kv_blocks == 0 ? 0.0 : double(used) / status.kv_blocks;

@@ -9,7 +9,7 @@
 
 #include "protocol/codec.hpp"
 #include "protocol/limits.hpp"
-#include "protocol/status_fields.hpp"
+#include "serve/http/status_json.hpp"
 #include "tools/troupe/http_get.hpp"
 #include "tools/troupe/options.hpp"
 
@@ -80,21 +80,6 @@ private:
   std::uint64_t nonce_ = 0;
 };
 
-template <class Counts>
-json json_of(const Counts& counts) {
-  auto object = json::object();
-  each_field(counts, [&](const char* name, const auto& value) {
-    if constexpr (std::is_same_v<decltype(value), const std::vector<tier_status>&>) {
-      auto& tiers = object[name] = json::array();
-      for (const auto& tier : value)
-        tiers.push_back(json_of(tier));
-    } else {
-      object[name] = value;
-    }
-  });
-  return object;
-}
-
 /// A line for each count; those of a tier have its name in front.
 std::string lines_of(const json& counts, const std::string& prefix = {}) {
   std::string lines;
@@ -133,7 +118,7 @@ expected<json> ask_all(const status_flags& flags) {
     if (!reply->ok())
       return tl::unexpected(reply->failure);
     if (reply->status)
-      said.update(json_of(*reply->status));
+      said.update(serve::status_json(*reply->status));
     else
       said[std::string(to_string(command))] = "ok";
   }
