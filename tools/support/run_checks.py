@@ -20,6 +20,8 @@ NIGHTLY_FUZZ_COUNT = 10_000
 SANITIZER_FUZZ_COUNT = 100
 NIGHTLY_SIMULATION_SEEDS = 100_000
 NIGHTLY_FAULT_SEEDS = 100
+NIGHTLY_INVARIANCE_SCALE = 2  # from there on at each number of stages and ranks
+TIMEOUTS, NIGHTLY_TIMEOUTS = 3, 12  # times what tests/ states, which is for a calm machine
 SHOWN_LINES = 200  # of a failed test's output, from its end
 BOOST = {"BOOST_TEST_REPORT_LEVEL": "detailed", "BOOST_TEST_REPORT_FORMAT": "XML",
          "BOOST_TEST_LOG_LEVEL": "test_suite", "BOOST_TEST_COLOR_OUTPUT": "0"}
@@ -93,6 +95,7 @@ class Stage:
 @dataclass
 class Check:
     environment: dict
+    timeouts: int = TIMEOUTS
     stages: list = field(default_factory=list)
     failures: list = field(default_factory=list)  # sentences
     skips: dict = field(default_factory=lambda: defaultdict(set))  # reason: names
@@ -126,7 +129,8 @@ class Check:
     def run_tests(self, build, select, environment=None):
         log = ROOT / build / "meson-logs" / "check.json"
         log.unlink(missing_ok=True)
-        command = ["meson", "test", "-C", build, "--no-rebuild", "--logbase", "check", "--timeout-multiplier", "3", *select]
+        command = ["meson", "test", "-C", build, "--no-rebuild", "--logbase", "check", "--timeout-multiplier", str(self.timeouts),
+                   *select]
         code = subprocess.run(command, cwd=ROOT, env={**self.environment, **BOOST, **(environment or {})},
                               stdin=subprocess.DEVNULL).returncode
         counts = Counts()
@@ -192,7 +196,8 @@ def run(check, nightly):
     if not built:
         return
     more = {"TROUPE_SIMULATION_SEEDS": str(NIGHTLY_SIMULATION_SEEDS),
-            "TROUPE_FAULT_SEEDS": str(NIGHTLY_FAULT_SEEDS)} if nightly else {}
+            "TROUPE_FAULT_SEEDS": str(NIGHTLY_FAULT_SEEDS),
+            "TROUPE_INVARIANCE_SCALE": str(NIGHTLY_INVARIANCE_SCALE)} if nightly else {}
     check.run_stage("tests", lambda: check.run_tests("build", [], more))
     if check.run_stage("sanitizer build", lambda: check.run_command(
             [tools / "build", "--asan", "--no-install"], "the build with the sanitizers failed")):
@@ -209,7 +214,7 @@ def main():
     options = parser.parse_args()
     environment = dict(os.environ, TROUPE_PYTHON=sys.executable, PYTHONDONTWRITEBYTECODE="1")
     environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environment['PATH']}"
-    check = Check(environment)
+    check = Check(environment, NIGHTLY_TIMEOUTS if options.nightly else TIMEOUTS)
     try:
         run(check, options.nightly)
     except KeyboardInterrupt:
