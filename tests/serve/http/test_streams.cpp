@@ -45,10 +45,11 @@ BOOST_AUTO_TEST_CASE(a_client_of_http_1_0_gets_a_stream_that_ends_with_the_conne
 
 BOOST_AUTO_TEST_CASE(an_error_before_the_first_bytes_has_its_status_and_a_time_to_come_back) {
   http_fixture fixture;
+  std::size_t number = 0;
   for (const std::string body : {streamed, "{}"}) {
     http_client client(fixture.server->port());
     client.post("/v1/echo", body);
-    const auto id = fixture.engine->request(fixture.engine->submitted.size() + 1).id;
+    const auto id = fixture.engine->request(++number).id;
     fixture.engine->end(id, {errc::queue_full, "Too many.", 2001});
     const auto got = client.read();
     BOOST_TEST(got.status == 429u);
