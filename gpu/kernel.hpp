@@ -1,0 +1,62 @@
+// Kernels as values: what the host needs to know to launch one, the same for devices and for the shim.
+//
+// A kernel is a struct:
+//
+//   struct scale {
+//     static constexpr const char* name = "scale";
+//     static constexpr unsigned max_threads = 256;                       // of a block
+//     struct arguments { global<const float> x; global<float> y; float by; std::uint32_t count; };
+//     static TROUPE_GPU void run(const arguments& a, shared_memory memory);
+//   };
+//
+// Its arguments are bytes that both compilers lay out alike; gpu/kernels/list.hpp lists all kernels.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <vector>
+
+#include "gpu/portable/numbers.hpp"
+
+namespace troupe::gpu {
+
+template <class... Kernels>
+struct kernel_list {};
+
+/// A kernel's number in its list.
+using kernel_id = std::uint32_t;
+
+template <class Kernel, class List>
+struct kernel_index;
+template <class Kernel, class... Rest>
+struct kernel_index<Kernel, kernel_list<Kernel, Rest...>> {
+  static constexpr kernel_id value = 0;
+};
+template <class Kernel, class First, class... Rest>
+struct kernel_index<Kernel, kernel_list<First, Rest...>> {
+  static constexpr kernel_id value = 1 + kernel_index<Kernel, kernel_list<Rest...>>::value;
+};
+
+/// One kernel as a build has it.
+struct kernel_entry {
+  const char* name = nullptr;
+  std::size_t argument_bytes = 0;
+  std::size_t argument_alignment = 0;
+  unsigned max_threads = 0;
+  const void* function = nullptr; ///< Of a device: its `__global__` function. Of the shim: a `shim_function`.
+};
+
+using kernel_table = std::vector<kernel_entry>;
+
+/// How a grid is to run.
+struct grid_shape {
+  extent3 blocks;
+  unsigned threads = 32;        ///< Of a block; whole warps.
+  std::size_t shared_bytes = 0; ///< Of a block.
+};
+
+inline constexpr unsigned warp_size = 32;
+inline constexpr unsigned most_threads = 1024;              ///< Of a block.
+inline constexpr std::size_t most_shared_bytes = 163 << 10; ///< Of a block, on sm_80; later ones have more.
+
+} // namespace troupe::gpu

@@ -1,0 +1,63 @@
+// What the host asks of a device: memory, streams, events, graphs, launches. gpu/cuda/ has it on CUDA, gpu/shim/ without a GPU;
+// all host code of the backend is written against this, and is the same for both.
+//
+// Owner: one thread. What is queued on a stream runs later, in order; streams know nothing of each other but through events.
+// Errors of what runs later are told by whatever is called next, and by everything after that: after one, the device is lost.
+#pragma once
+
+#include <cstdint>
+
+#include "gpu/kernel.hpp"
+#include "protocol/error.hpp"
+
+namespace troupe::gpu {
+
+/// Of device memory, or of pinned memory of the host (where it is a pointer).
+using address = std::uint64_t;
+
+enum class stream_id : std::uint32_t {};
+enum class event_id : std::uint32_t {};
+enum class graph_id : std::uint32_t {};
+
+struct memory_account {
+  std::size_t free_bytes = 0, total_bytes = 0;
+};
+
+class runtime {
+public:
+  virtual ~runtime() = default;
+
+  /// Uninitialised, aligned to 256 bytes. Errors: out_of_memory; not while a stream is captured.
+  virtual expected<address> allocate(std::size_t bytes) = 0;
+  /// Waits for everything that is queued.
+  virtual expected<void> free(address at) = 0;
+  virtual expected<address> allocate_pinned(std::size_t bytes) = 0;
+  virtual expected<void> free_pinned(address at) = 0;
+  virtual expected<memory_account> memory() = 0;
+
+  virtual expected<stream_id> make_stream() = 0;
+  virtual expected<event_id> make_event() = 0;
+
+  /// arguments: as many bytes as the kernel's entry says, copied now.
+  virtual expected<void> launch(stream_id on, kernel_id kernel, const grid_shape& shape, const void* arguments) = 0;
+  /// Between device memory and pinned memory, in any direction. Pinned memory is read when the copy runs, not now.
+  virtual expected<void> copy(stream_id on, address to, address from, std::size_t bytes) = 0;
+  virtual expected<void> fill(stream_id on, address at, std::uint8_t value, std::size_t bytes) = 0;
+
+  /// The event stands for all that is queued on the stream so far.
+  virtual expected<void> record(event_id event, stream_id on) = 0;
+  /// What is queued on the stream from now on runs after what the event stands for now; nothing, if it was never recorded.
+  virtual expected<void> wait(stream_id on, event_id event) = 0;
+  virtual expected<bool> is_done(event_id event) = 0;
+  virtual expected<void> synchronize(event_id event) = 0;
+  virtual expected<void> synchronize(stream_id on) = 0;
+
+  /// From now on what is queued on the stream, and on others that wait for events of it, becomes a graph, and does not run.
+  virtual expected<void> begin_capture(stream_id on) = 0;
+  /// Errors: invalid_argument (another stream that has joined was not waited for).
+  virtual expected<graph_id> end_capture(stream_id on) = 0;
+  /// All of it once, as if it were one thing on the stream.
+  virtual expected<void> launch(stream_id on, graph_id graph) = 0;
+};
+
+} // namespace troupe::gpu

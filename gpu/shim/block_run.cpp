@@ -1,0 +1,215 @@
+#include "gpu/shim/block_run.hpp"
+
+#include <algorithm>
+#include <numeric>
+
+#include <fmt/format.h>
+
+namespace troupe::gpu::shim {
+
+namespace ctx = boost::context;
+
+thread_local block_run* block_run::current_ = nullptr;
+
+void block_run::start(unsigned thread, const std::function<void()>& body) {
+  auto& own = threads_[thread];
+  own.waits = meeting::none;
+  own.done = false;
+  own.open_copies.clear();
+  own.groups.clear();
+  own.banks.clear();
+  own.fiber = ctx::fiber(std::allocator_arg, recorded_stacks{&stacks_, &own.stack}, [&](ctx::fiber&& scheduler) {
+    enter_stack(own.stack, &scheduler_stack_);
+    own.scheduler = std::move(scheduler);
+    try {
+      if (unwinds_) // Before it has begun.
+        throw unwinding();
+      body();
+      if (!own.open_copies.empty() || !own.groups.empty())
+        throw violation(violation_kind::unfinished_copy, "a thread ends before its asynchronous copies have");
+    } catch (const unwinding&) {
+    } catch (...) {
+      failure_ = std::current_exception();
+    }
+    own.done = true;
+    leave_stack(own.stack, scheduler_stack_, true);
+    return std::move(own.scheduler);
+  });
+}
+
+void block_run::resume(thread_state& thread) {
+  leave_stack(scheduler_stack_, thread.stack);
+  thread.fiber = std::move(thread.fiber).resume();
+  enter_stack(scheduler_stack_);
+}
+
+void block_run::unwind_all() {
+  unwinds_ = true;
+  for (auto& each : threads_)
+    if (!each.done)
+      resume(each);
+  unwinds_ = false;
+  failure_ = nullptr;
+}
+
+void block_run::run(const grid_shape& shape, index3 block, const std::function<void()>& body) {
+  shape_ = shape;
+  block_ = block;
+  failure_ = nullptr;
+  threads_.resize(shape.threads);
+  warps_.resize(shape.threads / 32);
+  shared_.begin_block(shape.shared_bytes);
+  memory_.begin_block();
+  auto* const outer = std::exchange(current_, this);
+  for (unsigned i = 0; i < shape.threads; ++i)
+    start(i, body);
+  std::vector<unsigned> order(warps_.size());
+  std::iota(order.begin(), order.end(), 0u);
+  try {
+    for (;;) {
+      std::shuffle(order.begin(), order.end(), random_);
+      bool some = false;
+      for (const auto warp : order)
+        some = run_warp(warp) || some;
+      if (std::all_of(threads_.begin(), threads_.end(), [](const auto& each) { return each.done; }))
+        break;
+      if (!some && !release_block())
+        diverged();
+    }
+  } catch (const violation& what) {
+    const auto culprit = thread_;
+    unwind_all();
+    current_ = outer;
+    throw violation(what, fmt::format("block {}, {}, {}, thread {}", block.x, block.y, block.z, culprit));
+  }
+  for (unsigned warp = 0; warp < warps_.size(); ++warp)
+    count_bank_conflicts(warp);
+  current_ = outer;
+}
+
+bool block_run::run_warp(unsigned warp) {
+  bool some = false;
+  do {
+    const auto first = warp * 32;
+    const auto turn = random_();
+    // Any order will do that differs from seed to seed: a rotation, upwards or downwards.
+    for (unsigned i = 0; i < 32; ++i) {
+      const auto which = first + ((turn >> 8 & 1 ? i : 31 - i) + turn) % 32;
+      auto& own = threads_[which];
+      if (own.done || own.waits != meeting::none)
+        continue;
+      thread_ = which;
+      ++switches_;
+      resume(own);
+      some = true;
+      if (failure_)
+        std::rethrow_exception(std::exchange(failure_, nullptr));
+    }
+  } while (release_warp(warp));
+  return some;
+}
+
+bool block_run::release_warp(unsigned warp) {
+  const auto first = threads_.begin() + warp * 32;
+  const auto kind = first->waits;
+  if (first->done || kind == meeting::none || kind == meeting::sync_block)
+    return false;
+  if (!std::all_of(first, first + 32, [&](const auto& each) { return !each.done && each.waits == kind; }))
+    return false;
+  count_bank_conflicts(warp);
+  warps_[warp].interval += kind == meeting::sync_warp;
+  std::for_each(first, first + 32, [](auto& each) { each.waits = meeting::none; });
+  return true;
+}
+
+bool block_run::release_block() {
+  if (!std::all_of(threads_.begin(), threads_.end(),
+                   [](const auto& each) { return !each.done && each.waits == meeting::sync_block; }))
+    return false;
+  shared_.pass_barrier();
+  for (auto& each : threads_)
+    each.waits = meeting::none;
+  return true;
+}
+
+void block_run::diverged() const {
+  const auto count = [&](auto holds) { return std::count_if(threads_.begin(), threads_.end(), holds); };
+  const auto at_block = count([](const auto& each) { return !each.done && each.waits == meeting::sync_block; });
+  const auto in_warp = count([](const auto& each) { return !each.done && each.waits != meeting::sync_block; });
+  throw violation(
+    violation_kind::divergence,
+    fmt::format("of {} threads {} wait at a barrier of the block, {} for others of their warp, and {} have ended",
+                threads_.size(), at_block, in_warp, count([](const auto& each) { return each.done; })));
+}
+
+void block_run::wait(meeting at) {
+  auto& own = threads_[thread_];
+  own.waits = at;
+  leave_stack(own.stack, scheduler_stack_);
+  own.scheduler = std::move(own.scheduler).resume();
+  enter_stack(own.stack, &scheduler_stack_);
+  if (unwinds_)
+    throw unwinding();
+}
+
+moment block_run::now() const {
+  return {shared_.interval(), warps_[thread_ / 32].interval, static_cast<std::uint16_t>(thread_)};
+}
+
+const std::byte* block_run::read_shared(std::size_t offset, std::size_t bytes) {
+  if (counts_banks_)
+    threads_[thread_].banks.push_back(static_cast<std::uint32_t>(offset / 4));
+  return shared_.read(offset, bytes, now());
+}
+
+std::byte* block_run::write_shared(std::size_t offset, std::size_t bytes, bool atomic) {
+  if (counts_banks_)
+    threads_[thread_].banks.push_back(static_cast<std::uint32_t>(offset / 4));
+  return shared_.write(offset, bytes, now(), atomic);
+}
+
+void block_run::count_bank_conflicts(unsigned warp) {
+  if (!counts_banks_)
+    return;
+  // The i-th access of each lane since they met last is taken for one instruction.
+  for (std::size_t i = 0;; ++i) {
+    std::array<std::vector<std::uint32_t>, 32> words; // By bank, those that differ.
+    bool some = false;
+    std::size_t most = 1;
+    for (unsigned lane = 0; lane < 32; ++lane) {
+      const auto& own = threads_[warp * 32 + lane].banks;
+      if (i >= own.size())
+        continue;
+      some = true;
+      auto& of_bank = words[own[i] % 32];
+      if (std::find(of_bank.begin(), of_bank.end(), own[i]) == of_bank.end())
+        of_bank.push_back(own[i]);
+      most = std::max(most, of_bank.size());
+    }
+    if (!some)
+      break;
+    bank_conflicts_ += most - 1;
+  }
+  for (unsigned lane = 0; lane < 32; ++lane)
+    threads_[warp * 32 + lane].banks.clear();
+}
+
+void block_run::copy_async(std::size_t to, address from, std::size_t bytes) {
+  threads_[thread_].open_copies.push_back({to, from, bytes});
+}
+
+void block_run::commit_copies() {
+  auto& own = threads_[thread_];
+  own.groups.push_back(std::exchange(own.open_copies, {}));
+}
+
+void block_run::wait_copies(unsigned left) {
+  auto& own = threads_[thread_];
+  for (; own.groups.size() > left; own.groups.pop_front())
+    for (const auto& each : own.groups.front()) {
+      const auto* source = memory_.read(each.from, each.bytes);
+      std::memcpy(shared_.write(each.to, each.bytes, now()), source, each.bytes);
+    }
+}
+
+} // namespace troupe::gpu::shim

@@ -1,0 +1,206 @@
+#include "gpu/shim/device_memory.hpp"
+
+#include <sys/mman.h>
+
+#include <algorithm>
+#include <cstdlib>
+#include <cstring>
+#include <new>
+
+#include <fmt/format.h>
+
+#include "gpu/shim/violation.hpp"
+
+namespace troupe::gpu::shim {
+
+namespace {
+
+constexpr std::size_t round_up(std::size_t bytes, std::size_t to) {
+  return (bytes + to - 1) / to * to;
+}
+
+/// Address space without memory behind it, until it is written.
+void* reserve(std::size_t bytes, int protection) {
+  void* at = ::mmap(nullptr, bytes, protection, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  if (at == MAP_FAILED)
+    throw std::bad_alloc();
+  return at;
+}
+
+} // namespace
+
+device_memory::device_memory(std::size_t capacity) : capacity_(capacity) {
+  base_ = reinterpret_cast<std::uint64_t>(reserve(reserved_bytes, PROT_NONE));
+  storage_ = static_cast<std::byte*>(reserve(reserved_bytes, PROT_READ | PROT_WRITE));
+  shadow_ = static_cast<std::uint8_t*>(reserve(reserved_bytes, PROT_READ | PROT_WRITE));
+  sectors_ = static_cast<sector*>(reserve(reserved_bytes / sector_bytes * sizeof(sector), PROT_READ | PROT_WRITE));
+}
+
+device_memory::~device_memory() {
+  ::munmap(reinterpret_cast<void*>(base_), reserved_bytes);
+  ::munmap(storage_, reserved_bytes);
+  ::munmap(shadow_, reserved_bytes);
+  ::munmap(sectors_, reserved_bytes / sector_bytes * sizeof(sector));
+  for (const auto& [at, bytes] : pinned_)
+    std::free(reinterpret_cast<void*>(at));
+}
+
+expected<address> device_memory::allocate(std::size_t bytes) {
+  if (bytes == 0)
+    return fail(errc::invalid_argument, "An allocation of no bytes.");
+  // The gap behind it is what finds an access beyond its end.
+  const auto taken = round_up(bytes, alignment) + alignment;
+  if (bytes > capacity_ - std::min(used_, capacity_) || taken > reserved_bytes - next_)
+    return fail(errc::out_of_memory, fmt::format("The device has {} of {} bytes left, and {} are wanted.",
+                                                 capacity_ - std::min(used_, capacity_), capacity_, bytes));
+  const auto at = base_ + next_;
+  std::memset(shadow_ + next_, allocated, bytes);
+  next_ += taken;
+  used_ += bytes;
+  allocations_[at] = bytes;
+  return at;
+}
+
+expected<void> device_memory::free(address at) {
+  const auto found = allocations_.find(at);
+  if (found == allocations_.end())
+    return fail(errc::invalid_argument, "Device memory is freed that is not allocated.");
+  const auto offset = at - base_;
+  std::memset(shadow_ + offset, freed, found->second);
+  ::madvise(storage_ + round_up(offset, 4096),
+            found->second / 4096 * 4096 > 8192 ? found->second / 4096 * 4096 - 8192 : 0, MADV_DONTNEED);
+  used_ -= found->second;
+  freed_.insert(*found);
+  allocations_.erase(found);
+  return {};
+}
+
+expected<address> device_memory::allocate_pinned(std::size_t bytes) {
+  void* at = bytes > 0 ? std::aligned_alloc(alignment, round_up(bytes, alignment)) : nullptr;
+  if (!at)
+    return fail(errc::out_of_memory, fmt::format("{} bytes of pinned memory could not be had.", bytes));
+  pinned_[reinterpret_cast<address>(at)] = bytes;
+  return reinterpret_cast<address>(at);
+}
+
+expected<void> device_memory::free_pinned(address at) {
+  if (pinned_.erase(at) == 0)
+    return fail(errc::invalid_argument, "Pinned memory is freed that is not allocated.");
+  std::free(reinterpret_cast<void*>(at));
+  return {};
+}
+
+bool device_memory::is_pinned(address at, std::size_t bytes) const {
+  auto after = pinned_.upper_bound(at);
+  if (after == pinned_.begin())
+    return false;
+  --after;
+  return at - after->first <= after->second && bytes <= after->second - (at - after->first);
+}
+
+void device_memory::fail_at(address at, std::size_t bytes, bool reads, std::uint8_t state) const {
+  const char* verb = reads ? "read" : "written";
+  if (!is_device(at))
+    throw violation(
+      violation_kind::host_memory,
+      fmt::format("{} bytes at {:#x} are {}, which is neither device memory nor pinned", bytes, at, verb));
+  const auto& known = state == freed ? freed_ : allocations_;
+  auto near = known.upper_bound(at);
+  std::string where = "before everything that is allocated";
+  if (near != known.begin()) {
+    --near;
+    where = fmt::format("byte {} of {} that were {}allocated", at - near->first, near->second,
+                        state == freed ? "freed after they had been " : "");
+  }
+  const auto kind = state == freed       ? violation_kind::use_after_free
+                    : state == allocated ? violation_kind::uninitialised_read
+                                         : violation_kind::out_of_bounds;
+  throw violation(kind, fmt::format("{} bytes are {} at {}", bytes, verb, where));
+}
+
+std::byte* device_memory::check(address at, std::size_t bytes, bool reads) {
+  if (!is_device(at)) {
+    if (is_pinned(at, bytes))
+      return reinterpret_cast<std::byte*>(at);
+    fail_at(at, bytes, reads, never);
+  }
+  const auto offset = at - base_;
+  for (std::size_t i = 0; i < bytes; ++i)
+    if (const auto state = shadow_[offset + i]; reads ? state != written : (state & allocated) == 0)
+      fail_at(at + i, bytes, reads, state);
+  return storage_ + offset;
+}
+
+void device_memory::count(std::size_t first, std::size_t bytes, bool reads) {
+  for (auto i = first / sector_bytes; i <= (first + bytes - 1) / sector_bytes; ++i) {
+    auto& seen = sectors_[i];
+    if (reads) {
+      traffic_.read += std::exchange(seen.launch_read, launch_) != launch_;
+      traffic_.read_by_block += std::exchange(seen.block_read, block_) != block_;
+    } else {
+      traffic_.written += std::exchange(seen.launch_written, launch_) != launch_;
+      traffic_.written_by_block += std::exchange(seen.block_written, block_) != block_;
+    }
+  }
+}
+
+const std::byte* device_memory::read(address at, std::size_t bytes) {
+  if (at % bytes != 0)
+    throw violation(violation_kind::misaligned, fmt::format("{} bytes are read at {:#x}", bytes, at));
+  const auto* found = check(at, bytes, true);
+  if (is_device(at))
+    count(at - base_, bytes, true);
+  return found;
+}
+
+std::byte* device_memory::write(address at, std::size_t bytes) {
+  if (at % bytes != 0)
+    throw violation(violation_kind::misaligned, fmt::format("{} bytes are written at {:#x}", bytes, at));
+  auto* found = check(at, bytes, false);
+  if (is_device(at)) {
+    std::memset(shadow_ + (at - base_), written, bytes);
+    count(at - base_, bytes, false);
+  }
+  return found;
+}
+
+const std::byte* device_memory::read_range(address at, std::size_t bytes) {
+  return check(at, bytes, true);
+}
+
+std::byte* device_memory::write_range(address at, std::size_t bytes) {
+  auto* found = check(at, bytes, false);
+  if (is_device(at))
+    std::memset(shadow_ + (at - base_), written, bytes);
+  return found;
+}
+
+void device_memory::copy_range(address to, address from, std::size_t bytes) {
+  // Parts that nobody has written may be copied, and are as unknown where they come to.
+  const auto state_of = [&](address at) { return is_device(at) ? shadow_ + (at - base_) : nullptr; };
+  const auto* of_source = state_of(from);
+  std::byte* source = const_cast<std::byte*>(reinterpret_cast<const std::byte*>(from));
+  if (of_source) {
+    for (std::size_t i = 0; i < bytes; ++i)
+      if ((of_source[i] & allocated) == 0)
+        fail_at(from + i, bytes, true, of_source[i]);
+    source = storage_ + (from - base_);
+  } else if (!is_pinned(from, bytes)) {
+    fail_at(from, bytes, true, never);
+  }
+  auto* target = check(to, bytes, false);
+  std::memmove(target, source, bytes);
+  if (auto* of_target = state_of(to)) {
+    if (of_source)
+      std::memmove(of_target, of_source, bytes);
+    else
+      std::memset(of_target, written, bytes);
+  }
+}
+
+void device_memory::begin_launch() {
+  ++launch_;
+  traffic_ = {};
+}
+
+} // namespace troupe::gpu::shim

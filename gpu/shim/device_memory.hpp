@@ -1,0 +1,87 @@
+// The memory of the shim's device, and pinned memory of the host, with a shadow that knows what was allocated and written.
+//
+// Addresses that the host gets are of a range that nobody can read or write, so that host code which follows one crashes;
+// kernels and copies go through `read` and `write`, which check, count sectors and say where the bytes really are. Freed memory is never
+// given out again.
+//
+// Threads: one at a time; the owner's.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <map>
+#include <string>
+
+#include "gpu/runtime.hpp"
+#include "protocol/error.hpp"
+
+namespace troupe::gpu::shim {
+
+/// Unique sectors of 32 bytes, of device memory alone.
+struct traffic {
+  std::uint64_t read = 0, written = 0;                   ///< Once a launch.
+  std::uint64_t read_by_block = 0, written_by_block = 0; ///< Once a block, and summed.
+};
+
+class device_memory {
+public:
+  static constexpr std::size_t sector_bytes = 32;
+  static constexpr std::size_t alignment = 256;
+
+  /// capacity: bytes that can be allocated at a time.
+  explicit device_memory(std::size_t capacity);
+  ~device_memory();
+  device_memory(const device_memory&) = delete;
+
+  /// Errors: out_of_memory.
+  expected<address> allocate(std::size_t bytes);
+  /// Errors: invalid_argument (not an address that `allocate` gave, or freed before).
+  expected<void> free(address at);
+  expected<address> allocate_pinned(std::size_t bytes);
+  expected<void> free_pinned(address at);
+
+  std::size_t used() const { return used_; }
+  std::size_t capacity() const { return capacity_; }
+  bool is_device(address at) const { return at - base_ < reserved_bytes; }
+  /// Whether these bytes are one pinned allocation's.
+  bool is_pinned(address at, std::size_t bytes) const;
+
+  /// For a kernel: where the bytes are. Throws a violation; `bytes` is 1 to 16, a power of two.
+  const std::byte* read(address at, std::size_t bytes);
+  std::byte* write(address at, std::size_t bytes);
+
+  /// For copies, of any size.
+  const std::byte* read_range(address at, std::size_t bytes);
+  std::byte* write_range(address at, std::size_t bytes);
+  /// Copies the shadow, too: what was not written stays so.
+  void copy_range(address to, address from, std::size_t bytes);
+
+  void begin_launch();
+  void begin_block() { ++block_; }
+  const traffic& counted() const { return traffic_; }
+
+private:
+  enum : std::uint8_t { never = 0, allocated = 1, written = 3, freed = 4 };
+  struct sector {
+    std::uint32_t launch_read, launch_written, block_read, block_written;
+  };
+  static constexpr std::size_t reserved_bytes = std::size_t{1} << 36;
+
+  std::byte* check(address at, std::size_t bytes, bool reads);
+  [[noreturn]] void fail_at(address at, std::size_t bytes, bool reads, std::uint8_t state) const;
+  void count(std::size_t first, std::size_t bytes, bool reads);
+
+  std::size_t capacity_;
+  std::size_t used_ = 0;
+  std::size_t next_ = alignment; ///< Bytes into the range.
+  std::uint64_t base_ = 0;       ///< Of the addresses.
+  std::byte* storage_ = nullptr;
+  std::uint8_t* shadow_ = nullptr;
+  sector* sectors_ = nullptr;
+  std::map<address, std::size_t> allocations_, pinned_;
+  std::map<address, std::size_t> freed_;
+  std::uint32_t launch_ = 1, block_ = 1;
+  traffic traffic_;
+};
+
+} // namespace troupe::gpu::shim

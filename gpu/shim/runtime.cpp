@@ -1,0 +1,180 @@
+#include "gpu/shim/runtime.hpp"
+
+#include <algorithm>
+#include <cstring>
+#include <random>
+
+#include <fmt/format.h>
+
+#include "gpu/shim/block_run.hpp"
+
+namespace troupe::gpu::shim {
+
+class shim_runtime::grid_runner {
+public:
+  grid_runner(device_memory& memory, const shim_options& options)
+      : random_(options.seed + 1), block_(memory, options.seed + 2, options.counts_banks) {}
+
+  void run(const grid_shape& shape, const std::function<void()>& body) {
+    const auto& blocks = shape.blocks;
+    order_.clear();
+    for (unsigned z = 0; z < blocks.z; ++z)
+      for (unsigned y = 0; y < blocks.y; ++y)
+        for (unsigned x = 0; x < blocks.x; ++x)
+          order_.push_back({x, y, z});
+    std::shuffle(order_.begin(), order_.end(), random_);
+    for (const auto& each : order_)
+      block_.run(shape, each, body);
+  }
+  const block_run& block() const { return block_; }
+
+private:
+  std::mt19937 random_;
+  block_run block_;
+  std::vector<index3> order_;
+};
+
+shim_runtime::shim_runtime(kernel_table kernels, const shim_options& options)
+    : kernels_(std::move(kernels)), memory_(options.memory_bytes), streams_(options.seed),
+      runner_(std::make_unique<grid_runner>(memory_, options)) {}
+
+shim_runtime::~shim_runtime() = default;
+
+template <class Call>
+auto shim_runtime::guarded(Call call) -> decltype(call()) {
+  if (!lost_by_) {
+    try {
+      return call();
+    } catch (const violation& what) {
+      lost_by_ = what;
+    }
+  }
+  return fail(errc::internal, std::string("The device is lost: ") + lost_by_->what() + ".");
+}
+
+expected<address> shim_runtime::allocate(std::size_t bytes) {
+  return guarded([&]() -> expected<address> {
+    if (streams_.is_capturing())
+      return fail(errc::invalid_argument, "Memory is allocated while a stream is being captured.");
+    return memory_.allocate(bytes);
+  });
+}
+
+expected<void> shim_runtime::free(address at) {
+  return guarded([&]() -> expected<void> {
+    if (auto finished = streams_.finish(); !finished)
+      return finished;
+    return memory_.free(at);
+  });
+}
+
+expected<address> shim_runtime::allocate_pinned(std::size_t bytes) {
+  return guarded([&] { return memory_.allocate_pinned(bytes); });
+}
+
+expected<void> shim_runtime::free_pinned(address at) {
+  return guarded([&]() -> expected<void> {
+    if (auto finished = streams_.finish(); !finished)
+      return finished;
+    return memory_.free_pinned(at);
+  });
+}
+
+expected<memory_account> shim_runtime::memory() {
+  return guarded([&]() -> expected<memory_account> {
+    return memory_account{memory_.capacity() - memory_.used(), memory_.capacity()};
+  });
+}
+
+expected<stream_id> shim_runtime::make_stream() {
+  return guarded([&]() -> expected<stream_id> { return streams_.make_stream(); });
+}
+
+expected<event_id> shim_runtime::make_event() {
+  return guarded([&]() -> expected<event_id> { return streams_.make_event(); });
+}
+
+expected<void> shim_runtime::launch(stream_id on, kernel_id kernel, const grid_shape& shape, const void* arguments) {
+  return guarded([&]() -> expected<void> {
+    if (kernel >= kernels_.size())
+      throw violation(violation_kind::bad_launch, fmt::format("there is no kernel {}", kernel));
+    const auto& entry = kernels_[kernel];
+    if (shape.threads == 0 || shape.threads % warp_size != 0 ||
+        shape.threads > std::min(entry.max_threads, most_threads) || shape.shared_bytes > most_shared_bytes ||
+        shape.blocks.x == 0 || shape.blocks.y == 0 || shape.blocks.z == 0 || shape.blocks.y > 65535 ||
+        shape.blocks.z > 65535)
+      throw violation(violation_kind::bad_launch,
+                      fmt::format("{} with {} x {} x {} blocks of {} threads and {} bytes of shared memory",
+                                  entry.name, shape.blocks.x, shape.blocks.y, shape.blocks.z, shape.threads,
+                                  shape.shared_bytes));
+    // Aligned as the arguments may need it.
+    auto bytes = std::make_shared<std::vector<words4>>((entry.argument_bytes + sizeof(words4) - 1) / sizeof(words4));
+    std::memcpy(bytes->data(), arguments, entry.argument_bytes);
+    streams_.add(on, [this, &entry, shape, bytes] { run_grid(entry, shape, bytes->data()); });
+    return {};
+  });
+}
+
+void shim_runtime::run_grid(const kernel_entry& kernel, const grid_shape& shape, const void* arguments) {
+  memory_.begin_launch();
+  const auto conflicts = runner_->block().bank_conflicts(), switches = runner_->block().switches();
+  try {
+    runner_->run(shape, [&] { reinterpret_cast<shim_function>(kernel.function)(arguments); });
+  } catch (const violation& what) {
+    throw violation(what, std::string("kernel ") + kernel.name);
+  }
+  last_ = {kernel.name, memory_.counted(), runner_->block().bank_conflicts() - conflicts,
+           runner_->block().switches() - switches};
+}
+
+expected<void> shim_runtime::copy(stream_id on, address to, address from, std::size_t bytes) {
+  return guarded([&]() -> expected<void> {
+    for (const auto at : {to, from})
+      if (!memory_.is_device(at) && !memory_.is_pinned(at, bytes))
+        throw violation(violation_kind::host_memory,
+                        fmt::format("{} bytes are copied from or to memory that is not pinned", bytes));
+    streams_.add(on, [=, this] { memory_.copy_range(to, from, bytes); });
+    return {};
+  });
+}
+
+expected<void> shim_runtime::fill(stream_id on, address at, std::uint8_t value, std::size_t bytes) {
+  return guarded([&]() -> expected<void> {
+    streams_.add(on, [=, this] { std::memset(memory_.write_range(at, bytes), value, bytes); });
+    return {};
+  });
+}
+
+expected<void> shim_runtime::record(event_id event, stream_id on) {
+  return guarded([&]() -> expected<void> { return streams_.record(event, on), expected<void>(); });
+}
+
+expected<void> shim_runtime::wait(stream_id on, event_id event) {
+  return guarded([&]() -> expected<void> { return streams_.wait(on, event), expected<void>(); });
+}
+
+expected<bool> shim_runtime::is_done(event_id event) {
+  return guarded([&]() -> expected<bool> { return streams_.is_done(event); });
+}
+
+expected<void> shim_runtime::synchronize(event_id event) {
+  return guarded([&] { return streams_.finish(event); });
+}
+
+expected<void> shim_runtime::synchronize(stream_id on) {
+  return guarded([&] { return streams_.finish(on); });
+}
+
+expected<void> shim_runtime::begin_capture(stream_id on) {
+  return guarded([&] { return streams_.begin_capture(on); });
+}
+
+expected<graph_id> shim_runtime::end_capture(stream_id on) {
+  return guarded([&] { return streams_.end_capture(on); });
+}
+
+expected<void> shim_runtime::launch(stream_id on, graph_id graph) {
+  return guarded([&]() -> expected<void> { return streams_.launch(on, graph), expected<void>(); });
+}
+
+} // namespace troupe::gpu::shim

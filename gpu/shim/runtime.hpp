@@ -1,0 +1,74 @@
+// A device that is none: runs the kernels' own source, checks it, and finds the orders that make a program wrong.
+#pragma once
+
+#include <memory>
+#include <optional>
+
+#include "gpu/runtime.hpp"
+#include "gpu/shim/device_memory.hpp"
+#include "gpu/shim/streams.hpp"
+#include "gpu/shim/violation.hpp"
+
+namespace troupe::gpu::shim {
+
+/// What a `kernel_entry` of the shim points to.
+using shim_function = void (*)(const void* arguments);
+
+struct shim_options {
+  std::size_t memory_bytes = std::size_t{1} << 30;
+  std::uint32_t seed = 1;    ///< Of all orders: of streams, blocks, warps and threads.
+  bool counts_banks = false; ///< See `launch_report::bank_conflicts`.
+};
+
+/// What the last kernel that ran did.
+struct launch_report {
+  const char* kernel = "";
+  traffic moved;
+  std::uint64_t bank_conflicts = 0; ///< Wavefronts of shared memory beyond one an access of a warp.
+  std::uint64_t switches = 0;       ///< Of threads.
+};
+
+class shim_runtime : public runtime {
+public:
+  shim_runtime(kernel_table kernels, const shim_options& options);
+  ~shim_runtime() override;
+
+  expected<address> allocate(std::size_t bytes) override;
+  expected<void> free(address at) override;
+  expected<address> allocate_pinned(std::size_t bytes) override;
+  expected<void> free_pinned(address at) override;
+  expected<memory_account> memory() override;
+  expected<stream_id> make_stream() override;
+  expected<event_id> make_event() override;
+  expected<void> launch(stream_id on, kernel_id kernel, const grid_shape& shape, const void* arguments) override;
+  expected<void> copy(stream_id on, address to, address from, std::size_t bytes) override;
+  expected<void> fill(stream_id on, address at, std::uint8_t value, std::size_t bytes) override;
+  expected<void> record(event_id event, stream_id on) override;
+  expected<void> wait(stream_id on, event_id event) override;
+  expected<bool> is_done(event_id event) override;
+  expected<void> synchronize(event_id event) override;
+  expected<void> synchronize(stream_id on) override;
+  expected<void> begin_capture(stream_id on) override;
+  expected<graph_id> end_capture(stream_id on) override;
+  expected<void> launch(stream_id on, graph_id graph) override;
+
+  const launch_report& last_launch() const { return last_; }
+  /// Why the device is lost, if it was a violation.
+  const std::optional<violation>& lost_by() const { return lost_by_; }
+
+private:
+  class grid_runner;
+  /// Makes a sticky error of a violation, and has everything refused after one.
+  template <class Call>
+  auto guarded(Call call) -> decltype(call());
+  void run_grid(const kernel_entry& kernel, const grid_shape& shape, const void* arguments);
+
+  kernel_table kernels_;
+  device_memory memory_;
+  stream_set streams_;
+  std::unique_ptr<grid_runner> runner_;
+  launch_report last_;
+  std::optional<violation> lost_by_;
+};
+
+} // namespace troupe::gpu::shim

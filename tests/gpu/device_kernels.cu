@@ -1,0 +1,10 @@
+#include "gpu/cuda/table.cuh"
+#include "tests/gpu/planted_list.hpp"
+
+namespace troupe::gpu::test {
+
+kernel_table device_kernels() {
+  return cuda::table_of(right_kernels{});
+}
+
+} // namespace troupe::gpu::test

@@ -1,0 +1,14 @@
+// The kernels of planted_kernels.hpp that are right, as both compilers get them.
+#pragma once
+
+#include "tests/gpu/planted_kernels.hpp"
+
+namespace troupe::gpu::test {
+
+using right_kernels = kernel_list<block_sums<bug::none>, matrix_tile<bug::none>, paged_gather<bug::none>, split_sum<bug::none>,
+                                  count_and_swap<bug::none>>;
+
+/// As nvcc has compiled them.
+kernel_table device_kernels();
+
+} // namespace troupe::gpu::test

@@ -1,0 +1,67 @@
+// A device of the shim with one kernel, and vectors that go there and back.
+#pragma once
+
+#include <boost/test/unit_test.hpp>
+
+#include <cstring>
+#include <vector>
+
+#include "gpu/shim/table.hpp"
+
+namespace troupe::gpu::test {
+
+template <class Value>
+Value must(expected<Value> result) {
+  BOOST_REQUIRE_MESSAGE(result, result.error().message);
+  return *result;
+}
+inline void must(expected<void> result) {
+  BOOST_REQUIRE_MESSAGE(result, result.error().message);
+}
+
+template <class... Kernels>
+struct shim_fixture {
+  using kernels = kernel_list<Kernels...>;
+  shim::shim_runtime device;
+  stream_id stream;
+
+  explicit shim_fixture(std::uint32_t seed, std::size_t memory_bytes = 1 << 24)
+      : device(shim::table_of(kernels{}), {.memory_bytes = memory_bytes, .seed = seed, .counts_banks = true}),
+        stream(must(device.make_stream())) {}
+
+  template <class T>
+  global<T> space(std::size_t count) {
+    return {must(device.allocate(count * sizeof(T)))};
+  }
+  template <class T>
+  global<const T> upload(const std::vector<T>& values) {
+    const auto bytes = values.size() * sizeof(T);
+    const auto pinned = must(device.allocate_pinned(bytes));
+    std::memcpy(reinterpret_cast<void*>(pinned), values.data(), bytes);
+    const auto at = must(device.allocate(bytes));
+    must(device.copy(stream, at, pinned, bytes));
+    must(device.synchronize(stream));
+    must(device.free_pinned(pinned));
+    return {at};
+  }
+  /// Empty where the device is lost.
+  template <class T>
+  std::vector<T> download(global<T> from, std::size_t count) {
+    const auto bytes = count * sizeof(T);
+    const auto pinned = device.allocate_pinned(bytes);
+    if (!pinned || !device.copy(stream, *pinned, from.at, bytes) || !device.synchronize(stream))
+      return {};
+    std::vector<T> values(count);
+    std::memcpy(values.data(), reinterpret_cast<const void*>(*pinned), bytes);
+    return values;
+  }
+  template <class Kernel>
+  void launch(const typename Kernel::arguments& arguments, extent3 blocks, unsigned threads,
+              std::size_t shared_bytes = 0) {
+    const auto queued =
+      device.launch(stream, kernel_index<Kernel, kernels>::value, {blocks, threads, shared_bytes}, &arguments);
+    BOOST_REQUIRE(queued || device.lost_by());
+  }
+};
+
+} // namespace troupe::gpu::test

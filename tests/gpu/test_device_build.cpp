@@ -1,0 +1,32 @@
+// What nvcc makes of the same source; on a machine with a GPU, what that computes.
+#include "gpu/cuda/runtime.hpp"
+#include "tests/gpu/planted_list.hpp"
+#include "tests/gpu/shim_fixture.hpp"
+
+#include <string_view>
+
+using namespace troupe;
+using namespace troupe::gpu;
+using namespace troupe::gpu::test;
+
+BOOST_AUTO_TEST_SUITE(device_build_suite)
+
+BOOST_AUTO_TEST_CASE(both_compilers_have_the_same_kernels_with_the_same_arguments) {
+  const auto device = device_kernels(), shim = shim::table_of(right_kernels{});
+  BOOST_REQUIRE(device.size() == shim.size());
+  for (std::size_t i = 0; i < shim.size(); ++i) {
+    BOOST_TEST(std::string_view(device[i].name) == shim[i].name);
+    BOOST_TEST(device[i].argument_bytes == shim[i].argument_bytes);
+    BOOST_TEST(device[i].argument_alignment == shim[i].argument_alignment);
+    BOOST_TEST(device[i].max_threads == shim[i].max_threads);
+  }
+}
+
+BOOST_AUTO_TEST_CASE(a_device_that_is_not_there_is_an_error_with_a_sentence) {
+  const auto opened = cuda::open(cuda::device_count(), device_kernels());
+  BOOST_REQUIRE(!opened);
+  BOOST_TEST((opened.error().code == errc::unavailable));
+  BOOST_TEST(opened.error().message.starts_with("There is no CUDA device"), opened.error().message);
+}
+
+BOOST_AUTO_TEST_SUITE_END()
