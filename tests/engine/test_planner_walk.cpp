@@ -4,19 +4,10 @@
 
 #include <boost/test/unit_test.hpp>
 
-#include <cstdlib>
+#include "tests/support/number_from.hpp"
 
 using namespace troupe;
 using namespace troupe::test;
-
-namespace {
-
-std::uint32_t number_from(const char* variable, std::uint32_t otherwise) {
-  const char* text = std::getenv(variable);
-  return text ? static_cast<std::uint32_t>(std::strtoul(text, nullptr, 10)) : otherwise;
-}
-
-} // namespace
 
 BOOST_AUTO_TEST_SUITE(planner_walk_suite)
 

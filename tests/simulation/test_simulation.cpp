@@ -7,15 +7,12 @@
 #include <string>
 
 #include "tests/simulation/world.hpp"
+#include "tests/support/number_from.hpp"
 
 using namespace troupe::simulated;
+using troupe::test::number_from;
 
 namespace {
-
-std::uint64_t number_from(const char* variable, std::uint64_t otherwise) {
-  const char* text = std::getenv(variable);
-  return text && *text ? std::strtoull(text, nullptr, 10) : otherwise;
-}
 
 void expect_kept_promises(const world_report& report) {
   for (const auto& violation : report.violations)

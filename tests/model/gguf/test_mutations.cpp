@@ -3,7 +3,6 @@
 // TROUPE_FUZZ_COUNT says how many (default 100; the nightly suite runs 10,000 under the sanitizers), TROUPE_FUZZ_SEED
 // where to begin: a failure names its seed, and running with that seed and a count of 1 repeats it.
 #include <algorithm>
-#include <cstdlib>
 #include <cstring>
 #include <random>
 #include <string>
@@ -12,6 +11,7 @@
 
 #include "model/gguf/file.hpp"
 #include "tests/support/allocation_peak.hpp"
+#include "tests/support/number_from.hpp"
 #include "tests/support/temporary_file.hpp"
 #include "tests/support/tiny_model.hpp"
 
@@ -20,11 +20,6 @@ using namespace troupe;
 namespace {
 
 using byte_vector = std::vector<std::byte>;
-
-std::uint64_t from_environment(const char* name, std::uint64_t otherwise) {
-  const char* text = std::getenv(name);
-  return text != nullptr && *text != '\0' ? std::strtoull(text, nullptr, 10) : otherwise;
-}
 
 /// What the mutations aim at: where the header ends, and where the tensors' descriptions begin.
 struct target {
@@ -158,8 +153,8 @@ BOOST_AUTO_TEST_SUITE(gguf_mutations)
 BOOST_AUTO_TEST_CASE(a_mutated_header_is_taken_or_refused_within_bounded_memory) {
   constexpr std::size_t constant = 4096; // The path, the message, the object.
   const auto from = make_target();
-  const auto first = from_environment("TROUPE_FUZZ_SEED", 1);
-  const auto count = from_environment("TROUPE_FUZZ_COUNT", 100);
+  const auto first = test::number_from("TROUPE_FUZZ_SEED", 1);
+  const auto count = test::number_from("TROUPE_FUZZ_COUNT", 100);
   std::size_t refused = 0;
   std::size_t sum = 0;
   for (auto seed = first; seed < first + count; ++seed) {

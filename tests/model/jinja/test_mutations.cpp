@@ -2,21 +2,16 @@
 //
 // TROUPE_FUZZ_COUNT says how many (default 500), TROUPE_FUZZ_SEED where to begin: a failure names its seed, and running
 // with that seed and a count of 1 repeats it.
-#include <cstdlib>
 #include <random>
 #include <span>
 
 #include "model/jinja/builtins.hpp"
 #include "tests/model/jinja/support.hpp"
+#include "tests/support/number_from.hpp"
 
 using namespace troupe;
 
 namespace {
-
-std::uint64_t from_environment(const char* name, std::uint64_t otherwise) {
-  const char* text = std::getenv(name);
-  return text != nullptr && *text != '\0' ? std::strtoull(text, nullptr, 10) : otherwise;
-}
 
 /// Templates in the manner of the real ones, which use about everything between them.
 constexpr std::string_view seeds[] = {
@@ -127,8 +122,8 @@ private:
 BOOST_AUTO_TEST_SUITE(jinja_mutations)
 
 BOOST_AUTO_TEST_CASE(a_random_expression_renders_or_is_refused_with_a_sentence) {
-  const std::uint64_t count = 4 * from_environment("TROUPE_FUZZ_COUNT", 500);
-  const std::uint64_t first = from_environment("TROUPE_FUZZ_SEED", 1);
+  const std::uint64_t count = 4 * test::number_from("TROUPE_FUZZ_COUNT", 500);
+  const std::uint64_t first = test::number_from("TROUPE_FUZZ_SEED", 1);
   const nlohmann::ordered_json variables = {
     {"w", " 世<|x|>\n%(a)s"}, {"l", {3, 1, "b", nullptr}}, {"d", {{"a", 1}, {"items", {1}}}}, {"bos_token", "<s>"},
     {"p", {{{"n", "x"}, {"v", 2}}, {{"n", "Y"}}}}, {"x", 1}};
@@ -149,8 +144,8 @@ BOOST_AUTO_TEST_CASE(a_random_expression_renders_or_is_refused_with_a_sentence) 
 }
 
 BOOST_AUTO_TEST_CASE(a_mutated_template_renders_or_is_refused_with_a_sentence) {
-  const std::uint64_t count = from_environment("TROUPE_FUZZ_COUNT", 500),
-      first = from_environment("TROUPE_FUZZ_SEED", 1);
+  const std::uint64_t count = test::number_from("TROUPE_FUZZ_COUNT", 500),
+      first = test::number_from("TROUPE_FUZZ_SEED", 1);
   const nlohmann::ordered_json variables = {
     {"messages", {{{"role", "user"}, {"content", "What is 世界?"}}, {{"role", "assistant"}, {"content",
     "<|im_end|>"}}}}};

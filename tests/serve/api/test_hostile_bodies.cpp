@@ -1,9 +1,11 @@
-// Bodies that were good once: whatever is changed in them, a body is taken or refused with a 4xx.
+// Bodies that were good once: whatever is changed in them, a body is taken or refused with a 4xx. TROUPE_FUZZ_COUNT says
+// how many of each (default 500).
 #include "tests/serve/api/support.hpp"
 
 #include <random>
 
 #include "protocol/validate.hpp"
+#include "tests/support/number_from.hpp"
 
 using namespace troupe;
 using namespace troupe::test;
@@ -125,10 +127,11 @@ private:
 BOOST_AUTO_TEST_SUITE(hostile_bodies_suite)
 
 BOOST_AUTO_TEST_CASE(a_changed_body_is_taken_or_refused_with_a_4xx) {
+  const auto count = number_from("TROUPE_FUZZ_COUNT", 500);
   for (const auto& target : targets())
     for (const auto& good : target.bodies) {
       BOOST_TEST(target.call(tiny_context(), good).call);
-      for (std::uint32_t seed = 0; seed < 500; ++seed) {
+      for (std::uint32_t seed = 0; seed < count; ++seed) {
         const auto body = mutator(seed)(good);
         auto outcome = target.call(tiny_context(), body);
         if (!outcome.call) {

@@ -3,6 +3,8 @@
 
 #include <random>
 
+#include "tests/support/number_from.hpp"
+
 using namespace troupe;
 using namespace troupe::test;
 
@@ -156,8 +158,7 @@ BOOST_AUTO_TEST_CASE(malformed_requests_never_crash_it_and_are_never_its_own_err
   http_fixture fixture(
     [](http_options& o) { o.limits.header_ms = o.limits.body_ms = o.limits.idle_ms = o.limits.linger_ms = 60; });
   fixture.engine->stream.reset(); // What is taken by accident ends at once: with 503, which is right.
-  const char* wanted = std::getenv("TROUPE_FUZZ_CASES");
-  const int cases = wanted ? std::atoi(wanted) : 500;
+  const auto cases = number_from("TROUPE_FUZZ_COUNT", 500);
   std::mt19937 random(7);
   const std::string seeds[] = {
     "GET /live HTTP/1.1\r\nHost: localhost\r\nAccept: */*\r\n\r\n",
@@ -203,7 +204,7 @@ BOOST_AUTO_TEST_CASE(malformed_requests_never_crash_it_and_are_never_its_own_err
     }
     return bytes;
   };
-  for (int done = 0; done < cases; done += 50) {
+  for (std::uint64_t done = 0; done < cases; done += 50) {
     std::vector<std::pair<std::string, std::unique_ptr<http_client>>> clients(50);
     for (auto& [bytes, client] : clients) {
       bytes = malformed();
