@@ -37,6 +37,29 @@ struct kernel_index<Kernel, kernel_list<First, Rest...>> {
   static constexpr kernel_id value = 1 + kernel_index<Kernel, kernel_list<Rest...>>::value;
 };
 
+/// "decode_attention<64,3>": the name of one of several kernels that a template makes.
+template <std::size_t N>
+struct numbered_name {
+  char text[N + 24] = {};
+
+  template <class... Numbers>
+  constexpr explicit numbered_name(const char (&name)[N], Numbers... numbers) {
+    std::size_t at = 0;
+    for (; name[at] != '\0'; ++at)
+      text[at] = name[at];
+    const unsigned all[] = {numbers...};
+    for (std::size_t i = 0; i < sizeof...(Numbers); ++i) {
+      text[at++] = i == 0 ? '<' : ',';
+      unsigned place = 1;
+      while (all[i] / place >= 10)
+        place *= 10;
+      for (; place > 0; place /= 10)
+        text[at++] = static_cast<char>('0' + all[i] / place % 10);
+    }
+    text[at] = '>';
+  }
+};
+
 /// One kernel as a build has it.
 struct kernel_entry {
   const char* name = nullptr;

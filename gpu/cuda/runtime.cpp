@@ -39,9 +39,7 @@ public:
       return reinterpret_cast<address>(at);
     });
   }
-  expected<void> free(address at) override {
-    return check(cudaFree(reinterpret_cast<void*>(at)), "freeing memory");
-  }
+  expected<void> free(address at) override { return check(cudaFree(reinterpret_cast<void*>(at)), "freeing memory"); }
   expected<address> allocate_pinned(std::size_t bytes) override {
     void* at = nullptr;
     return check(cudaMallocHost(&at, bytes), fmt::format("pinning {} bytes", bytes)).map([&] {
@@ -76,9 +74,10 @@ public:
   expected<void> launch(stream_id on, kernel_id kernel, const grid_shape& shape, const void* arguments) override {
     const auto& entry = kernels_.at(kernel);
     if (shape.shared_bytes > std::max(asked_[kernel], shared_bytes_without_asking)) {
-      if (auto done = check(cudaFuncSetAttribute(entry.function, cudaFuncAttributeMaxDynamicSharedMemorySize,
-                                                 static_cast<int>(shape.shared_bytes)),
-                            fmt::format("asking for {} bytes of shared memory for {}", shape.shared_bytes, entry.name));
+      if (auto done =
+            check(cudaFuncSetAttribute(entry.function, cudaFuncAttributeMaxDynamicSharedMemorySize,
+                                       static_cast<int>(shape.shared_bytes)),
+                  fmt::format("asking for {} bytes of shared memory for {}", shape.shared_bytes, entry.name));
           !done)
         return done;
       asked_[kernel] = shape.shared_bytes;
@@ -90,12 +89,13 @@ public:
                  std::string("launching ") + entry.name);
   }
   expected<void> copy(stream_id on, address to, address from, std::size_t bytes) override {
-    return check(cudaMemcpyAsync(reinterpret_cast<void*>(to), reinterpret_cast<const void*>(from), bytes, cudaMemcpyDefault,
-                                 of(on)),
+    return check(cudaMemcpyAsync(reinterpret_cast<void*>(to), reinterpret_cast<const void*>(from), bytes,
+                                 cudaMemcpyDefault, of(on)),
                  fmt::format("copying {} bytes", bytes));
   }
   expected<void> fill(stream_id on, address at, std::uint8_t value, std::size_t bytes) override {
-    return check(cudaMemsetAsync(reinterpret_cast<void*>(at), value, bytes, of(on)), fmt::format("filling {} bytes", bytes));
+    return check(cudaMemsetAsync(reinterpret_cast<void*>(at), value, bytes, of(on)),
+                 fmt::format("filling {} bytes", bytes));
   }
 
   expected<void> record(event_id event, stream_id on) override {

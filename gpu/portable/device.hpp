@@ -11,6 +11,8 @@ template <class T>
 struct global {
   T* at;
 
+  TROUPE_GPU bool exists() const { return at != nullptr; }
+
   TROUPE_GPU T load(std::size_t i) const { return at[i]; }
   TROUPE_GPU void store(std::size_t i, T value) const { at[i] = value; }
   template <class V>

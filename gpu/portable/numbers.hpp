@@ -46,6 +46,20 @@ TROUPE_GPU_BOTH bf16 to_bf16(float value) {
   return {static_cast<std::uint16_t>((bits + 0x7fffu + (bits >> 16 & 1u)) >> 16)};
 }
 
+/// An IEEE half, as GGUF's scales are.
+struct half {
+  std::uint16_t bits;
+};
+
+TROUPE_GPU_BOTH float to_float(half value) {
+  const auto sign = static_cast<std::uint32_t>(value.bits & 0x8000u) << 16;
+  const auto rest = static_cast<std::uint32_t>(value.bits & 0x7fffu);
+  if (rest >= 0x7c00u) // Infinities and NaNs.
+    return bits_as<float>(sign | 0x7f800000u | (rest & 0x3ffu) << 13);
+  // The exponent is corrected by a product, which does denormals, too.
+  return bits_as<float>(sign | bits_as<std::uint32_t>(bits_as<float>(rest << 13) * 5.192296858534828e33f)); // 2^112
+}
+
 struct alignas(8) words2 {
   std::uint32_t at[2];
 };

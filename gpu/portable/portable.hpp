@@ -5,7 +5,7 @@
 //
 //   global<T>, shared<T>   pointers to the device's memory and to the block's. An element is read and written by
 //                          `load(i)` and `store(i, value)`; `load_as<V>(i)` and `store_as(i, V)` move 2 to 16 bytes at once, at
-//                          element i, aligned to the size of V. `p + n` is the pointer n elements on.
+//                          element i, aligned to the size of V. `p + n` is the pointer n elements on; a `global` that is null does not `exist()`.
 //   shared_memory          hands out a block's shared memory, in the same order in each thread: `array<T>(count)`.
 //   thread_index(), thread_count(), lane(), warp(), block_index(), block_count()
 //   sync_block(), sync_warp()

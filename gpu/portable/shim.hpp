@@ -19,6 +19,9 @@ template <class T>
 struct global {
   address at = 0; ///< As the device has it: 8 bytes.
 
+  operator global<const T>() const { return {at}; }
+  bool exists() const { return at != 0; }
+
   T load(std::size_t i) const { return load_as<std::remove_const_t<T>>(i); }
   void store(std::size_t i, T value) const { store_as(i, value); }
   template <class V>

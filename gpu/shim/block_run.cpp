@@ -17,7 +17,7 @@ void block_run::start(unsigned thread, const std::function<void()>& body) {
   own.done = false;
   own.open_copies.clear();
   own.groups.clear();
-  own.banks.clear();
+  own.accesses.clear();
   own.fiber = ctx::fiber(std::allocator_arg, recorded_stacks{&stacks_, &own.stack}, [&](ctx::fiber&& scheduler) {
     enter_stack(own.stack, &scheduler_stack_);
     own.scheduler = std::move(scheduler);
@@ -157,41 +157,56 @@ moment block_run::now() const {
 }
 
 const std::byte* block_run::read_shared(std::size_t offset, std::size_t bytes) {
-  if (counts_banks_)
-    threads_[thread_].banks.push_back(static_cast<std::uint32_t>(offset / 4));
+  note_access(offset, bytes);
   return shared_.read(offset, bytes, now());
 }
 
 std::byte* block_run::write_shared(std::size_t offset, std::size_t bytes, bool atomic) {
-  if (counts_banks_)
-    threads_[thread_].banks.push_back(static_cast<std::uint32_t>(offset / 4));
+  note_access(offset, bytes);
   return shared_.write(offset, bytes, now(), atomic);
+}
+
+void block_run::note_access(std::size_t offset, std::size_t bytes) {
+  if (counts_banks_)
+    threads_[thread_].accesses.push_back(
+      {static_cast<std::uint32_t>(offset / 4), static_cast<std::uint32_t>((bytes + 3) / 4)});
 }
 
 void block_run::count_bank_conflicts(unsigned warp) {
   if (!counts_banks_)
     return;
-  // The i-th access of each lane since they met last is taken for one instruction.
+  // The i-th access of each lane since they met last is taken for one instruction. One of 8 or 16 bytes a lane goes in two or
+  // four parts, each of neighbouring lanes, which take all banks once if nothing conflicts.
   for (std::size_t i = 0;; ++i) {
     std::array<std::vector<std::uint32_t>, 32> words; // By bank, those that differ.
+    const auto end_part = [&] {
+      std::size_t most = 1;
+      for (auto& of_bank : words) {
+        most = std::max(most, of_bank.size());
+        of_bank.clear();
+      }
+      bank_conflicts_ += most - 1;
+    };
     bool some = false;
-    std::size_t most = 1;
+    unsigned lanes_a_part = 32;
     for (unsigned lane = 0; lane < 32; ++lane) {
-      const auto& own = threads_[warp * 32 + lane].banks;
+      if (lane % lanes_a_part == 0)
+        end_part();
+      const auto& own = threads_[warp * 32 + lane].accesses;
       if (i >= own.size())
         continue;
       some = true;
-      auto& of_bank = words[own[i] % 32];
-      if (std::find(of_bank.begin(), of_bank.end(), own[i]) == of_bank.end())
-        of_bank.push_back(own[i]);
-      most = std::max(most, of_bank.size());
+      lanes_a_part = 32 / own[i].words;
+      for (auto word = own[i].word; word < own[i].word + own[i].words; ++word)
+        if (auto& of_bank = words[word % 32]; std::find(of_bank.begin(), of_bank.end(), word) == of_bank.end())
+          of_bank.push_back(word);
     }
+    end_part();
     if (!some)
       break;
-    bank_conflicts_ += most - 1;
   }
   for (unsigned lane = 0; lane < 32; ++lane)
-    threads_[warp * 32 + lane].banks.clear();
+    threads_[warp * 32 + lane].accesses.clear();
 }
 
 void block_run::copy_async(std::size_t to, address from, std::size_t bytes) {

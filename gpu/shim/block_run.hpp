@@ -87,7 +87,10 @@ private:
     std::uint32_t meetings = 0;
     std::vector<copy> open_copies;
     std::deque<std::vector<copy>> groups;
-    std::vector<std::uint32_t> banks; ///< Of its accesses since its warp met last: the word's number.
+    struct access {
+      std::uint32_t word, words;
+    };
+    std::vector<access> accesses; ///< Of shared memory, since its warp met last.
   };
   struct warp_state {
     std::array<std::array<std::array<std::byte, slot_bytes>, 32>, 2> slots;
@@ -107,6 +110,7 @@ private:
   bool release_block();
   [[noreturn]] void diverged() const;
   void count_bank_conflicts(unsigned warp);
+  void note_access(std::size_t offset, std::size_t bytes);
   moment now() const;
 
   static thread_local block_run* current_;

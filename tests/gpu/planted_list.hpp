@@ -5,10 +5,10 @@
 
 namespace troupe::gpu::test {
 
-using right_kernels = kernel_list<block_sums<bug::none>, matrix_tile<bug::none>, paged_gather<bug::none>, split_sum<bug::none>,
-                                  count_and_swap<bug::none>>;
+using right_kernels = kernel_list<block_sums<bug::none>, matrix_tile<bug::none>, paged_gather<bug::none>,
+                                  split_sum<bug::none>, count_and_swap<bug::none>>;
 
 /// As nvcc has compiled them.
-kernel_table device_kernels();
+kernel_table planted_device_kernels();
 
 } // namespace troupe::gpu::test

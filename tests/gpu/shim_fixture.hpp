@@ -1,4 +1,4 @@
-// A device of the shim with one kernel, and vectors that go there and back.
+// A device of the shim with some kernels, and vectors that go there and back.
 #pragma once
 
 #include <boost/test/unit_test.hpp>
@@ -19,14 +19,12 @@ inline void must(expected<void> result) {
   BOOST_REQUIRE_MESSAGE(result, result.error().message);
 }
 
-template <class... Kernels>
-struct shim_fixture {
-  using kernels = kernel_list<Kernels...>;
+struct device_fixture {
   shim::shim_runtime device;
   stream_id stream;
 
-  explicit shim_fixture(std::uint32_t seed, std::size_t memory_bytes = 1 << 24)
-      : device(shim::table_of(kernels{}), {.memory_bytes = memory_bytes, .seed = seed, .counts_banks = true}),
+  device_fixture(kernel_table kernels, std::uint32_t seed, std::size_t memory_bytes)
+      : device(std::move(kernels), {.memory_bytes = memory_bytes, .seed = seed, .counts_banks = true}),
         stream(must(device.make_stream())) {}
 
   template <class T>
@@ -55,6 +53,15 @@ struct shim_fixture {
     std::memcpy(values.data(), reinterpret_cast<const void*>(*pinned), bytes);
     return values;
   }
+};
+
+template <class... Kernels>
+struct shim_fixture : device_fixture {
+  using kernels = kernel_list<Kernels...>;
+
+  explicit shim_fixture(std::uint32_t seed, std::size_t memory_bytes = 1 << 24)
+      : device_fixture(shim::table_of(kernels{}), seed, memory_bytes) {}
+
   template <class Kernel>
   void launch(const typename Kernel::arguments& arguments, extent3 blocks, unsigned threads,
               std::size_t shared_bytes = 0) {

@@ -3,7 +3,7 @@
 
 namespace troupe::gpu::test {
 
-kernel_table device_kernels() {
+kernel_table planted_device_kernels() {
   return cuda::table_of(right_kernels{});
 }
 

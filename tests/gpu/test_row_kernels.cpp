@@ -1,0 +1,117 @@
+#include "tests/gpu/kernel_fixture.hpp"
+
+#include <cmath>
+
+using namespace troupe::gpu;
+using namespace troupe::gpu::test;
+
+BOOST_AUTO_TEST_SUITE(row_kernels_suite)
+
+BOOST_AUTO_TEST_CASE(rms_norm_adds_and_normalises_each_row_with_every_sector_moved_once) {
+  for (const std::uint32_t width : {64u, 576u, 4096u})
+    for (const bool adds : {false, true}) {
+      kernel_fixture f(width);
+      constexpr std::uint32_t rows = 3;
+      auto hidden = f.numbers(rows * width);
+      const auto added = f.numbers(rows * width), weight = f.numbers(width);
+      const auto given = f.upload(hidden);
+      const global<float> on_device{given.at};
+      const auto normed = f.space<bf16>(rows * width);
+      f.launch<add_rms_norm>(
+        {on_device, adds ? f.upload(added) : global<const float>{}, f.upload(weight), normed, width, 1e-5f}, {rows},
+        128, add_rms_norm::shared_bytes);
+      const std::size_t numbers = rows * width;
+      BOOST_TEST(f.traffic_over(numbers * (adds ? 4 + 4 + 4 + 2 : 4 + 2) + width * 4) <= 1.10);
+      std::vector<double> wanted(numbers);
+      for (std::uint32_t row = 0; row < rows; ++row) {
+        double squares = 0;
+        for (std::uint32_t i = 0; i < width; ++i) {
+          auto& each = hidden[row * width + i];
+          each += adds ? added[row * width + i] : 0.0f;
+          squares += static_cast<double>(each) * each;
+        }
+        for (std::uint32_t i = 0; i < width; ++i)
+          wanted[row * width + i] = hidden[row * width + i] / std::sqrt(squares / width + 1e-5) * weight[i];
+      }
+      expect_close(f.download(normed, numbers), wanted, 0.004);
+      BOOST_TEST(f.download(on_device, numbers) == hidden);
+    }
+}
+
+BOOST_AUTO_TEST_CASE(swiglu_gates_each_number) {
+  kernel_fixture f;
+  constexpr std::uint32_t count = 1536 + 4;
+  const auto gate = f.numbers(count, 3), up = f.numbers(count, 3);
+  const auto out = f.space<bf16>(count);
+  f.launch<swiglu>({f.upload(gate), f.upload(up), out, count}, {2});
+  BOOST_TEST(f.traffic_over(count * (4 + 4 + 2)) <= 1.10);
+  std::vector<double> wanted;
+  for (std::size_t i = 0; i < count; ++i)
+    wanted.push_back(gate[i] / (1 + std::exp(-static_cast<double>(gate[i]))) * up[i]);
+  expect_close(f.download(out, count), wanted, 0.004);
+}
+
+BOOST_AUTO_TEST_CASE(rows_that_are_wanted_are_taken_in_order) {
+  kernel_fixture f;
+  constexpr std::uint32_t width = 576;
+  const auto in = f.numbers(10 * width);
+  const std::vector<std::uint32_t> rows = {7, 0, 7, 9};
+  const auto out = f.space<float>(rows.size() * width);
+  f.launch<take_rows>({f.upload(in), f.upload(rows), out, width}, {4}, 64);
+  std::vector<float> wanted;
+  for (const auto row : rows)
+    wanted.insert(wanted.end(), in.begin() + row * width, in.begin() + (row + 1) * width);
+  BOOST_TEST(f.download(out, wanted.size()) == wanted);
+}
+
+BOOST_AUTO_TEST_CASE(rope_turns_pairs_and_keys_and_values_go_to_their_blocks) {
+  for (const bool halves : {false, true}) {
+    kernel_fixture f;
+    constexpr std::uint32_t rows = 3, heads = 6, kv_heads = 2, size = 64, rotated = 48, context = 64, blocks = 5;
+    const kv_layout layout{kv_heads, size};
+    const auto query = f.numbers(rows * heads * size), key = f.numbers(rows * kv_heads * size),
+               value = f.numbers(rows * kv_heads * size);
+    const std::vector<std::uint32_t> positions = {0, 17, 63}, row_blocks = {4, 0, 2};
+    std::vector<float> angles;
+    for (std::uint32_t p = 0; p < context; ++p)
+      for (std::uint32_t i = 0; i < rotated / 2; ++i) {
+        const double angle = p * std::pow(10000.0, -2.0 * i / rotated);
+        angles.push_back(static_cast<float>(std::cos(angle)));
+        angles.push_back(static_cast<float>(std::sin(angle)));
+      }
+    const auto turned = f.space<bf16>(rows * heads * size);
+    const auto cache_size = blocks * positions_per_block * 2 * kv_heads * size;
+    const auto cache = f.space<bf16>(cache_size);
+    must(f.device.fill(f.stream, cache.at, 0, cache_size * 2));
+    f.launch<rope_store>({f.upload(query), f.upload(key), f.upload(value), turned, cache, f.upload(angles),
+                          f.upload(positions), f.upload(row_blocks), heads, rotated, layout, halves},
+                         {rows}, 128);
+    const auto right = [&](const std::vector<float>& in, std::size_t head_at, std::uint32_t element,
+                           std::uint32_t position) {
+      if (element >= rotated)
+        return static_cast<double>(in[head_at + element]);
+      const auto pair = halves ? element % (rotated / 2) : element / 2;
+      const bool is_second = halves ? element >= rotated / 2 : element % 2 == 1;
+      const double x = in[head_at + (halves ? pair : pair * 2)],
+                   y = in[head_at + (halves ? pair + rotated / 2 : pair * 2 + 1)];
+      const double angle = position * std::pow(10000.0, -2.0 * pair / rotated);
+      return is_second ? x * std::sin(angle) + y * std::cos(angle) : x * std::cos(angle) - y * std::sin(angle);
+    };
+    std::vector<double> wanted, wanted_cache(cache_size);
+    for (std::uint32_t row = 0; row < rows; ++row) {
+      for (std::uint32_t head = 0; head < heads; ++head)
+        for (std::uint32_t i = 0; i < size; ++i)
+          wanted.push_back(right(query, (row * heads + head) * size, i, positions[row]));
+      for (std::uint32_t head = 0; head < kv_heads; ++head)
+        for (std::uint32_t i = 0; i < size; ++i) {
+          const auto from = (row * kv_heads + head) * size;
+          wanted_cache[layout.at(row_blocks[row], head, 0, positions[row]) + i] = right(key, from, i, positions[row]);
+          wanted_cache[layout.at(row_blocks[row], head, 1, positions[row]) + i] = value[from + i];
+        }
+    }
+    expect_close(f.download(turned, wanted.size()), wanted, 0.004);
+    expect_close(f.download(cache, cache_size), wanted_cache, 0.004);
+  }
+}
+
+BOOST_AUTO_TEST_SUITE_END()
