@@ -47,101 +47,142 @@ struct prefill_attention {
     const tile own{words.at[0], words.at[1], words.at[2], words.at[3]};
     const auto head = block_index().y, kv_head = head / (a.heads / a.kv_heads);
     const auto query = memory.array<bf16>(most_rows * stride);
-    const shared<bf16> keys[2] = {memory.array<bf16>(positions * stride), memory.array<bf16>(positions * stride)};
-    const shared<bf16> values[2] = {memory.array<bf16>(positions * stride), memory.array<bf16>(positions * stride)};
+    constexpr unsigned stage = positions * stride; // One is computed while the other one comes.
+    const auto keys = memory.array<bf16>(2 * stage), values = memory.array<bf16>(2 * stage);
     const auto end = own.first_position + own.rows;
     const auto tiles = (end + positions - 1) / positions;
 
     for (auto i = thread_index(); i < most_rows * vectors; i += thread_count())
       fetch(query, i, i / vectors < own.rows, a.query,
             ((static_cast<std::size_t>(own.first_row) + i / vectors) * a.heads + head) * HeadSize);
-    fetch_tile(a, own, kv_head, 0, end, keys[0], values[0]);
+    fetch_tile(a, own, kv_head, 0, end, keys, values);
     commit_copies();
 
-    const auto group = lane() / 4, pair = lane() % 4 * 2;
-    fragment_a rows[HeadSize / 16];
-    fragment_sums sums[HeadSize / 8] = {};
-    float largest[2] = {masked, masked}, weights[2] = {};
+    running r;
     for (std::uint32_t t = 0; t < tiles; ++t) {
       if (t + 1 < tiles)
-        fetch_tile(a, own, kv_head, t + 1, end, keys[(t + 1) % 2], values[(t + 1) % 2]);
+        fetch_tile(a, own, kv_head, t + 1, end, keys + (t + 1) % 2 * stage, values + (t + 1) % 2 * stage);
       commit_copies(); // Nothing, behind the last one.
       wait_copies<1>();
       sync_block();
       if (t == 0)
-        for (unsigned k = 0; k < HeadSize / 16; ++k) {
-          const auto matrix = load_matrix(query, (warp() * 16 + lane() % 16) * stride + k * 16 + lane() / 16 * 8);
-          for (unsigned i = 0; i < 4; ++i)
-            rows[k].at[i] = matrix.at[i];
-        }
-
+        take_query(r, query);
       fragment_sums scores[positions / 8] = {};
-      for (unsigned k = 0; k < HeadSize / 16; ++k)
-        for (unsigned n = 0; n < positions / 8; n += 2) {
-          const auto matrix =
-            load_matrix(keys[t % 2], (n * 8 + lane() / 16 * 8 + lane() % 8) * stride + k * 16 + lane() / 8 % 2 * 8);
-          multiply_add(scores[n], rows[k], fragment_b{{matrix.at[0], matrix.at[1]}});
-          multiply_add(scores[n + 1], rows[k], fragment_b{{matrix.at[2], matrix.at[3]}});
-        }
-
-      for (unsigned half = 0; half < 2; ++half) { // Rows group and group + 8.
-        const auto position = own.first_position + warp() * 16 + half * 8 + group;
-        float most = largest[half];
-        for (unsigned n = 0; n < positions / 8; ++n)
-          for (unsigned j = 0; j < 2; ++j) {
-            float& score = scores[n].at[half * 2 + j];
-            score = t * positions + n * 8 + pair + j <= position ? score * a.scale : masked;
-            most = score > most ? score : most;
-          }
-        for (unsigned mask = 1; mask < 4; mask *= 2) {
-          const float other = shuffle_xor(most, mask);
-          most = other > most ? other : most;
-        }
-        const float keep = exponential(largest[half] - most);
-        largest[half] = most;
-        weights[half] *= keep;
-        for (unsigned n = 0; n < positions / 8; ++n)
-          for (unsigned j = 0; j < 2; ++j) {
-            float& score = scores[n].at[half * 2 + j];
-            score = exponential(score - most);
-            weights[half] += score;
-          }
-        for (auto& sum : sums)
-          for (unsigned j = 0; j < 2; ++j)
-            sum.at[half * 2 + j] *= keep;
-      }
-
-      for (unsigned k = 0; k < positions / 16; ++k) {
-        const auto& low = scores[2 * k].at;
-        const auto& high = scores[2 * k + 1].at;
-        const fragment_a shares{{pack(to_bf16(low[0]), to_bf16(low[1])), pack(to_bf16(low[2]), to_bf16(low[3])),
-                                 pack(to_bf16(high[0]), to_bf16(high[1])), pack(to_bf16(high[2]), to_bf16(high[3]))}};
-        for (unsigned n = 0; n < HeadSize / 8; n += 2) {
-          const auto matrix = load_matrix_transposed(
-            values[t % 2], (k * 16 + lane() / 8 % 2 * 8 + lane() % 8) * stride + n * 8 + lane() / 16 * 8);
-          multiply_add(sums[n], shares, fragment_b{{matrix.at[0], matrix.at[1]}});
-          multiply_add(sums[n + 1], shares, fragment_b{{matrix.at[2], matrix.at[3]}});
-        }
-      }
+      add_products(scores, r, keys + t % 2 * stage);
+      TROUPE_UNROLL
+      for (unsigned half = 0; half < 2; ++half)
+        make_shares(scores, r, half, own.first_position, t * positions, a.scale);
+      add_values(r, scores, values + t % 2 * stage);
       sync_block(); // Before the tile after the next is written over this one.
     }
     wait_copies<0>();
-
-    for (unsigned half = 0; half < 2; ++half) {
-      float all = weights[half];
-      for (unsigned mask = 1; mask < 4; mask *= 2)
-        all += shuffle_xor(all, mask);
-      const auto row = warp() * 16 + half * 8 + group;
-      if (row >= own.rows)
-        continue;
-      const auto to = ((static_cast<std::size_t>(own.first_row) + row) * a.heads + head) * HeadSize + pair;
-      for (unsigned n = 0; n < HeadSize / 8; ++n)
-        a.attended.store_as(to + n * 8,
-                            pack(to_bf16(sums[n].at[half * 2] / all), to_bf16(sums[n].at[half * 2 + 1] / all)));
-    }
+    write(a, own, head, r);
   }
 
 private:
+  /// What a lane knows of the two rows that it has a part of, `lane() / 4` and 8 more, of its warp's 16.
+  struct running {
+    fragment_a query[HeadSize / 16];
+    fragment_sums sums[HeadSize / 8] = {}; ///< Of values, weighted by shares.
+    float largest[2] = {masked, masked};   ///< Score so far.
+    float weights[2] = {};                 ///< Sum of shares, of this lane's positions.
+  };
+
+  static TROUPE_GPU void take_query(running& r, shared<bf16> query) {
+    TROUPE_UNROLL
+    for (unsigned k = 0; k < HeadSize / 16; ++k) {
+      const auto matrix = load_matrix(query, (warp() * 16 + lane() % 16) * stride + k * 16 + lane() / 16 * 8);
+      for (unsigned i = 0; i < 4; ++i)
+        r.query[k].at[i] = matrix.at[i];
+    }
+  }
+
+  /// scores += query * transpose(keys)
+  static TROUPE_GPU void add_products(fragment_sums (&scores)[positions / 8], const running& r, shared<bf16> keys) {
+    TROUPE_UNROLL
+    for (unsigned k = 0; k < HeadSize / 16; ++k) {
+      TROUPE_UNROLL
+      for (unsigned n = 0; n < positions / 8; n += 2) {
+        const auto row = n * 8 + lane() / 16 * 8 + lane() % 8;
+        const auto matrix = load_matrix(keys, row * stride + k * 16 + lane() / 8 % 2 * 8);
+        multiply_add(scores[n], r.query[k], fragment_b{{matrix.at[0], matrix.at[1]}});
+        multiply_add(scores[n + 1], r.query[k], fragment_b{{matrix.at[2], matrix.at[3]}});
+      }
+    }
+  }
+
+  /// Scores of a row become shares relative to its largest score so far, to which all that was before is brought, too.
+  static TROUPE_GPU void make_shares(fragment_sums (&scores)[positions / 8], running& r, unsigned half,
+                                     std::uint32_t first_row_position, std::uint32_t first_position, float scale) {
+    const auto position = first_row_position + warp() * 16 + half * 8 + lane() / 4;
+    float most = r.largest[half];
+    TROUPE_UNROLL
+    for (unsigned n = 0; n < positions / 8; ++n) {
+      TROUPE_UNROLL
+      for (unsigned j = 0; j < 2; ++j) {
+        float& score = scores[n].at[half * 2 + j];
+        score = first_position + n * 8 + lane() % 4 * 2 + j <= position ? score * scale : masked;
+        most = score > most ? score : most;
+      }
+    }
+    for (unsigned mask = 1; mask < 4; mask *= 2) {
+      const float other = shuffle_xor(most, mask);
+      most = other > most ? other : most;
+    }
+    const float keep = exponential(r.largest[half] - most);
+    r.largest[half] = most;
+    r.weights[half] *= keep;
+    TROUPE_UNROLL
+    for (unsigned n = 0; n < positions / 8; ++n) {
+      TROUPE_UNROLL
+      for (unsigned j = 0; j < 2; ++j) {
+        float& score = scores[n].at[half * 2 + j];
+        score = exponential(score - most);
+        r.weights[half] += score;
+      }
+    }
+    TROUPE_UNROLL
+    for (auto& sum : r.sums) {
+      sum.at[half * 2] *= keep;
+      sum.at[half * 2 + 1] *= keep;
+    }
+  }
+
+  /// The scores' fragments, as brain floats, are the left operand as they lie.
+  static TROUPE_GPU void add_values(running& r, const fragment_sums (&shares)[positions / 8], shared<bf16> values) {
+    TROUPE_UNROLL
+    for (unsigned k = 0; k < positions / 16; ++k) {
+      const auto& low = shares[2 * k].at;
+      const auto& high = shares[2 * k + 1].at;
+      const fragment_a left{{pack(to_bf16(low[0]), to_bf16(low[1])), pack(to_bf16(low[2]), to_bf16(low[3])),
+                             pack(to_bf16(high[0]), to_bf16(high[1])), pack(to_bf16(high[2]), to_bf16(high[3]))}};
+      TROUPE_UNROLL
+      for (unsigned n = 0; n < HeadSize / 8; n += 2) {
+        const auto row = k * 16 + lane() / 8 % 2 * 8 + lane() % 8;
+        const auto matrix = load_matrix_transposed(values, row * stride + n * 8 + lane() / 16 * 8);
+        multiply_add(r.sums[n], left, fragment_b{{matrix.at[0], matrix.at[1]}});
+        multiply_add(r.sums[n + 1], left, fragment_b{{matrix.at[2], matrix.at[3]}});
+      }
+    }
+  }
+
+  static TROUPE_GPU void write(const arguments& a, const tile& own, std::uint32_t head, const running& r) {
+    TROUPE_UNROLL
+    for (unsigned half = 0; half < 2; ++half) {
+      float all = r.weights[half];
+      for (unsigned mask = 1; mask < 4; mask *= 2)
+        all += shuffle_xor(all, mask);
+      const auto row = warp() * 16 + half * 8 + lane() / 4;
+      if (row >= own.rows)
+        continue;
+      const auto to = ((static_cast<std::size_t>(own.first_row) + row) * a.heads + head) * HeadSize + lane() % 4 * 2;
+      TROUPE_UNROLL
+      for (unsigned n = 0; n < HeadSize / 8; ++n)
+        a.attended.store_as(to + n * 8,
+                            pack(to_bf16(r.sums[n].at[half * 2] / all), to_bf16(r.sums[n].at[half * 2 + 1] / all)));
+    }
+  }
+
   /// Vector i of rows of `vectors`, from the row that begins at `row`; zeros where there is none.
   static TROUPE_GPU void fetch(shared<bf16> to, unsigned i, bool is_there, global<const bf16> from, std::size_t row) {
     const auto at = i / vectors * stride + i % vectors * 8;

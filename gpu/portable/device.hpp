@@ -4,6 +4,7 @@
 #include "gpu/portable/numbers.hpp"
 
 #define TROUPE_GPU __device__ __forceinline__
+#define TROUPE_UNROLL _Pragma("unroll")
 
 namespace troupe::gpu {
 

@@ -1,7 +1,8 @@
 // What a kernel may use: one layer, compiled by nvcc for devices (portable/device.hpp) and by the host's compiler for the shim
 // (portable/shim.hpp), which runs a block's threads as fibers and checks each access.
 //
-// Both have, in namespace troupe::gpu:
+// TROUPE_GPU stands before a kernel's functions, TROUPE_UNROLL before a loop over arrays that must stay in registers. Both have, in
+// namespace troupe::gpu:
 //
 //   global<T>, shared<T>   pointers to the device's memory and to the block's. An element is read and written by
 //                          `load(i)` and `store(i, value)`; `load_as<V>(i)` and `store_as(i, V)` move 2 to 16 bytes at once, at

@@ -12,6 +12,7 @@
 #include "gpu/shim/block_run.hpp"
 
 #define TROUPE_GPU inline
+#define TROUPE_UNROLL
 
 namespace troupe::gpu {
 
