@@ -4,6 +4,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "model/continued_chat.hpp"
 #include "model/strict_json.hpp"
 #include "protocol/limits.hpp"
 
@@ -72,6 +73,8 @@ expected<nlohmann::ordered_json> variables_of(const chat_prompt& chat) {
     return refuse("has too many members.");
   if (variables->contains("bos_token") || variables->contains("eos_token"))
     return refuse("has a bos_token or eos_token, which are the model's. Leave it out.");
+  if (const auto goes_on = variables->find(continue_final_message); goes_on != variables->end() && !goes_on->is_boolean())
+    return refuse("has a continue_final_message that is no boolean.");
   const auto messages = variables->find("messages");
   if (messages == variables->end() || !messages->is_array() || messages->empty())
     return refuse("has no list of messages.");
@@ -95,10 +98,14 @@ expected<text_parts> prompt_text_of(const model& model, const prompt& prompt, st
   options.now = now;
   if (auto* messages = std::get_if<prompt_messages>(&prompt))
     return model.chat->render(*messages, options);
-  const auto variables = variables_of(std::get<chat_prompt>(prompt));
+  auto variables = variables_of(std::get<chat_prompt>(prompt));
   if (!variables)
     return tl::unexpected(variables.error());
-  return model.chat->render(*variables, options);
+  const bool goes_on = variables->value(continue_final_message, false);
+  variables->erase(continue_final_message);
+  options.add_generation_prompt = !goes_on;
+  auto rendered = model.chat->render(*variables, options);
+  return goes_on && rendered ? up_to_final_content(std::move(*rendered), (*variables)["messages"]) : std::move(rendered);
 }
 
 expected<void> check_tokens(const model& model, const prompt_tokens& tokens) {

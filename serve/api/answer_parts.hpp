@@ -64,6 +64,8 @@ public:
   void finish(answer_part_list& out);
 
   std::uint32_t calls() const { return calls_; }
+  bool thinking() const { return place_ == place::reasoning; }
+  bool at_start() const { return place_ == place::start; } ///< Where a thought may still begin.
 
 private:
   enum class place : std::uint8_t {

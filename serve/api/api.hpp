@@ -5,8 +5,10 @@
 #pragma once
 
 #include <string_view>
+#include <vector>
 
 #include "serve/api/call.hpp"
+#include "serve/api/operation.hpp"
 
 namespace troupe::serve {
 
@@ -16,10 +18,28 @@ api_outcome chat_completions(const api_context& context, std::string_view body);
 api_outcome responses(const api_context& context, std::string_view body); ///< POST /v1/responses
 api_outcome messages(const api_context& context, std::string_view body);  ///< POST /v1/messages, Anthropic's
 
+/// POST /v1/messages/count_tokens
+api_outcome count_tokens(const api_context& context, std::string_view body);
+
 api_outcome tokenize(const api_context& context, std::string_view body);   ///< POST /tokenize, as vLLM has it
 api_outcome detokenize(const api_context& context, std::string_view body); ///< POST /detokenize
 
+/// All that is asked for by POST, in the order in which documents list it.
+struct api_operation {
+  std::string_view path;
+  api_outcome (*read)(const api_context& context, std::string_view body);
+  operation about;
+};
+const std::vector<api_operation>& operations();
+
 http_answer models(const api_context& context);                             ///< GET /v1/models
 http_answer model_named(const api_context& context, std::string_view name); ///< GET /v1/models/NAME
+
+namespace kind {
+
+json tokenize_body();
+json detokenize_body();
+
+} // namespace kind
 
 } // namespace troupe::serve

@@ -19,6 +19,8 @@ struct chat_fields {
   bool tools_off = false;            ///< There are some, but none may be called.
   json variables = json::object();   ///< Of the template, beside messages and tools.
   std::optional<std::string> effort; ///< reasoning_effort: a variable of some templates.
+  std::optional<bool> add_generation_prompt;
+  bool continue_final = false; ///< The answer goes on with the last message, which is the assistant's.
   bool include_reasoning = true;
 };
 
@@ -49,8 +51,19 @@ call_table chat_table();       ///< Those of /v1/chat/completions alone.
 /// By the rule of that name, which must be there: for bodies that have a field in common with these.
 expected<void> read_as_in(call_table table, std::string_view name, const place& at, call_fields& to);
 
+/// max_tokens by its several names: at least 1.
+expected<void> read_length(const place& at, std::optional<std::uint32_t>& to);
+
 /// Reads a body and what its fields are together. Errors name the field.
 expected<call_fields> read_completion(const json& body);
 expected<call_fields> read_chat(const json& body);
+
+namespace kind {
+
+json text_format(); ///< response_format
+json completion_body();
+json chat_body();
+
+} // namespace kind
 
 } // namespace troupe::serve

@@ -1,4 +1,5 @@
 // /v1/chat/completions: its calls, whole and streamed.
+#include "serve/api/answer_reader.hpp"
 #include "serve/api/api.hpp"
 #include "serve/api/chat_plan.hpp"
 #include "serve/api/chunks.hpp"
@@ -29,7 +30,7 @@ public:
         chunks_(identity_, "chat.completion.chunk", options.include_usage), progress_(requests.size()),
         requests_(std::move(requests)), choices_(options.n) {
     for (auto& choice : choices_)
-      choice.splitter = answer_splitter(options.tools, options.reasoning);
+      choice.answer = answer_reader(options.tools, options.reasoning);
   }
 
   std::vector<generate_request> take_requests() override { return std::move(requests_); }
@@ -40,7 +41,7 @@ public:
       return;
     auto& choice = choices_[delta.choice];
     answer_part_list parts;
-    choice.splitter.feed(delta.text, parts);
+    choice.answer.feed(delta, parts);
     if (options_.stream)
       return stream(delta.choice, choice, parts, delta.logprobs, out);
     keep(choice, std::move(parts));
@@ -58,7 +59,8 @@ public:
       auto& choice = choices_[each.choice];
       choice.reason = each.reason;
       answer_part_list parts;
-      choice.splitter.finish(parts);
+      choice.answer.finish(parts);
+      progress_.count_thoughts(choice.answer.thought_tokens());
       if (!options_.stream) {
         keep(choice, std::move(parts));
         continue;
@@ -67,7 +69,7 @@ public:
       chunks_.choice(delta_json(each.choice, json::object(), nullptr, reason_of(choice)), out);
     }
     if (options_.stream)
-      chunks_.finish(progress_.used(), out);
+      chunks_.finish(progress_, out);
   }
 
   http_answer whole() override {
@@ -82,7 +84,7 @@ public:
                  {"model", identity_.model},
                  {"system_fingerprint", identity_.fingerprint},
                  {"choices", std::move(list)},
-                 {"usage", usage_json(progress_.used())}};
+                 {"usage", usage_json(progress_)}};
     if (options_.prompt_logprobs >= 0)
       body["prompt_logprobs"] = prompt_logprobs(*tokens_, prompt_, options_.prompt_logprobs);
     http_answer answer;
@@ -96,7 +98,7 @@ private:
   };
 
   struct choice_state {
-    answer_splitter splitter;
+    answer_reader answer;
     std::string content, reasoning;      ///< Of a whole answer.
     std::vector<tool_call> calls;        ///< The same.
     std::vector<token_logprob> logprobs; ///< The same.
@@ -128,7 +130,7 @@ private:
   }
 
   static std::string_view reason_of(const choice_state& choice) {
-    const bool called = choice.reason == finish_reason::stop && choice.splitter.calls() > 0;
+    const bool called = choice.reason == finish_reason::stop && choice.answer.calls() > 0;
     return called ? "tool_calls" : to_string(choice.reason);
   }
 

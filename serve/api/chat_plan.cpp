@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "model/continued_chat.hpp"
 #include "serve/api/requests.hpp"
 
 namespace troupe::serve {
@@ -14,6 +15,13 @@ prompt plain_prompt(json&& messages) {
     list.push_back(
       {std::move(message["role"].get_ref<std::string&>()), std::move(message["content"].get_ref<std::string&>())});
   return list;
+}
+
+/// Whether the message that the answer goes on with ends within a thought.
+reasoning_format reasoning_after(std::string_view message) {
+  const auto opened = message.rfind("<think>");
+  return opened != message.npos && message.find("</think>", opened) == message.npos ? reasoning_format::opened
+                                                                                    : reasoning_format::none;
 }
 
 /// Whether a prompt for this chat ends within a thought: a short one with the same variables is rendered.
@@ -30,6 +38,23 @@ reasoning_format reasoning_of(const model& source, std::string_view text, const 
   return end.ends_with("<think>") ? reasoning_format::opened : reasoning_format::marked;
 }
 
+/// How the answer is opened.
+expected<void> check_opening(const chat_fields& fields) {
+  if (!fields.continue_final)
+    return {};
+  if (fields.messages.back()["role"] != "assistant")
+    return fail(errc::invalid_argument,
+                "Field 'continue_final_message' is true, but the last message is not the assistant's.");
+  if (fields.messages.back()["content"].get_ref<const std::string&>().find_first_not_of(" \t\r\n") ==
+      std::string::npos)
+    return fail(errc::invalid_argument, "Field 'messages' ends with an empty one: there is nothing to go on with.");
+  if (fields.add_generation_prompt.value_or(false))
+    return fail(errc::invalid_argument,
+                "Field 'add_generation_prompt' opens a new message, but 'continue_final_message' goes on "
+                "with the last one. Leave one of them out.");
+  return {};
+}
+
 } // namespace
 
 expected<chat_plan> plan_chat(const api_context& context, chat_fields&& fields) {
@@ -38,6 +63,10 @@ expected<chat_plan> plan_chat(const api_context& context, chat_fields&& fields) 
                                    "/v1/completions.");
   const std::string_view text = context.source->chat->source();
   chat_plan plan;
+  if (auto possible = check_opening(fields); !possible)
+    return tl::unexpected(std::move(possible.error()));
+  if (fields.add_generation_prompt)
+    fields.variables["add_generation_prompt"] = *fields.add_generation_prompt;
   if (fields.effort) {
     if (text.find("reasoning_effort") == std::string_view::npos)
       return refused_field("reasoning_effort", "the model's template has no place for it");
@@ -51,7 +80,12 @@ expected<chat_plan> plan_chat(const api_context& context, chat_fields&& fields) 
     plan.tools = *format;
     fields.variables["tools"] = std::move(fields.tools);
   }
-  plan.reasoning = reasoning_of(*context.source, text, fields.variables);
+  if (fields.continue_final) {
+    plan.reasoning = reasoning_after(fields.messages.back()["content"].get_ref<const std::string&>());
+    fields.variables[continue_final_message] = true;
+  } else {
+    plan.reasoning = reasoning_of(*context.source, text, fields.variables);
+  }
   if (fields.plain && fields.variables.empty()) {
     plan.made = plain_prompt(std::move(fields.messages));
   } else {

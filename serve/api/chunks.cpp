@@ -1,7 +1,6 @@
 #include "serve/api/chunks.hpp"
 
 #include "serve/api/errors.hpp"
-#include "serve/api/progress.hpp"
 
 namespace troupe::serve {
 
@@ -29,9 +28,9 @@ void chunk_writer::choice(const json& choice, std::string& out) {
   write_event("", head_ + to_text(choice) + tail_, out);
 }
 
-void chunk_writer::finish(const usage_counts& used, std::string& out) {
+void chunk_writer::finish(const call_progress& progress, std::string& out) {
   if (include_usage_)
-    write_event("", head_ + "],\"usage\":" + to_text(usage_json(used)) + "}", out);
+    write_event("", head_ + "],\"usage\":" + to_text(usage_json(progress)) + "}", out);
   write_event("", "[DONE]", out);
 }
 

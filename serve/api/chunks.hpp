@@ -7,6 +7,7 @@
 #include "protocol/messages.hpp"
 #include "serve/api/identity.hpp"
 #include "serve/api/json_body.hpp"
+#include "serve/api/progress.hpp"
 
 namespace troupe::serve {
 
@@ -20,7 +21,7 @@ public:
   void choice(const json& choice, std::string& out);
 
   /// The last events of a call that went well.
-  void finish(const usage_counts& used, std::string& out);
+  void finish(const call_progress& progress, std::string& out);
 
   /// The call went wrong. Where nothing was written yet nothing is written now, for HTTP can still say it.
   void fail(const error& failure, std::string& out);

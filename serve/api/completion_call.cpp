@@ -60,7 +60,7 @@ public:
     else if (!failed_before)
       chunks_.fail(progress_.failure(), out);
     if (options_.stream && progress_.ended())
-      progress_.failed() ? chunks_.finish_failed(out) : chunks_.finish(progress_.used(), out);
+      progress_.failed() ? chunks_.finish_failed(out) : chunks_.finish(progress_, out);
   }
 
   bool failed() const override { return progress_.failed(); }
@@ -78,7 +78,7 @@ public:
                            {"model", identity_.model},
                            {"system_fingerprint", identity_.fingerprint},
                            {"choices", std::move(list)},
-                           {"usage", usage_json(progress_.used())}});
+                           {"usage", usage_json(progress_)}});
     return answer;
   }
 

@@ -1,6 +1,7 @@
 // The fields of /v1/completions alone.
 #include <algorithm>
 
+#include "protocol/limits.hpp"
 #include "serve/api/call_fields.hpp"
 #include "serve/api/limits.hpp"
 
@@ -46,12 +47,6 @@ expected<void> read_echo(const place& at, call_fields& to) {
   return read_into(at, to.request.echo);
 }
 
-expected<void> read_response_format(const place& at, call_fields&) {
-  if (at.value.is_object() && at.value.size() == 1 && at.value.contains("type") && at.value["type"] == "text")
-    return {};
-  return refused_field(at.path, "guided decoding is not there yet");
-}
-
 expected<void> read_add_special_tokens(const place& at, call_fields&) {
   bool value = true;
   if (auto read = read_into(at, value); !read)
@@ -61,15 +56,19 @@ expected<void> read_add_special_tokens(const place& at, call_fields&) {
   return {};
 }
 
+json prompts() {
+  constexpr auto text = kind::filled_text<any_length>;
+  constexpr auto tokens = kind::filled_list<kind::token_id, max_prompt_tokens>;
+  return kind::either<text, kind::filled_list<text, max_prompts>, tokens, kind::filled_list<tokens, max_prompts>>();
+}
+
 constexpr field_rule<call_fields> rules[] = {
-  {"prompt", "string, list of strings, list of token ids, list of such lists", &read_prompts,
-   "1,024 prompts; needed"},
-  {"echo", "boolean", &read_echo},
-  {"logprobs", "integer, 0 to 20", &read_logprobs},
-  {"suffix", "string", nullptr, "there is no fill-in-the-middle"},
-  {"response_format", "object", &read_response_format, "only {\"type\": \"text\"}"},
-  {"add_special_tokens", "boolean", &read_add_special_tokens, "only true"},
-  {"prompt_embeds", "string", nullptr, "prompts are text or token ids"},
+  {"prompt", prompts, &read_prompts, "one, or several at once", is_needed},
+  {"echo", kind::boolean, &read_echo},
+  {"logprobs", kind::integer_in<0, max_logprobs>, &read_logprobs},
+  {"suffix", kind::text, nullptr, "there is no fill-in-the-middle"},
+  {"add_special_tokens", kind::only<true>, &read_add_special_tokens},
+  {"prompt_embeds", kind::text, nullptr, "prompts are text or token ids"},
 };
 
 } // namespace
@@ -83,8 +82,6 @@ expected<call_fields> read_completion(const json& body) {
   const call_table tables[] = {completion_table(), shared_call_table()};
   if (auto read = read_members<call_fields>("", body, tables, fields); !read)
     return tl::unexpected(std::move(read.error()));
-  if (fields.prompts.empty())
-    return fail(errc::invalid_argument, "Field 'prompt' is missing. Give the model something to go on from.");
   fields.request.sampling.max_tokens =
     fields.max_tokens.value_or(std::max(default_completion_tokens, fields.request.sampling.min_tokens));
   return fields;

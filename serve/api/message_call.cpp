@@ -1,10 +1,11 @@
-// Anthropic's /v1/messages: text in, text out; whole and streamed.
-#include "serve/api/answer_parts.hpp"
+// Anthropic's /v1/messages: its calls, whole and streamed.
+#include "serve/api/answer_reader.hpp"
 #include "serve/api/api.hpp"
 #include "serve/api/chat_plan.hpp"
 #include "serve/api/chunks.hpp"
 #include "serve/api/errors.hpp"
 #include "serve/api/identity.hpp"
+#include "serve/api/message_blocks.hpp"
 #include "serve/api/progress.hpp"
 #include "serve/api/response_fields.hpp"
 
@@ -16,7 +17,7 @@ public:
   message_call(const api_context& context, const anthropic_fields& fields, planned_chat&& chat)
       : tokens_(context.source->tokens), identity_(make_identity(context, "msg_")), streams_(fields.call.stream),
         stops_(fields.call.request.sampling.stop), requests_(std::move(chat.requests)),
-        splitter_(chat.tools, chat.reasoning) {}
+        answer_(chat.tools, chat.reasoning) {}
 
   std::vector<generate_request> take_requests() override { return std::move(requests_); }
   bool streams() const override { return streams_; }
@@ -25,9 +26,9 @@ public:
     if (!delta.token_ids.empty())
       last_ = delta.token_ids.back();
     answer_part_list parts;
-    splitter_.feed(delta.text, parts);
+    answer_.feed(delta, parts);
     begin(out);
-    tell(parts, out);
+    blocks_.tell(parts, writer(out));
   }
 
   void take(std::size_t, const request_end& end, std::string& out) override {
@@ -38,11 +39,12 @@ public:
       return;
     }
     reason_ = end.reason;
+    progress_.count_thoughts(answer_.thought_tokens());
     answer_part_list parts;
-    splitter_.finish(parts);
+    answer_.finish(parts);
     begin(out);
-    tell(parts, out);
-    close(out);
+    blocks_.tell(parts, writer(out));
+    blocks_.close(writer(out));
     event("message_delta", {{"delta", stop_json()}, {"usage", usage()}}, out);
     event("message_stop", json::object(), out);
   }
@@ -51,10 +53,7 @@ public:
     if (progress_.failed())
       return anthropic_error(progress_.failure());
     auto message = head();
-    auto content = json::array();
-    for (const auto& block : blocks_)
-      content.push_back(block_json(block.thought, block.text));
-    message["content"] = std::move(content);
+    message["content"] = blocks_.list();
     message.update(stop_json());
     message["usage"] = usage();
     http_answer answer;
@@ -63,11 +62,6 @@ public:
   }
 
 private:
-  struct block {
-    bool thought = false;
-    std::string text; ///< Of a whole answer.
-  };
-
   json head() const {
     return {{"id", identity_.id},       {"type", "message"},
             {"role", "assistant"},      {"model", identity_.model},
@@ -80,7 +74,8 @@ private:
     return {{"input_tokens", used.prompt_tokens - used.cached_prompt_tokens},
             {"cache_creation_input_tokens", 0},
             {"cache_read_input_tokens", used.cached_prompt_tokens},
-            {"output_tokens", used.completion_tokens}};
+            {"output_tokens", used.completion_tokens},
+            {"output_tokens_details", {{"thinking_tokens", progress_.thought_tokens()}}}};
   }
 
   /// Which of several stop strings it was the engine does not say.
@@ -88,22 +83,18 @@ private:
     if (reason_ == finish_reason::length)
       return {{"stop_reason", "max_tokens"}, {"stop_sequence", nullptr}};
     const bool by_text = !stops_.empty() && last_ && !tokens_->ends_generation(*last_);
+    if (!by_text && answer_.calls() > 0)
+      return {{"stop_reason", "tool_use"}, {"stop_sequence", nullptr}};
     if (!by_text)
       return {{"stop_reason", "end_turn"}, {"stop_sequence", nullptr}};
     return {{"stop_reason", "stop_sequence"}, {"stop_sequence", stops_.size() == 1 ? json(stops_[0]) : json()}};
   }
 
-  static json block_json(bool thought, const std::string& text) {
-    if (thought)
-      return {{"type", "thinking"}, {"thinking", text}, {"signature", ""}};
-    return {{"type", "text"}, {"text", text}};
-  }
-
-  void event(const char* type, json more, std::string& out) const {
+  void event(const char* type, const json& members, std::string& out) const {
     if (!streams_)
       return;
     json data = {{"type", type}};
-    data.update(more);
+    data.update(members);
     write_event(type, to_text(data), out);
   }
 
@@ -112,27 +103,8 @@ private:
       event("message_start", {{"message", head()}}, out);
   }
 
-  void close(std::string& out) {
-    if (std::exchange(open_, false))
-      event("content_block_stop", {{"index", blocks_.size() - 1}}, out);
-  }
-
-  void tell(const answer_part_list& parts, std::string& out) {
-    for (const auto& part : parts) {
-      const bool thought = part.what == answer_part::kind::reasoning;
-      if (open_ && blocks_.back().thought != thought)
-        close(out);
-      if (!std::exchange(open_, true)) {
-        blocks_.push_back({thought, {}});
-        event("content_block_start", {{"index", blocks_.size() - 1}, {"content_block", block_json(thought, "")}},
-              out);
-      }
-      if (!streams_)
-        blocks_.back().text += part.text;
-      json delta = {{"type", thought ? "thinking_delta" : "text_delta"}};
-      delta[thought ? "thinking" : "text"] = part.text;
-      event("content_block_delta", {{"index", blocks_.size() - 1}, {"delta", std::move(delta)}}, out);
-    }
+  message_blocks::event_writer writer(std::string& out) const {
+    return [this, &out](const char* type, json members) { event(type, members, out); };
   }
 
   std::shared_ptr<const tokenizer> tokens_;
@@ -141,10 +113,9 @@ private:
   std::vector<std::string> stops_;
   call_progress progress_{1};
   std::vector<generate_request> requests_;
-  answer_splitter splitter_;
-  std::vector<block> blocks_;
+  answer_reader answer_;
+  message_blocks blocks_;
   bool begun_ = false; ///< The first event is written, or would be in a stream.
-  bool open_ = false;  ///< The last block goes on.
   std::optional<token_id> last_;
   finish_reason reason_ = finish_reason::stop;
 };

@@ -1,13 +1,15 @@
-// What is known of the model without its engine: /v1/models, /tokenize, /detokenize.
+// What is known of the model without its engine: /v1/models, /tokenize, /detokenize, /v1/messages/count_tokens.
 #include <numeric>
 
 #include "protocol/utf8.hpp"
 #include "serve/api/api.hpp"
+#include "serve/api/chat_messages.hpp"
 #include "serve/api/chat_plan.hpp"
 #include "serve/api/errors.hpp"
 #include "serve/api/identity.hpp"
 #include "serve/api/limits.hpp"
 #include "serve/api/requests.hpp"
+#include "serve/api/response_fields.hpp"
 
 namespace troupe::serve {
 namespace {
@@ -40,26 +42,26 @@ expected<void> as_in_chat(const place& at, tokenize_fields& to) {
 }
 
 constexpr field_rule<tokenize_fields> tokenize_rules[] = {
-  {"model", "string", [](const place& at, tokenize_fields& to) { return read_into(at, to.call.model); }},
-  {"prompt", "string", &read_member<&tokenize_fields::text>},
-  {"add_special_tokens", "boolean", &read_member<&tokenize_fields::add_special_tokens>},
-  {"return_token_strs", "boolean", &read_member<&tokenize_fields::token_strings>},
-  {"messages", "list of messages", &as_in_chat},
-  {"tools", "list of functions", &as_in_chat},
-  {"add_generation_prompt", "boolean", &as_in_chat},
-  {"chat_template_kwargs", "object", &as_in_chat},
-  {"continue_final_message", "boolean", &as_in_chat},
-  {"chat_template", "string", nullptr, "the model's own template is used"},
+  {"model", kind::text, [](const place& at, tokenize_fields& to) { return read_into(at, to.call.model); }},
+  {"prompt", kind::text, &read_member<&tokenize_fields::text>},
+  {"add_special_tokens", kind::boolean, &read_member<&tokenize_fields::add_special_tokens>},
+  {"return_token_strs", kind::boolean, &read_member<&tokenize_fields::token_strings>},
+  {"messages", kind::message_list, &as_in_chat},
+  {"tools", kind::tool_list, &as_in_chat},
+  {"add_generation_prompt", kind::boolean, &as_in_chat},
+  {"chat_template_kwargs", kind::object, &as_in_chat},
+  {"continue_final_message", kind::boolean, &as_in_chat},
+  {"chat_template", kind::text, nullptr, "the model's own template is used"},
 };
 
 struct detokenize_fields {
   std::optional<std::string> model;
-  std::optional<prompt_tokens> tokens;
+  prompt_tokens tokens;
 };
 
 constexpr field_rule<detokenize_fields> detokenize_rules[] = {
-  {"model", "string", &read_member<&detokenize_fields::model>},
-  {"tokens", "list of token ids", &read_member<&detokenize_fields::tokens>},
+  {"model", kind::text, &read_member<&detokenize_fields::model>},
+  {"tokens", kind::list<kind::token_id>, &read_member<&detokenize_fields::tokens>, "", is_needed},
 };
 
 template <class Fields>
@@ -74,6 +76,30 @@ expected<Fields> read(std::string_view text, field_table<Fields> table) {
   return fields;
 }
 
+/// A prompt's tokens. `field` is where it came from.
+expected<std::vector<token_id>> tokens_of(const model& source, const prompt& whole, bool with_prefix,
+                                          std::string_view field) {
+  auto parts = prompt_text_of(source, whole, seconds_now());
+  if (!parts)
+    return tl::unexpected(std::move(parts.error()));
+  const auto bytes = std::accumulate(parts->begin(), parts->end(), std::size_t{0},
+                                     [](std::size_t sum, const text_part& part) { return sum + part.text.size(); });
+  if (bytes > max_tokenize_bytes)
+    return fail(errc::limit_exceeded, fmt::format("Field '{}' comes to {} bytes, but at most {} are allowed.", field,
+                                                  bytes, max_tokenize_bytes));
+  auto ids = with_prefix ? prefix_of(source, whole) : std::vector<token_id>();
+  const auto more = source.tokens->encode(*parts);
+  ids.insert(ids.end(), more.begin(), more.end());
+  return ids;
+}
+
+expected<std::vector<token_id>> tokens_of_chat(const api_context& context, chat_fields&& chat) {
+  auto plan = plan_chat(context, std::move(chat));
+  if (!plan)
+    return tl::unexpected(std::move(plan.error()));
+  return tokens_of(*context.source, plan->made, true, "messages");
+}
+
 expected<json> tokens_json(const api_context& context, std::string_view text) {
   auto fields = read<tokenize_fields>(text, tokenize_rules);
   if (!fields)
@@ -85,31 +111,32 @@ expected<json> tokens_json(const api_context& context, std::string_view text) {
     return fail(errc::invalid_argument, "Field 'prompt' or 'messages' must be there, and not both.");
   if (chat && fields->add_special_tokens.value_or(false))
     return refused_field("add_special_tokens", "the template of a chat brings them");
-  prompt whole = fields->text.value_or("");
-  if (chat) {
-    auto plan = plan_chat(context, std::move(fields->call.chat));
-    if (!plan)
-      return tl::unexpected(std::move(plan.error()));
-    whole = std::move(plan->made);
-  }
-  const auto& source = *context.source;
-  auto parts = prompt_text_of(source, whole, seconds_now());
-  if (!parts)
-    return tl::unexpected(std::move(parts.error()));
-  const auto bytes = std::accumulate(parts->begin(), parts->end(), std::size_t{0},
-                                     [](std::size_t sum, const text_part& part) { return sum + part.text.size(); });
-  if (bytes > max_tokenize_bytes)
-    return fail(errc::limit_exceeded, fmt::format("Field '{}' comes to {} bytes, but at most {} are allowed.",
-                                                  chat ? "messages" : "prompt", bytes, max_tokenize_bytes));
-  auto ids = fields->add_special_tokens.value_or(true) ? prefix_of(source, whole) : std::vector<token_id>();
-  const auto more = source.tokens->encode(*parts);
-  ids.insert(ids.end(), more.begin(), more.end());
+  const auto ids = chat
+                     ? tokens_of_chat(context, std::move(fields->call.chat))
+                     : tokens_of(*context.source, *fields->text, fields->add_special_tokens.value_or(true), "prompt");
+  if (!ids)
+    return tl::unexpected(ids.error());
   json strings;
   if (fields->token_strings)
-    for (const auto id : ids)
-      strings.push_back(replace_invalid_utf8(source.tokens->bytes_of(id)));
+    for (const auto id : *ids)
+      strings.push_back(replace_invalid_utf8(context.source->tokens->bytes_of(id)));
   return json{
-    {"count", ids.size()}, {"max_model_len", context.context_length}, {"tokens", ids}, {"token_strs", strings}};
+    {"count", ids->size()}, {"max_model_len", context.context_length}, {"tokens", *ids}, {"token_strs", strings}};
+}
+
+expected<json> count_json(const api_context& context, std::string_view text) {
+  const auto body = parse_body(text);
+  if (!body)
+    return tl::unexpected(body.error());
+  auto fields = read_anthropic_prompt(*body);
+  if (!fields)
+    return tl::unexpected(std::move(fields.error()));
+  if (auto known = check_model(context, fields->call.model); !known)
+    return tl::unexpected(std::move(known.error()));
+  const auto ids = tokens_of_chat(context, std::move(fields->call.chat));
+  if (!ids)
+    return tl::unexpected(ids.error());
+  return json{{"input_tokens", ids->size()}};
 }
 
 expected<json> text_json(const api_context& context, std::string_view text) {
@@ -118,11 +145,9 @@ expected<json> text_json(const api_context& context, std::string_view text) {
     return tl::unexpected(std::move(fields.error()));
   if (auto known = check_model(context, fields->model); !known)
     return tl::unexpected(std::move(known.error()));
-  if (!fields->tokens)
-    return fail(errc::invalid_argument, "Field 'tokens' is missing.");
-  if (auto known = check_tokens(*context.source, *fields->tokens); !known)
+  if (auto known = check_tokens(*context.source, fields->tokens); !known)
     return fail(known.error().code, "Field 'tokens': " + known.error().message);
-  return json{{"prompt", replace_invalid_utf8(context.source->tokens->decode(*fields->tokens))}};
+  return json{{"prompt", replace_invalid_utf8(context.source->tokens->decode(fields->tokens))}};
 }
 
 api_outcome outcome_of(const expected<json>& body) {
@@ -144,12 +169,25 @@ http_answer model_named(const api_context& context, std::string_view name) {
   return answer_of(model_json(context, name));
 }
 
+api_outcome count_tokens(const api_context& context, std::string_view body) {
+  const auto count = count_json(context, body);
+  return {count ? answer_of(*count) : anthropic_error(count.error()), nullptr};
+}
+
 api_outcome tokenize(const api_context& context, std::string_view body) {
   return outcome_of(tokens_json(context, body));
 }
 
 api_outcome detokenize(const api_context& context, std::string_view body) {
   return outcome_of(text_json(context, body));
+}
+
+json kind::tokenize_body() {
+  return schema_of(rows_of(tokenize_rules));
+}
+
+json kind::detokenize_body() {
+  return schema_of(rows_of(detokenize_rules));
 }
 
 } // namespace troupe::serve

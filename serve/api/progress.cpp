@@ -16,11 +16,13 @@ void call_progress::end(const request_end& end) {
       end.failure.code != errc::none ? end.failure : error{errc::internal, "The request failed without saying why."};
 }
 
-json usage_json(const usage_counts& used) {
+json usage_json(const call_progress& progress) {
+  const auto& used = progress.used();
   return {{"prompt_tokens", used.prompt_tokens},
           {"completion_tokens", used.completion_tokens},
           {"total_tokens", std::uint64_t{used.prompt_tokens} + used.completion_tokens},
-          {"prompt_tokens_details", {{"cached_tokens", used.cached_prompt_tokens}}}};
+          {"prompt_tokens_details", {{"cached_tokens", used.cached_prompt_tokens}}},
+          {"completion_tokens_details", {{"reasoning_tokens", progress.thought_tokens()}}}};
 }
 
 std::vector<choice_end> ends_of(const request_end& end) {

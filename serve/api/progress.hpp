@@ -17,20 +17,25 @@ public:
   /// A request's one end. The first that failed decides how the call ends.
   void end(const request_end& end);
 
+  /// Of an answer that has ended: how many of its tokens were thoughts.
+  void count_thoughts(std::uint32_t tokens) { thought_tokens_ += tokens; }
+
   bool ended() const { return open_ == 0; }
   bool failed() const { return failure_.code != errc::none; }
   const error& failure() const { return failure_; }
 
   const usage_counts& used() const { return used_; } ///< Of all that have ended.
+  std::uint64_t thought_tokens() const { return thought_tokens_; }
 
 private:
   std::size_t open_;
   usage_counts used_;
+  std::uint64_t thought_tokens_ = 0;
   error failure_{errc::none, {}};
 };
 
 /// OpenAI's `usage`.
-json usage_json(const usage_counts& used);
+json usage_json(const call_progress& progress);
 
 /// How each answer ended; of a request with one answer, too.
 std::vector<choice_end> ends_of(const request_end& end);

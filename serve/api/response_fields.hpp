@@ -7,8 +7,11 @@ namespace troupe::serve {
 
 struct response_fields {
   call_fields call;
-  json instructions; ///< A string or null: comes back in the answer.
+  // What comes back in the answer.
+  json instructions; ///< A string or null.
   json metadata = json::object();
+  json tools = json::array();
+  std::string tool_choice = "auto";
 };
 
 struct anthropic_fields {
@@ -18,5 +21,17 @@ struct anthropic_fields {
 
 expected<response_fields> read_response(const json& body);
 expected<anthropic_fields> read_anthropic(const json& body);
+expected<anthropic_fields> read_anthropic_prompt(const json& body); ///< Of /v1/messages/count_tokens.
+
+std::vector<field_row> response_rows();
+std::vector<field_row> anthropic_rows();
+
+namespace kind {
+
+json response_body();
+json anthropic_body();
+json anthropic_prompt();
+
+} // namespace kind
 
 } // namespace troupe::serve

@@ -64,14 +64,14 @@ TOOL_TEMPLATE = """{% for m in messages %}<|im_start|>{{ m['role'] }}
 THINKING_TEMPLATE = "{# Answers may begin with <think>...</think>. #}" + TOOL_TEMPLATE
 
 
-def model_that_says(name, *pieces, template=TOOL_TEMPLATE):
+def model_that_says(name, *pieces, template=TOOL_TEMPLATE, context=4096):
     """The path of a tiny model that answers everything with these pieces of text, a token each, and then ends.
 
     Its layers add nothing. The embedding of a piece is a direction of its own, and that of all other tokens another one;
     the output has the piece that follows in each direction.
     """
     path = folder / f"{name}.gguf"
-    source = gguf.GGUFReader(tiny_model(context=4096))
+    source = gguf.GGUFReader(tiny_model(context=context))
     fields = {key: field for key, field in source.fields.items() if not key.startswith("GGUF.")}
     written = str.maketrans({" ": "Ġ", "\n": "Ċ"})  # As byte-level vocabularies write them.
     tokens = fields["tokenizer.ggml.tokens"].contents()

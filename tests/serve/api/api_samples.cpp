@@ -6,6 +6,7 @@
 
 #include "serve/api/api.hpp"
 #include "serve/api/call_fields.hpp"
+#include "serve/api/response_fields.hpp"
 #include "tests/support/tiny_model.hpp"
 
 using namespace troupe;
@@ -13,11 +14,14 @@ using serve::json;
 
 namespace {
 
-json rows(std::initializer_list<serve::call_table> tables) {
+json told(const std::vector<serve::field_row>& rows) {
   auto list = json::array();
-  for (const auto& table : tables)
-    for (const auto& rule : table)
-      list.push_back({{"name", rule.name}, {"kind", rule.kind}, {"done", rule.read != nullptr}, {"note", rule.note}});
+  for (const auto& row : rows)
+    list.push_back({{"name", row.name},
+                    {"kind", serve::words_of(row.kind())},
+                    {"done", row.done},
+                    {"note", row.note},
+                    {"needed", row.needed}});
   return list;
 }
 
@@ -63,6 +67,9 @@ json answer_to(route which, json body, const std::vector<std::string>& pieces) {
 int main() {
   const json user = json::array({{{"role", "user"}, {"content", "Hi"}}});
   const json tools = json::array({{{"type", "function"}, {"function", {{"name", "f"}}}}});
+  const json flat_tools =
+    json::array({{{"type", "function"}, {"name", "f"}, {"parameters", {{"type", "object"}}}, {"strict", false}}});
+  const json anthropic_tools = json::array({{{"name", "f"}, {"input_schema", {{"type", "object"}}}}});
   const std::vector<std::string> text{"<think>Hm.</think>", "Hel", "lo"};
   const std::vector<std::string> call{"<tool_call>{\"name\": \"f\", \"argu", "ments\": {\"x\": 1}}</tool_call>"};
   json answers = json::object();
@@ -76,13 +83,20 @@ int main() {
     answers["tools" + suffix] =
       answer_to(&serve::chat_completions, {{"messages", user}, {"tools", tools}, {"stream", stream}}, call);
     answers["response" + suffix] = answer_to(&serve::responses, {{"input", "x"}, {"stream", stream}}, text);
+    answers["response tools" + suffix] =
+      answer_to(&serve::responses, {{"input", "x"}, {"tools", flat_tools}, {"stream", stream}}, call);
+    answers["message tools" + suffix] =
+      answer_to(&serve::messages,
+                {{"messages", user}, {"max_tokens", 9}, {"tools", anthropic_tools}, {"stream", stream}}, call);
     answers["message" + suffix] =
       answer_to(&serve::messages, {{"messages", user}, {"max_tokens", 9}, {"stream", stream}}, text);
   }
   answers["models"] = json::parse(serve::models(context()).body);
   const json all = {{"fields",
-                     {{"completions", rows({serve::completion_table(), serve::shared_call_table()})},
-                      {"chat", rows({serve::chat_table(), serve::shared_call_table()})}}},
+                     {{"completions", told(serve::rows_of(serve::completion_table(), serve::shared_call_table()))},
+                      {"chat", told(serve::rows_of(serve::chat_table(), serve::shared_call_table()))},
+                      {"responses", told(serve::response_rows())},
+                      {"messages", told(serve::anthropic_rows())}}},
                     {"answers", std::move(answers)}};
   std::cout << all.dump(1) << std::endl;
 }

@@ -42,6 +42,17 @@ inline serve::api_context context_with(const std::string& source) {
   return result;
 }
 
+/// A template of the kind that Qwen has, for tools and thoughts.
+inline constexpr const char* qwen =
+  "{%- if tools %}{% for tool in tools %}{{ tool | tojson }}\n{% endfor %}<tool_call>{% endif %}"
+  "{%- for m in messages %}<|im_start|>{{ m.role }}\n{% if m.reasoning_content %}<think>{{ m.reasoning_content "
+  "}}</think>{% endif %}{{ m.content }}"
+  "{%- for call in m.tool_calls %}<tool_call>{{ call.function.name }}{{ call.function.arguments | tojson "
+  "}}</tool_call>"
+  "{%- endfor %}{{ m.tool_call_id }}<|im_end|>\n{% endfor %}"
+  "{%- if add_generation_prompt %}<|im_start|>assistant\n{% if think %}<think>\n{% endif %}{% endif %}"
+  "{# </think> #}";
+
 using route = serve::api_outcome (*)(const serve::api_context&, std::string_view);
 
 /// A call that was taken, its requests, and what it has streamed.
@@ -55,6 +66,7 @@ struct running_call {
     token_delta given;
     given.choice = choice;
     given.text = text;
+    given.token_ids = {50};
     given.logprobs = std::move(logprobs);
     given.prompt_logprobs = std::move(of_prompt);
     call->take(request, std::move(given), out);
@@ -102,6 +114,16 @@ inline running_call taken(route which, const json& body, const serve::api_contex
   running_call result{std::move(outcome.call), {}, {}};
   result.requests = result.call->take_requests();
   return result;
+}
+
+/// The text that the engine will encode for the first request.
+inline std::string rendered(const running_call& call, const serve::api_context& context) {
+  const auto parts = prompt_text_of(*context.source, call.requests.at(0).prompt, 0);
+  BOOST_REQUIRE_MESSAGE(parts, (parts ? "" : parts.error().message));
+  std::string text;
+  for (const auto& part : *parts)
+    text += part.text;
+  return text;
 }
 
 /// The error of a body that is refused, with its status in "status".

@@ -138,7 +138,8 @@ BOOST_AUTO_TEST_CASE(choices_are_numbered_through_prompts_and_answers) {
   }
   BOOST_TEST(
     body["usage"].dump() ==
-    R"({"prompt_tokens":7,"completion_tokens":11,"total_tokens":18,"prompt_tokens_details":{"cached_tokens":2}})");
+    R"({"prompt_tokens":7,"completion_tokens":11,"total_tokens":18,"prompt_tokens_details":{"cached_tokens":2},)"
+    R"("completion_tokens_details":{"reasoning_tokens":0}})");
   BOOST_TEST(call.out.empty());
 }
 

@@ -74,7 +74,7 @@ const std::map<std::string, example, std::less<>> examples = {
    {json::array(), {json::array({3}), json::array({{{"type", "function"}, {"function", {{"name", "f"}}}}})}}},
   {"chat_template_kwargs", {{{"enable_thinking", false}}, {{{"messages", 3}}, {{"bos_token", "x"}}}}},
   {"documents", {json::array({{{"text", "x"}}}), {json::array({"x"})}}},
-  {"continue_final_message", {false, {true}}},
+  {"continue_final_message", {false, {true}}}, // The last message is the user's.
   {"include_reasoning", {false}},
   {"reasoning_effort", {nullptr, {"low", "high"}}},
 };

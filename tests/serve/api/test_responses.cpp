@@ -13,6 +13,9 @@ json refusal(const json& body) {
   return refused(&serve::responses, body);
 }
 
+const json weather_tools =
+  json::array({{{"type", "function"}, {"name", "weather"}, {"parameters", nullptr}, {"strict", false}}});
+
 std::vector<std::string> types_of(const running_call& call) {
   std::vector<std::string> types;
   for (const auto& event : call.events()) {
@@ -111,18 +114,97 @@ BOOST_AUTO_TEST_CASE(thoughts_are_an_item_of_their_own) {
   BOOST_TEST(output[1]["content"][0]["text"] == "Yes.");
 }
 
+BOOST_AUTO_TEST_CASE(items_of_one_turn_are_one_message) {
+  const auto context = context_with(qwen);
+  const auto call = started(
+    {{"input",
+      json::array(
+        {{{"role", "user"}, {"content", "Hello"}},
+         {{"type", "reasoning"},
+          {"id", "rs_1"},
+          {"summary", json::array()},
+          {"content", json::array({{{"type", "reasoning_text"}, {"text", "Hm."}}})}},
+         {{"type", "message"}, {"role", "assistant"}, {"content", "Let me see."}},
+         {{"type", "function_call"}, {"call_id", "c1"}, {"name", "weather"}, {"arguments", "{\"city\": \"Bern\"}"}},
+         {{"type", "function_call"},
+          {"call_id", "c2"},
+          {"name", "weather"},
+          {"arguments", ""},
+          {"status", "completed"}},
+         {{"type", "function_call_output"}, {"call_id", "c1"}, {"output", "Rain."}},
+         {{"type", "function_call_output"},
+          {"call_id", "c2"},
+          {"output", json::array({{{"type", "input_text"}, {"text", "No city."}}})}}})},
+     {"tools", weather_tools}},
+    context);
+  const auto text = rendered(call, context);
+  BOOST_TEST(text.starts_with(R"({"type": "function", "function": {"name": "weather", )"
+                              R"("parameters": {"type": "object", "properties": {}}}})"),
+             text);
+  BOOST_TEST(text.find("<|im_start|>assistant\n<think>Hm.</think>Let me see.<tool_call>weather{\"city\": "
+                       "\"Bern\"}</tool_call><tool_call>weather{}</tool_call><|im_end|>\n"
+                       "<|im_start|>tool\nRain.c1<|im_end|>\n<|im_start|>tool\nNo city.c2<|im_end|>\n") !=
+               std::string::npos,
+             text);
+}
+
+BOOST_AUTO_TEST_CASE(calls_are_items_whole_and_streamed) {
+  const std::string said = "<tool_call>{\"name\": \"weather\", \"arguments\": {\"city\": \"Bern\"}}</tool_call>";
+  for (const bool stream : {false, true}) {
+    auto call = started({{"input", "x"}, {"tools", weather_tools}, {"stream", stream}}, context_with(qwen));
+    call.delta(0, 0, said.substr(0, 50));
+    call.delta(0, 0, said.substr(50));
+    call.end(0);
+    const auto body = stream ? call.events().back()["response"] : call.whole();
+    BOOST_TEST(body["tools"] == weather_tools);
+    BOOST_REQUIRE(body["output"].size() == 1u);
+    const auto item = body["output"][0];
+    BOOST_TEST(item["type"] == "function_call");
+    BOOST_TEST(item["status"] == "completed");
+    BOOST_TEST(item["name"] == "weather");
+    BOOST_TEST(item["arguments"] == "{\"city\": \"Bern\"}");
+    BOOST_TEST(item["call_id"].get<std::string>().starts_with("call_"));
+    if (!stream)
+      continue;
+    const std::vector<std::string> wanted{"response.created",
+                                          "response.in_progress",
+                                          "response.output_item.added",
+                                          "response.function_call_arguments.delta",
+                                          "response.function_call_arguments.delta",
+                                          "response.function_call_arguments.done",
+                                          "response.output_item.done",
+                                          "response.completed"};
+    BOOST_TEST(types_of(call) == wanted, boost::test_tools::per_element());
+    const auto events = call.events();
+    BOOST_TEST(events[3]["delta"].get<std::string>() + events[4]["delta"].get<std::string>() == item["arguments"]);
+    BOOST_TEST(events[5]["item_id"] == item["id"]);
+    BOOST_TEST(events[5]["arguments"] == item["arguments"]);
+  }
+}
+
+BOOST_AUTO_TEST_CASE(a_call_that_is_cut_off_is_incomplete) {
+  auto call = started({{"input", "x"}, {"tools", weather_tools}}, context_with(qwen));
+  call.delta(0, 0, "Hm. <tool_call>{\"name\": \"weather\", \"arguments\": {\"ci");
+  call.end(0, finish_reason::length);
+  const auto body = call.whole();
+  BOOST_TEST(body["status"] == "incomplete");
+  BOOST_TEST(body["output"][0]["status"] == "completed");
+  BOOST_TEST(body["output"][1]["status"] == "incomplete");
+}
+
 BOOST_AUTO_TEST_CASE(what_cannot_be_had_is_named) {
   const auto param = [](const json& body) { return refusal(body)["param"]; };
   BOOST_TEST(param(json::object()) == "input");
   BOOST_TEST(param({{"input", "x"}, {"store", true}}) == "store");
   BOOST_TEST(param({{"input", "x"}, {"previous_response_id", "y"}}) == "previous_response_id");
   BOOST_TEST(param({{"input", "x"}, {"max_output_tokens", 0}}) == "max_output_tokens");
-  BOOST_TEST(param({{"input", "x"}, {"tools", json::array({{{"type", "function"}}})}}) == "tools");
-  BOOST_TEST(param({{"input", json::array({{{"type", "function_call"}, {"name", "f"}}})}}) == "input[0].type");
+  BOOST_TEST(param({{"input", "x"}, {"tools", json::array({{{"type", "web_search"}, {"filters", 1}}})}}) ==
+             "tools[0].type");
+  BOOST_TEST(param({{"input", json::array({{{"type", "computer_call"}, {"name", "f"}}})}}) == "input[0].type");
   BOOST_TEST(
     param({{"input", json::array({{{"role", "user"}, {"content", json::array({{{"type", "input_image"}}})}}})}}) ==
     "input[0].content[0].type");
-  BOOST_TEST(param({{"input", "x"}, {"text", {{"format", {{"type", "json_object"}}}}}}) == "text.format");
+  BOOST_TEST(param({{"input", "x"}, {"text", {{"format", {{"type", "json_object"}}}}}}) == "text.format.type");
   BOOST_TEST(param({{"input", "x"}, {"frequency_penalty", 1}}) == "frequency_penalty");
 }
 

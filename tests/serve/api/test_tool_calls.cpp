@@ -6,15 +6,6 @@ using namespace troupe::test;
 
 namespace {
 
-constexpr const char* qwen =
-  "{%- if tools %}{% for tool in tools %}{{ tool | tojson }}\n{% endfor %}<tool_call>{% endif %}"
-  "{%- for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}"
-  "{%- for call in m.tool_calls %}<tool_call>{{ call.function.name }}{{ call.function.arguments | tojson "
-  "}}</tool_call>"
-  "{%- endfor %}{{ m.tool_call_id }}<|im_end|>\n{% endfor %}"
-  "{%- if add_generation_prompt %}<|im_start|>assistant\n{% if think %}<think>\n{% endif %}{% endif %}"
-  "{# </think> #}";
-
 const json tools = json::array({{{"type", "function"},
                                  {"function",
                                   {{"name", "weather"},
@@ -36,13 +27,7 @@ json refusal(const json& body) {
 }
 
 std::string rendered(const running_call& call) {
-  const auto context = context_with(qwen);
-  const auto parts = prompt_text_of(*context.source, call.requests[0].prompt, 0);
-  BOOST_REQUIRE_MESSAGE(parts, (parts ? "" : parts.error().message));
-  std::string text;
-  for (const auto& part : *parts)
-    text += part.text;
-  return text;
+  return rendered(call, context_with(qwen));
 }
 
 constexpr const char* call_text =
@@ -152,6 +137,45 @@ BOOST_AUTO_TEST_CASE(thoughts_have_fields_of_their_own) {
   BOOST_TEST(!hidden.whole()["choices"][0]["message"].contains("reasoning"));
 }
 
+BOOST_AUTO_TEST_CASE(usage_says_how_many_tokens_were_thoughts) {
+  for (const bool stream : {false, true}) {
+    auto call = started(
+      with({{"n", 2}, {"stream", stream}, {"stream_options", stream ? json({{"include_usage", true}}) : json()}}));
+    for (const auto* piece : {"<th", "ink>", "Hm", ".", "</think>", "Yes", "."}) // Five of the tokens are thoughts.
+      call.delta(0, 0, piece);
+    for (const auto* piece : {"<th", "is> is none"})
+      call.delta(0, 1, piece);
+    call.end(0);
+    const auto events = call.events();
+    const auto usage = stream ? events.at(events.size() - 2)["usage"] : call.whole()["usage"];
+    BOOST_TEST(usage["completion_tokens_details"]["reasoning_tokens"] == 5);
+  }
+}
+
+BOOST_AUTO_TEST_CASE(an_answer_goes_on_with_the_assistants_last_message) {
+  json body = {{"messages", json::array({{{"role", "user"}, {"content", "Hello"}},
+                                         {{"role", "assistant"}, {"content", "Well, "}}})},
+               {"continue_final_message", true}};
+  BOOST_TEST(rendered(started(body)).ends_with("<|im_start|>assistant\nWell, "));
+  body["continue_final_message"] = false;
+  BOOST_TEST(rendered(started(body)).ends_with("Well, <|im_end|>\n<|im_start|>assistant\n"));
+  body["continue_final_message"] = true;
+  body["messages"][1]["content"] = "<think>Let me";
+  auto thinking = started(body);
+  thinking.delta(0, 0, " see.</think>Yes.");
+  thinking.end(0);
+  BOOST_TEST(thinking.whole()["choices"][0]["message"]["reasoning"] == "see.");
+  BOOST_TEST(thinking.whole()["choices"][0]["message"]["content"] == "Yes.");
+  const chat_prompt unclear{
+    R"({"messages": [{"role": "assistant", "content": "x"}], "continue_final_message": "yes"})"};
+  BOOST_TEST(!prompt_text_of(*context_with(qwen).source, unclear, 0).has_value());
+  auto twice = body;
+  twice["add_generation_prompt"] = true;
+  BOOST_TEST(refusal(twice)["param"] == "add_generation_prompt");
+  body["messages"].erase(1);
+  BOOST_TEST(refusal(body)["param"] == "continue_final_message");
+}
+
 BOOST_AUTO_TEST_CASE(what_cannot_be_had_of_tools_is_named) {
   const auto param = [](json more) { return refusal(with(std::move(more)))["param"]; };
   BOOST_TEST(param({{"tools", json::array({{{"type", "custom"}}})}}) == "tools[0].type");
@@ -166,6 +190,8 @@ BOOST_AUTO_TEST_CASE(what_cannot_be_had_of_tools_is_named) {
   const auto message = [&](json one) { return refusal({{"messages", json::array({std::move(one)})}})["param"]; };
   BOOST_TEST(message({{"role", "tool"}, {"content", "x"}}) == "messages[0].tool_call_id");
   BOOST_TEST(message({{"role", "user"}, {"content", "x"}, {"tool_call_id", "x"}}) == "messages[0].tool_call_id");
+  BOOST_TEST(message({{"role", "assistant"}, {"tool_calls", json::array({{{"function", {{"name", ""}}}}})}}) ==
+             "messages[0].tool_calls[0].function.name");
   BOOST_TEST(message({{"role", "assistant"},
                       {"tool_calls", json::array({{{"function", {{"name", "f"}, {"arguments", "{"}}}}})}}) ==
              "messages[0].tool_calls[0].function.arguments");
