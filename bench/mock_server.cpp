@@ -86,9 +86,8 @@ std::unique_ptr<serve::http_server> open_http(caf::actor_system& system, const s
     options.limits.max_unsent_bytes = unsent_kib << 10;
     options.limits.socket_send_bytes = 16 << 10;
   }
-  auto http = serve::http_server::start(std::move(options), {{"/v1/completions", [=](std::string_view body) {
-                                                                return serve::completions(context, body);
-                                                              }}});
+  const auto read = [=](std::string_view body) { return serve::completions(context, body); };
+  auto http = serve::http_server::start(std::move(options), {{"/v1/completions", {read}}});
   if (!http) {
     std::cerr << "mock_server: " << http.error().message << "\n";
     std::exit(1);

@@ -5,6 +5,7 @@
 #include <boost/asio/ip/address.hpp>
 #include <fmt/format.h>
 
+#include "serve/api/identity.hpp"
 #include "serve/http/errors.hpp"
 
 namespace troupe::serve {
@@ -168,6 +169,15 @@ head_decision decide(const server_core& core, const request_head& head) {
   return head_check(core, head).decide();
 }
 
+std::string request_id_of(std::string_view sent) {
+  constexpr std::size_t most_bytes = 128;
+  const bool plain = std::all_of(sent.begin(), sent.end(), [](char c) {
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+           std::string_view("-_.:/+=@").find(c) != std::string_view::npos;
+  });
+  return !sent.empty() && sent.size() <= most_bytes && plain ? std::string(sent) : random_id("req_");
+}
+
 void split_target(std::string_view target, http_request& into) {
   for (std::string_view scheme : {"http://", "https://"})
     if (target.starts_with(scheme)) {
@@ -184,8 +194,9 @@ std::string cors_fields(const http_options& options, const http_request& request
     return {};
   std::string fields = "Vary: Origin\r\n";
   if (const auto origin = allowed_origin(options, request); !origin.empty())
-    fields +=
-      fmt::format("Access-Control-Allow-Origin: {}\r\nAccess-Control-Expose-Headers: Retry-After\r\n", origin);
+    fields += fmt::format(
+      "Access-Control-Allow-Origin: {}\r\nAccess-Control-Expose-Headers: Retry-After, X-Request-Id, Request-Id\r\n",
+      origin);
   return fields;
 }
 

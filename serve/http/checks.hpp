@@ -39,6 +39,9 @@ extern const error bodies_are_full;
 /// Said where a body comes that nobody reads, over `http_limits::max_unread_body_bytes`.
 error body_of_no_use(std::string_view path);
 
+/// What a client calls its request, if that is 1 to 128 letters, digits and "-_.:/+=@"; otherwise a new name.
+std::string request_id_of(std::string_view sent);
+
 /// "http://host/path?query", and "/path?query", to its parts.
 void split_target(std::string_view target, http_request& into);
 

@@ -33,6 +33,7 @@ request_head head_of(const http::request<http::string_body>& message) {
   request.api_key = field(message, "x-api-key");
   request.content_type = field(message, http::field::content_type);
   request.content_encoding = field(message, http::field::content_encoding);
+  request.id = request_id_of(field(message, "x-request-id"));
   request.origin = field(message, http::field::origin);
   request.asked_method = field(message, http::field::access_control_request_method);
   request.asked_headers = field(message, http::field::access_control_request_headers);

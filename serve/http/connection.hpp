@@ -72,7 +72,8 @@ private:
   void read_body_elsewhere(const api_handler& read);
   void take_outcome(api_outcome outcome);
   void refuse(unsigned status, const error& failure);
-  void respond(const http_answer& answer, const std::string& fields = {});
+  void respond(http_answer answer, const std::string& fields = {});
+  std::string common_fields();
   void start_answering();
   void finish_exchange();
   bool keeps_alive() const;

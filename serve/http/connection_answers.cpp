@@ -21,8 +21,9 @@ void connection::run(const route& found) {
     if (found.now)
       return respond(found.now(head_.request));
     if (found.later)
-      return found.later(head_.request,
-                         for_this_request([](connection& self, http_answer answer) { self.respond(answer); }));
+      return found.later(head_.request, for_this_request([](connection& self, http_answer answer) {
+                           self.respond(std::move(answer));
+                         }));
     if (head_.request.body.size() > limits_.inline_body_bytes)
       return read_body_elsewhere(found.read);
     auto outcome = found.read(head_.request.body);
@@ -67,7 +68,7 @@ void connection::read_body_elsewhere(const api_handler& read) {
 
 void connection::take_outcome(api_outcome outcome) {
   if (!outcome.call)
-    return respond(outcome.answer);
+    return respond(std::move(outcome.answer));
   if (const auto why = refusal_in(core_->facts.phase)) // Since its header came.
     return refuse(503, *why);
   call_ = core_->calls.begin(std::move(outcome.call), *this);
@@ -81,19 +82,28 @@ void connection::refuse(unsigned status, const error& failure) {
   respond(error_answer(head_.request.path, status, failure));
 }
 
-void connection::respond(const http_answer& answer, const std::string& fields) {
+/// Of every answer, whole lines.
+std::string connection::common_fields() {
+  auto& request = head_.request;
+  if (request.id.empty()) // Its header has not come.
+    request.id = request_id_of({});
+  return cors_fields(core_->options, request) + id_fields(request.path, request.id);
+}
+
+void connection::respond(http_answer answer, const std::string& fields) {
   if (complete_) // A request has one answer.
     return;
   start_answering();
   keep_alive_ = keeps_alive();
-  const auto cors = cors_fields(core_->options, head_.request) + fields;
+  const auto all_fields = common_fields() + fields;
+  add_request_id(head_.request.path, head_.request.id, answer);
   response_head head;
   head.status = answer.status;
   head.content_type = answer.content_type;
   head.length = answer.body.size();
   head.keep_alive = keep_alive_;
   head.retry_after_ms = answer.retry_after_ms;
-  head.fields = cors;
+  head.fields = all_fields;
   auto text = to_string(head);
   if (head_.request.method != "HEAD")
     text += answer.body;
@@ -104,12 +114,12 @@ void connection::respond(const http_answer& answer, const std::string& fields) {
 void connection::send(std::string&& bytes) {
   if (!std::exchange(streaming_, true)) {
     keep_alive_ = keeps_alive() && head_.http_1_1;
-    const auto cors = cors_fields(core_->options, head_.request);
+    const auto fields = common_fields();
     response_head head;
     head.content_type = "text/event-stream; charset=utf-8";
     head.http_1_1 = head_.http_1_1;
     head.keep_alive = keep_alive_;
-    head.fields = cors;
+    head.fields = fields;
     out_ += to_string(head);
   }
   if (head_.http_1_1)
@@ -129,7 +139,7 @@ void connection::end() {
 
 void connection::finish(http_answer answer) {
   call_.reset();
-  respond(answer);
+  respond(std::move(answer));
 }
 
 void connection::fail() {

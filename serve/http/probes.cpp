@@ -9,6 +9,7 @@
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
+#include "serve/api/answer_kinds.hpp"
 #include "serve/api/api.hpp"
 #include "serve/http/errors.hpp"
 #include "serve/http/status_json.hpp"
@@ -86,6 +87,26 @@ answer_later when_ready(const server_facts& facts, answer_later ask) {
       return done(not_now(*why));
     ask(request, std::move(done));
   };
+}
+
+operation about(std::string_view summary, field_kind answer) {
+  operation result;
+  result.summary = summary;
+  result.answer = answer;
+  return result;
+}
+
+operation asks(std::string_view summary, field_kind answer) {
+  auto result = about(summary, answer);
+  result.asks_engine = true;
+  return result;
+}
+
+/// With one of everything that there can be several of.
+server_status sample_of_status() {
+  server_status status;
+  status.tiers.emplace_back();
+  return status;
 }
 
 } // namespace
@@ -181,7 +202,10 @@ std::optional<error> refusal_in(server_phase phase) {
 }
 
 void add_probes(route_table& routes, const server_facts& facts, status_board& board, const http_limits& limits) {
-  routes.get("/live", false, [](const http_request&) { return json_answer({{"status", "live"}}); });
+  routes.get("/live", false, about("The process lives", [] { return kind::said("status", "live"); }),
+             [](const http_request&) {
+               return json_answer({{"status", "live"}});
+             });
   const auto ready = [](const engine_report& report) {
     if (report.status.draining)
       return not_now({errc::unavailable, "The engine is draining."});
@@ -189,21 +213,35 @@ void add_probes(route_table& routes, const server_facts& facts, status_board& bo
       return not_now({errc::unavailable, "No engine is up."});
     return json_answer({{"status", "ready"}});
   };
-  routes.get_later("/ready", false, when_ready(facts, ask_board(board, ready)));
+  routes.get_later("/ready", false, asks("Requests are taken", [] { return kind::said("status", "ready"); }),
+                   when_ready(facts, ask_board(board, ready)));
   const auto healthy = [&limits](const engine_report& report) {
     const auto sick = why_unhealthy(report, limits);
     return sick ? not_now(*sick) : json_answer({{"status", "healthy"}});
   };
-  routes.get_later("/health", false, ask_board(board, healthy));
-  routes.get("/version", true, [&facts](const http_request&) { return json_answer({{"version", facts.version}}); });
+  routes.get_later("/health", false,
+                   asks("Every part of the engine answers", [] { return kind::said("status", "healthy"); }),
+                   ask_board(board, healthy));
+  routes.get("/version", true,
+             about("The server's version",
+                   [] {
+                     return kind::object_of({{"version", kind::text()}});
+                   }),
+             [&facts](const http_request&) {
+               return json_answer({{"version", facts.version}});
+             });
   routes.get_later("/load", true,
+                   asks("How much there is to do", [] { return kind::like(load_of(sample_of_status())); }),
                    ask_board(board, [](const engine_report& report) { return json_answer(load_of(report.status)); }));
-  routes.get("/v1/models", true, [&facts](const http_request&) {
-    if (!facts.model)
-      return not_now(*refusal_in(server_phase::loading));
-    return models(*facts.model);
-  });
-  routes.get("/v1/models/*", true, [&facts](const http_request& request) {
+  auto of_model = asks("The model by a name", kind::model_answer);
+  of_model.needs_model = true;
+  routes.get("/v1/models", true, asks("The model, by each of its names", kind::models_answer),
+             [&facts](const http_request&) {
+               if (!facts.model)
+                 return not_now(*refusal_in(server_phase::loading));
+               return models(*facts.model);
+             });
+  routes.get("/v1/models/{model}", true, of_model, [&facts](const http_request& request) {
     if (!facts.model)
       return not_now(*refusal_in(server_phase::loading));
     return model_named(*facts.model, decoded(request.path.substr(sizeof "/v1/models/" - 1)));

@@ -10,6 +10,7 @@ struct http_request {
   std::string path; ///< Without the query, as it was sent: nothing is decoded.
   std::string query;
   std::string body;
+  std::string id; ///< The client's x-request-id where it is sane, otherwise one of ours; goes back with every answer.
   // Fields, empty where there is none.
   std::string authorization;
   std::string api_key; ///< x-api-key

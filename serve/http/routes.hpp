@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "serve/api/call.hpp"
+#include "serve/api/operation.hpp"
 #include "serve/http/request.hpp"
 
 namespace troupe::serve {
@@ -17,7 +18,11 @@ namespace troupe::serve {
 using api_handler = std::function<api_outcome(std::string_view body)>;
 
 /// What the API offers by POST, by path.
-using api_table = std::map<std::string, api_handler>;
+struct api_entry {
+  api_handler read;
+  operation about{};
+};
+using api_table = std::map<std::string, api_entry>;
 
 /// Called in the thread of the sockets: at once, or as soon as the engine has said something.
 using answer_now = std::function<http_answer(const http_request&)>;
@@ -25,8 +30,9 @@ using answer_later = std::function<void(const http_request&, std::function<void(
 
 struct route {
   std::string method; ///< GET (then HEAD, too) or POST. OPTIONS is answered for every path.
-  std::string path;   ///< With a * at its end: whatever follows, but not nothing.
+  std::string path;   ///< With a "{name}" at its end: whatever follows, but not nothing.
   bool needs_key = true;
+  operation about;
   // One of them.
   answer_now now;
   answer_later later;
@@ -35,10 +41,10 @@ struct route {
 
 class route_table {
 public:
-  void get(std::string path, bool needs_key, answer_now handler);
-  void get_later(std::string path, bool needs_key, answer_later handler);
+  void get(std::string path, bool needs_key, operation about, answer_now handler);
+  void get_later(std::string path, bool needs_key, operation about, answer_later handler);
   /// With a key.
-  void post(std::string path, api_handler handler);
+  void post(std::string path, api_handler handler, operation about);
 
   const std::vector<route>& all() const { return routes_; }
 

@@ -10,6 +10,7 @@
 
 #include "serve/http/connection.hpp"
 #include "serve/http/errors.hpp"
+#include "serve/http/openapi.hpp"
 #include "serve/http/response.hpp"
 
 namespace troupe::serve {
@@ -158,6 +159,8 @@ private:
     head.length = answer.body.size();
     head.keep_alive = false;
     head.retry_after_ms = answer.retry_after_ms;
+    const auto fields = id_fields({}, request_id_of({}));
+    head.fields = fields;
     const auto text = to_string(head) + answer.body;
     error_code ignored;
     socket.non_blocking(true, ignored);
@@ -204,10 +207,11 @@ expected<std::unique_ptr<http_server>> http_server::start(http_options options, 
   auto core = std::make_shared<server_core>(std::move(options));
   core->facts.version = core->options.version;
   add_probes(core->routes, core->facts, core->board, core->options.limits);
-  for (const auto& [path, handler] : api)
-    core->routes.post(path, handler);
+  for (const auto& [path, entry] : api)
+    core->routes.post(path, entry.read, entry.about);
   if (add)
     add(core->routes, core->board);
+  add_openapi(*core);
   auto acceptor = listen_at(core->thread, core->options);
   if (!acceptor)
     return tl::unexpected(acceptor.error());

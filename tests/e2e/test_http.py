@@ -13,8 +13,8 @@ import urllib.request
 from support import PATIENCE, TestCase, eventually, folder, main, run, serve_command, tiny
 
 PROBES = {"/", "/live", "/ready", "/health"}
-GETS = [*sorted(PROBES), "/version", "/load", "/v1/models", "/v1/models/x"]
-POSTS = ["/v1/completions", "/v1/chat/completions"]
+GETS = [*sorted(PROBES), "/version", "/load", "/openapi.json", "/v1/models", "/v1/models/x"]
+POSTS = ["/v1/completions", "/v1/chat/completions", "/v1/responses", "/v1/messages", "/v1/messages/count_tokens", "/tokenize"]
 
 
 class HttpCase(TestCase):

@@ -25,6 +25,8 @@ TOOLS = [{"type": "function", "function": {"name": "get_weather", "description":
                                            "parameters": {"type": "object", "properties": {"city": {"type": "string"}}}}}]
 LETTERS = {"allowed_token_ids": [byte_token(letter) for letter in "ABCDEFGHIJKLMNOPQRSTUVWXYZ"]}  # Else most is no valid UTF-8.
 ANTHROPIC_SAMPLING = {"temperature": 0}  # The package has no argument for it any more; the API has the field.
+WEATHER = {"name": "get_weather", "description": "The weather somewhere"}
+CITY = {"type": "object", "properties": {"city": {"type": "string"}}}
 TINY = [*tiny(context=4096), "--served-model-name", "tiny"]
 servers = {}
 
@@ -257,8 +259,17 @@ class Chat(ClientCase):
         self.assertEqual("".join(delta.content or "" for delta in deltas), "Yes.")
         silent = thinker.chat.completions.create(**fields, extra_body={"include_reasoning": False}).choices[0].message
         self.assertEqual((silent.content, hasattr(silent, "reasoning")), ("Yes.", False))
-        kinds = [item.type for item in thinker.responses.create(model="thinker", input="hello").output]
-        self.assertEqual(kinds, ["reasoning", "message"])
+        response = thinker.responses.create(model="thinker", input="hello")
+        self.assertEqual([item.type for item in response.output], ["reasoning", "message"])
+        again = thinker.responses.create(model="thinker", input=[*(item.model_dump(exclude_none=True) for item in response.output),
+                                                                 {"role": "user", "content": "again"}])
+        self.assertEqual(again.output_text, "Yes.")
+        claude = self.client_of(servers["thinker"], make=anthropic_client)
+        said = claude.messages.create(model="thinker", messages=HELLO, max_tokens=30)
+        self.assertEqual([block.type for block in said.content], ["thinking", "text"])
+        for thoughts in (thinker.chat.completions.create(**fields).usage.completion_tokens_details.reasoning_tokens,
+                         response.usage.output_tokens_details.reasoning_tokens, said.usage.output_tokens_details.thinking_tokens):
+            self.assertEqual(thoughts, 4)  # With both marks.
 
     def test_fields_that_change_nothing_are_taken(self):
         plain = self.chat().choices[0].message.content
@@ -309,6 +320,119 @@ class Tools(ClientCase):
         self.refused("tool_choice", self.call, tool_choice="required")
 
 
+class ResponsesTools(Tools):
+    """The same over /v1/responses."""
+    tools = [{"type": "function", **WEATHER, "parameters": CITY, "strict": False}]
+
+    def call(self, **fields):
+        return self.caller.responses.create(**{"model": "caller", "input": "hello", "tools": self.tools} | fields)
+
+    def test_a_tool_call_comes_as_one_and_its_result_is_taken(self):
+        answer = self.call()
+        made, = answer.output
+        self.assertEqual((answer.status, made.type, made.name, made.status), ("completed", "function_call", "get_weather", "completed"))
+        self.assertEqual(json.loads(made.arguments), {"city": "Paris"})
+        self.assertEqual((answer.tools[0].name, answer.tool_choice), ("get_weather", "auto"))
+        result = {"type": "function_call_output", "call_id": made.call_id, "output": "Sunny"}
+        again = self.call(input=[{"role": "user", "content": "hello"}, made.model_dump(exclude_none=True), result])
+        self.assertEqual(again.output[0].type, "function_call")
+        self.assertGreater(again.usage.input_tokens, answer.usage.input_tokens)
+
+    def test_a_streamed_tool_call_is_the_whole_one_and_no_markup_is_seen(self):
+        with self.caller.responses.stream(model="caller", input="hello", tools=self.tools) as stream:
+            kinds = [event.type.removeprefix("response.") for event in stream]
+            made, = stream.get_final_response().output
+        deltas = ["function_call_arguments.delta"] * kinds.count("function_call_arguments.delta")
+        self.assertGreater(len(deltas), 1)
+        self.assertEqual(kinds, ["created", "in_progress", "output_item.added", *deltas, "function_call_arguments.done",
+                                 "output_item.done", "completed"])
+        self.assertEqual(json.loads(made.arguments), {"city": "Paris"})
+
+    def test_without_tools_the_same_words_are_text(self):
+        for fields in ({"tools": openai.omit}, {"tool_choice": "none"}):
+            self.assertEqual(self.call(**fields).output_text, self.said)
+
+    def test_a_model_that_knows_no_tools_refuses_them(self):
+        self.refused("tools", self.client.responses.create, model="tiny", input="hello", tools=self.tools)
+        self.refused("tool_choice", self.call, tool_choice="required")
+        self.refused("tools[0].strict", self.call, tools=[self.tools[0] | {"strict": True}])
+
+
+class AnthropicTools(Tools):
+    """The same over /v1/messages."""
+    tools = [{**WEATHER, "input_schema": CITY}]
+
+    def setUp(self):
+        super().setUp()
+        self.claude = self.client_of(servers["caller"], make=anthropic_client)
+
+    def fields(self, **fields):
+        return {"model": "caller", "messages": HELLO, "max_tokens": 30, "tools": self.tools} | fields
+
+    def call(self, **fields):
+        return self.claude.messages.create(**self.fields(**fields))
+
+    def test_a_tool_call_comes_as_one_and_its_result_is_taken(self):
+        answer = self.call()
+        made, = answer.content
+        self.assertEqual((answer.stop_reason, made.type, made.name, made.input), ("tool_use", "tool_use", "get_weather", {"city": "Paris"}))
+        for content in ("Sunny", [{"type": "text", "text": "Sunny"}]):
+            result = {"type": "tool_result", "tool_use_id": made.id, "content": content}
+            again = self.call(messages=[*HELLO, {"role": "assistant", "content": answer.content}, {"role": "user", "content": [result]}])
+            self.assertEqual(again.stop_reason, "tool_use")
+
+    def test_a_streamed_tool_call_is_the_whole_one_and_no_markup_is_seen(self):
+        with self.claude.messages.stream(**self.fields()) as stream:
+            events = list(stream)
+            final = stream.get_final_message()
+        pieces = [event.partial_json for event in events if event.type == "input_json"]
+        self.assertGreater(len(pieces), 1)
+        self.assertEqual(json.loads("".join(pieces)), {"city": "Paris"})
+        self.assertEqual((final.stop_reason, final.content[0].input), ("tool_use", {"city": "Paris"}))
+        self.assertNotIn("text", [event.type for event in events])
+
+    def test_without_tools_the_same_words_are_text(self):
+        for fields in ({"tools": anthropic.omit}, {"tool_choice": {"type": "none"}}):
+            answer = self.call(**fields)
+            self.assertEqual((answer.stop_reason, answer.content[0].text), ("end_turn", self.said))
+
+    def test_a_model_that_knows_no_tools_refuses_them(self):
+        for client, fields, named in ((self.client_of(self.server, make=anthropic_client), {"model": "tiny"}, "tools"),
+                                      (self.claude, {"tool_choice": {"type": "any"}}, "tool_choice.type"),
+                                      (self.claude, {"tools": [{"type": "bash_20250124", "name": "bash"}]}, "tools[0].type")):
+            with self.assertRaises(anthropic.BadRequestError) as caught:
+                client.messages.create(**self.fields(**fields))
+            self.assertIn(f"'{named}'", caught.exception.body["error"]["message"])
+
+    def test_tokens_are_counted_as_a_message_has_them(self):
+        asked = self.fields(system="Be brief.")
+        counted = self.claude.messages.count_tokens(**{key: value for key, value in asked.items() if key != "max_tokens"})
+        usage = self.claude.messages.create(**asked).usage
+        self.assertEqual(counted.input_tokens, usage.input_tokens + usage.cache_read_input_tokens)
+
+
+class RequestIds(ClientCase):
+    def test_an_answer_has_the_clients_id_or_one_of_its_own(self):
+        claude = self.client_of(self.server, make=anthropic_client)
+        message = {"model": "tiny", "messages": HELLO, "max_tokens": 2}
+        for ask in (self.complete, lambda **fields: claude.messages.create(**message, **fields)):
+            self.assertEqual(ask(extra_headers={"x-request-id": "mine-1"})._request_id, "mine-1")
+            self.assertRegex(ask()._request_id, "^req_[0-9a-f]{32}$")
+            self.assertRegex(ask(extra_headers={"x-request-id": "no spaces"})._request_id, "^req_")
+        stream = self.complete(stream=True, extra_headers={"x-request-id": "mine-2"})
+        self.assertEqual(stream.response.headers["x-request-id"], "mine-2")
+        stream.close()
+
+    def test_errors_have_it_too(self):
+        with self.assertRaises(openai.BadRequestError) as caught:
+            self.complete("", extra_headers={"x-request-id": "mine-3"})
+        self.assertEqual(caught.exception.request_id, "mine-3")
+        with self.assertRaises(anthropic.BadRequestError) as caught:
+            self.client_of(self.server, make=anthropic_client).messages.create(
+                model="tiny", messages=HELLO, max_tokens=0, extra_headers={"x-request-id": "mine-4"})
+        self.assertEqual((caught.exception.request_id, caught.exception.body["request_id"]), ("mine-4", "mine-4"))
+
+
 class Responses(ClientCase):
     def setUp(self):
         super().setUp()
@@ -351,7 +475,7 @@ class Responses(ClientCase):
     def test_what_would_need_answers_to_be_kept_is_refused(self):
         self.refused("previous_response_id", self.respond, previous_response_id="resp_1")
         self.refused("max_output_tokens", self.respond, max_output_tokens=0)
-        self.refused("tools", self.respond, tools=[{"type": "web_search"}])
+        self.refused("tools[0].type", self.respond, tools=[{"type": "web_search"}])
 
 
 class Models(ClientCase):
@@ -578,6 +702,15 @@ class RealModel(ClientCase):
         message = self.client_of(self.server, make=anthropic_client).messages.create(model="smollm2", messages=FRANCE, max_tokens=30,
                                                                 extra_body=ANTHROPIC_SAMPLING)
         self.assertEqual((message.content[0].text, message.stop_reason), (chat.choices[0].message.content, "end_turn"))
+
+    def test_an_answer_goes_on_with_the_assistants_last_message(self):
+        begun = [*FRANCE, {"role": "assistant", "content": "The capital of France is"}]
+        chat = self.chat(begun, model="smollm2", max_completion_tokens=30, extra_body={"continue_final_message": True})
+        self.assertEqual((chat.choices[0].message.content, chat.choices[0].finish_reason), (" Paris.", "stop"))
+        message = self.client_of(self.server, make=anthropic_client).messages.create(model="smollm2", messages=begun, max_tokens=30,
+                                                                                    extra_body=ANTHROPIC_SAMPLING)
+        self.assertEqual(message.content[0].text, " Paris.")
+        self.assertNotEqual(self.chat(begun, model="smollm2", max_completion_tokens=30).choices[0].message.content, " Paris.")
 
     def test_a_chat_that_goes_on_finds_its_beginning_in_the_cache(self):
         first = self.chat(FRANCE, model="smollm2", max_completion_tokens=30)

@@ -61,12 +61,11 @@ expected<serve::http_options> http_options_of(const serve_flags& flags) {
 
 /// The API by path. `context` is filled in before the first request is taken.
 serve::api_table api_of(const std::shared_ptr<const serve::api_context>& context) {
-  const auto with = [&](auto* handler) {
-    return [context, handler](std::string_view body) { return handler(*context, body); };
-  };
-  return {{"/v1/completions", with(serve::completions)}, {"/v1/chat/completions", with(serve::chat_completions)},
-          {"/v1/responses", with(serve::responses)},     {"/v1/messages", with(serve::messages)},
-          {"/tokenize", with(serve::tokenize)},          {"/detokenize", with(serve::detokenize)}};
+  serve::api_table table;
+  for (const auto& [path, read, about] : serve::operations())
+    table[std::string(path)] = {[context, read = read](std::string_view body) { return read(*context, body); },
+                                about};
+  return table;
 }
 
 /// Of a file the name without what it ends with.

@@ -73,7 +73,7 @@ inline serve::api_table echo_api() {
       throw std::runtime_error("as the test wanted");
     return {{}, std::make_unique<echo_call>(parsed)};
   };
-  return {{"/v1/echo", echo}, {"/v1/messages", echo}};
+  return {{"/v1/echo", {echo}}, {"/v1/messages", {echo}}};
 }
 
 } // namespace troupe::test
