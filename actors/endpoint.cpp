@@ -89,6 +89,32 @@ std::string endpoint_of_engine(const std::string& endpoint, std::uint32_t index)
   return endpoint.substr(0, colon + 1) + std::to_string(port + index); // Over 65535 it is refused.
 }
 
+namespace {
+
+/// What two sockets cannot both have; empty where it is chosen when one is bound.
+std::string place_of(const std::string& endpoint) {
+  if (!endpoint.starts_with(tcp))
+    return endpoint;
+  const auto port = endpoint.substr(endpoint.rfind(':') + 1);
+  return port == "*" || port == "0" ? "" : "port " + port;
+}
+
+} // namespace
+
+expected<void> check_apart(const given_endpoint& one, const given_endpoint& other, std::uint32_t engines) {
+  for (std::uint32_t i = 0; i < engines; ++i)
+    for (std::uint32_t k = 0; k < engines; ++k) {
+      const auto place = place_of(endpoint_of_engine(one.endpoint, i));
+      if (!place.empty() && place == place_of(endpoint_of_engine(other.endpoint, k)))
+        return fail(errc::invalid_argument, one.option + " " + one.endpoint + " and " + other.option + " " +
+                                              other.endpoint + " meet at " + place + ", since each of the " +
+                                              std::to_string(engines) +
+                                              " engines has its own: the next port, or file. Give them ports that are " +
+                                              std::to_string(engines) + " or more apart, or other files.");
+    }
+  return {};
+}
+
 bool is_local(const std::string& endpoint) {
   if (endpoint.starts_with(ipc))
     return true;

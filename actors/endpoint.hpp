@@ -20,6 +20,14 @@ bool is_local(const std::string& endpoint);
 /// file. Number 0 has `endpoint` itself, and so has each that chooses a free port (*).
 std::string endpoint_of_engine(const std::string& endpoint, std::uint32_t index);
 
+struct given_endpoint {
+  std::string endpoint, option;
+};
+
+/// Whether no engine's place of the one kind would be another's of the other. Errors: invalid_argument (where they meet, and
+/// how far apart they must be).
+expected<void> check_apart(const given_endpoint& one, const given_endpoint& other, std::uint32_t engines);
+
 /// The file of "ipc://PATH", which ZeroMQ leaves behind; empty for every other endpoint.
 std::string socket_file_of(const std::string& endpoint);
 

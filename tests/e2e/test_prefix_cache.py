@@ -214,6 +214,9 @@ class PrefixCache(TestCase):
     def test_events_that_cannot_be_published_are_refused_with_the_reason(self):
         self.assert_refused(run("run", *tiny(), "--kv-events", "tcp://127.0.0.1:99999", "hi"), "99999", "port",
                             "--kv-events.")
+        for replay in ("tcp://127.0.0.1:5558", "tcp://127.0.0.1:5556"):  # One engine's would be the other's.
+            self.assert_refused(run("run", *tiny(), "--data-parallel-size", "2", "--kv-events", "tcp://127.0.0.1:5557",
+                                    "--kv-events-replay", replay, "hi"), "--kv-events ", "--kv-events-replay", "port", "2 or more apart")
         self.assert_refused(run("run", *tiny(), "--kv-events", "tcp://127.0.0.1:*", "--kv-events-replay", "tcp://127.0.0.1:99999",
                                 "hi"), "99999", "port", "--kv-events-replay.")
 

@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include "actors/endpoint.hpp"
 #include "actors/process/local_middleman.hpp"
 #include "actors/timeouts.hpp"
 #include "cpu/backends.hpp"
@@ -157,6 +158,11 @@ expected<void> share_among_workers(const engine_flags& flags, worker_device& dev
   const unsigned ranks = flags.tensor_parallel_size, stages = flags.pipeline_parallel_size;
   options.stages = stages;
   options.engines = flags.data_parallel_size;
+  if (const auto& events = options.events)
+    if (auto apart = check_apart({events->endpoint, "--kv-events"}, {events->replay_endpoint, "--kv-events-replay"},
+                                 options.engines);
+        !apart)
+      return apart;
   const unsigned threads = flags.threads ? flags.threads : cpu::usable_cpus();
   device.threads = std::max(1u, threads / (ranks * stages * options.engines));
   device.ranks = ranks;
