@@ -47,6 +47,7 @@ worker_actor spawn_worker(self_pointer self, const engine_options& given, const 
     job.port = engine.door->port;
     job.seat = seat;
     job.vocabulary = given.source->program.vocabulary;
+    job.width = given.source->program.width;
     job.kv_groups = given.plan.groups.size();
     job.reports = reports;
     job.device = given.processes->device;
@@ -56,6 +57,7 @@ worker_actor spawn_worker(self_pointer self, const engine_options& given, const 
   worker_options options;
   options.seat = seat;
   options.vocabulary = given.source->program.vocabulary;
+  options.width = given.source->program.width;
   options.kv_groups = given.plan.groups.size();
   options.results = engine.tree.executor;
   options.reports = reports;
