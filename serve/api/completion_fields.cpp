@@ -22,7 +22,7 @@ expected<void> read_prompts(const place& at, call_fields& to) {
     return read_prompt(at, to.prompts.emplace_back());
   to.several_prompts = true;
   if (at.value.size() > max_prompts)
-    return fail(errc::limit_exceeded, fmt::format("Field 'prompt' has {} prompts, but at most {} are allowed.",
+    return fail(errc::limit_exceeded, fmt::format("Field '{}' has {} entries, but at most {} are allowed.", at.path,
                                                   at.value.size(), max_prompts));
   const bool texts = at.value[0].is_string();
   for (std::size_t i = 0; i < at.value.size(); ++i) {

@@ -14,16 +14,13 @@ namespace {
 class message_call final : public api_call {
 public:
   message_call(const api_context& context, const anthropic_fields& fields, planned_chat&& chat)
-      : tokens_(context.source->tokens), identity_(make_identity(context, "msg_")), streams_(fields.call.stream),
-        stops_(fields.call.request.sampling.stop), requests_(std::move(chat.requests)),
+      : identity_(make_identity(context, "msg_")), streams_(fields.call.stream), requests_(std::move(chat.requests)),
         splitter_(chat.tools, chat.reasoning) {}
 
   std::vector<generate_request> take_requests() override { return std::move(requests_); }
   bool streams() const override { return streams_; }
 
   void take(std::size_t, token_delta&& delta, std::string& out) override {
-    if (!delta.token_ids.empty())
-      last_ = delta.token_ids.back();
     answer_part_list parts;
     splitter_.feed(delta.text, parts);
     begin(out);
@@ -38,6 +35,7 @@ public:
       return;
     }
     reason_ = end.reason;
+    stopped_by_ = end.stopped_by;
     answer_part_list parts;
     splitter_.finish(parts);
     begin(out);
@@ -83,14 +81,12 @@ private:
             {"output_tokens", used.completion_tokens}};
   }
 
-  /// Which of several stop strings it was the engine does not say.
   json stop_json() const {
     if (reason_ == finish_reason::length)
       return {{"stop_reason", "max_tokens"}, {"stop_sequence", nullptr}};
-    const bool by_text = !stops_.empty() && last_ && !tokens_->ends_generation(*last_);
-    if (!by_text)
-      return {{"stop_reason", "end_turn"}, {"stop_sequence", nullptr}};
-    return {{"stop_reason", "stop_sequence"}, {"stop_sequence", stops_.size() == 1 ? json(stops_[0]) : json()}};
+    if (const auto* text = std::get_if<std::string>(&stopped_by_))
+      return {{"stop_reason", "stop_sequence"}, {"stop_sequence", *text}};
+    return {{"stop_reason", "end_turn"}, {"stop_sequence", nullptr}};
   }
 
   static json block_json(bool thought, const std::string& text) {
@@ -135,18 +131,16 @@ private:
     }
   }
 
-  std::shared_ptr<const tokenizer> tokens_;
   call_identity identity_;
   bool streams_;
-  std::vector<std::string> stops_;
   call_progress progress_{1};
   std::vector<generate_request> requests_;
   answer_splitter splitter_;
   std::vector<block> blocks_;
   bool begun_ = false; ///< The first event is written, or would be in a stream.
   bool open_ = false;  ///< The last block goes on.
-  std::optional<token_id> last_;
   finish_reason reason_ = finish_reason::stop;
+  stop_cause stopped_by_;
 };
 
 expected<api_call_ptr> make_call(const api_context& context, std::string_view text) {

@@ -123,7 +123,8 @@ constexpr field_rule<call_fields> rules[] = {
   {"frequency_penalty", "number, -2 to 2", &sampling<&sampling_parameters::frequency_penalty>},
   {"logit_bias", "object of token ids and numbers, -100 to 100", &read_logit_bias},
   {"user", "string", &read_ignored<std::string>, "nothing is done with it"},
-  {"max_tokens", "integer, 1 or more", &read_member<&call_fields::max_tokens>},
+  {"max_tokens", "integer, 0 or more", &read_member<&call_fields::max_tokens>,
+   "0: only with echo or prompt_logprobs, for the prompt itself"},
   // vLLM's.
   {"top_k", "integer, 0 or more; -1", &read_top_k, "0 and -1: all"},
   {"min_p", "number, 0 to 1", &sampling<&sampling_parameters::min_p>},

@@ -66,7 +66,8 @@ serve::api_table api_of(const std::shared_ptr<const serve::api_context>& context
   };
   return {{"/v1/completions", with(serve::completions)}, {"/v1/chat/completions", with(serve::chat_completions)},
           {"/v1/responses", with(serve::responses)},     {"/v1/messages", with(serve::messages)},
-          {"/tokenize", with(serve::tokenize)},          {"/detokenize", with(serve::detokenize)}};
+          {"/v1/embeddings", with(serve::embeddings)},   {"/tokenize", with(serve::tokenize)},
+          {"/detokenize", with(serve::detokenize)}};
 }
 
 /// Of a file the name without what it ends with.

@@ -6,6 +6,7 @@
 
 #include "serve/api/api.hpp"
 #include "serve/api/call_fields.hpp"
+#include "serve/api/embedding_fields.hpp"
 #include "tests/support/tiny_model.hpp"
 
 using namespace troupe;
@@ -13,7 +14,8 @@ using serve::json;
 
 namespace {
 
-json rows(std::initializer_list<serve::call_table> tables) {
+template <class Fields>
+json rows(std::initializer_list<serve::field_table<Fields>> tables) {
   auto list = json::array();
   for (const auto& table : tables)
     for (const auto& rule : table)
@@ -54,6 +56,8 @@ json answer_to(route which, json body, const std::vector<std::string>& pieces) {
   }
   request_end end;
   end.usage = {5, 2, 1};
+  if (requests[0].embed != pooling::none)
+    end.embedding = {0.6f, -0.8f};
   outcome.call->take(0, end, out);
   return outcome.call->streams() ? json(out) : json::parse(outcome.call->whole().body);
 }
@@ -79,10 +83,13 @@ int main() {
     answers["message" + suffix] =
       answer_to(&serve::messages, {{"messages", user}, {"max_tokens", 9}, {"stream", stream}}, text);
   }
+  answers["embedding"] = answer_to(&serve::embeddings, {{"input", "x"}}, {});
   answers["models"] = json::parse(serve::models(context()).body);
-  const json all = {{"fields",
-                     {{"completions", rows({serve::completion_table(), serve::shared_call_table()})},
-                      {"chat", rows({serve::chat_table(), serve::shared_call_table()})}}},
-                    {"answers", std::move(answers)}};
+  const json all = {
+    {"fields",
+     {{"completions", rows<serve::call_fields>({serve::completion_table(), serve::shared_call_table()})},
+      {"chat", rows<serve::call_fields>({serve::chat_table(), serve::shared_call_table()})},
+      {"embeddings", rows<serve::embedding_fields>({serve::embedding_table()})}}},
+    {"answers", std::move(answers)}};
   std::cout << all.dump(1) << std::endl;
 }

@@ -17,7 +17,7 @@ import sys
 try:
     import openai
     import pydantic
-    from openai.types import Completion, Model, completion_create_params
+    from openai.types import Completion, CreateEmbeddingResponse, Model, completion_create_params, embedding_create_params
     from openai.types.chat import ChatCompletion, ChatCompletionChunk, completion_create_params as chat_create_params
     from openai.types.responses import Response, ResponseStreamEvent
 except ImportError as missing:
@@ -33,9 +33,9 @@ DOCUMENT = pathlib.Path(__file__).resolve().parents[3] / "docs" / "openai-fields
 
 def official_fields(module):
     """Names of the fields, in the package's order."""
-    names = dict.fromkeys(module.CompletionCreateParamsBase.__annotations__)
-    names.update(dict.fromkeys(module.CompletionCreateParamsStreaming.__annotations__))
-    return list(names)
+    kinds = ("CompletionCreateParamsBase", "CompletionCreateParamsStreaming", "EmbeddingCreateParams")
+    return list(dict.fromkeys(name for kind in kinds if hasattr(module, kind)
+                              for name in getattr(module, kind).__annotations__))
 
 
 def table(title, rows, note):
@@ -49,14 +49,15 @@ def table(title, rows, note):
 
 def document(fields):
     lines = ["# The fields of the API", "",
-             "What `/v1/completions` and `/v1/chat/completions` do with each field: those that the official `openai` "
+             "What `/v1/completions`, `/v1/chat/completions` and `/v1/embeddings` do with each field: those that the official `openai` "
              "package documents, and those that other servers have added. A field that is refused, a field that is in "
              "no table, and a value that is out of range get a 400 that names it; `null` means absent.", "",
              "This page is written by `tests/serve/api/check_api.py --write` from the server's own tables; a test "
              "compares them, and another one sends every row.", ""]
     missing = []
     for name, path, module in (("completions", "/v1/completions", completion_create_params),
-                               ("chat", "/v1/chat/completions", chat_create_params)):
+                               ("chat", "/v1/chat/completions", chat_create_params),
+                               ("embeddings", "/v1/embeddings", embedding_create_params)):
         rows = {row["name"]: row for row in fields[name]}
         official = official_fields(module)
         missing += [f"{path}: {field}" for field in official if field not in rows]
@@ -104,6 +105,7 @@ def check_answers(answers):
             if name == "completion":  # The type has no null, but OpenAI's streams do.
                 part_of["choices"][0]["finish_reason"] = part_of["choices"][0]["finish_reason"] or "stop"
             problems += check(part, name + " stream", part_of)
+    problems += check(CreateEmbeddingResponse, "embedding", answers["embedding"])
     for model in answers["models"]["data"]:
         problems += check(Model, "models", model)
     return problems
