@@ -48,6 +48,7 @@ worker_actor spawn_worker(self_pointer self, const engine_options& given, const 
     job.port = engine.door->port;
     job.seat = seat;
     job.vocabulary = given.source->program.vocabulary;
+    job.width = given.source->program.width;
     job.kv_groups = given.plan.groups.size();
     job.reports = reports;
     job.times = !observed_by.empty();
@@ -59,6 +60,7 @@ worker_actor spawn_worker(self_pointer self, const engine_options& given, const 
   worker_options options;
   options.seat = seat;
   options.vocabulary = given.source->program.vocabulary;
+  options.width = given.source->program.width;
   options.kv_groups = given.plan.groups.size();
   options.results = engine.tree.executor;
   options.reports = reports;

@@ -56,11 +56,11 @@ struct encoded_prompt {
   std::string text; ///< The prompt as text, where it was wanted: messages as the template renders them.
 };
 
-/// A token that a step brought to one sequence.
+/// A token that a step brought to one sequence, or its end without one.
 struct sequence_event {
   sequence_id sequence = 0;
   std::uint32_t index = 0; ///< Of the token in the answer.
-  token_id token = 0;
+  token_id token = 0; ///< `no_token`: it has ended with its prompt.
   std::uint8_t finished = 0; ///< 0, or a `finish_reason` (stop or length) and 1: it is the last one.
 
   std::optional<finish_reason> reason() const {
@@ -83,6 +83,10 @@ struct stream_events {
     std::uint32_t position = 0; ///< In the prompt, of the first of these tokens.
     std::vector<token_logprob> logprobs;
   };
+  struct embedded {
+    sequence_id sequence = 0;
+    std::vector<float> values;
+  };
   struct event_logprob {
     std::uint32_t event = 0; ///< Index in `tokens`; ascending.
     token_logprob logprob;
@@ -96,6 +100,7 @@ struct stream_events {
 
   std::vector<admitted> admissions;
   std::vector<prompt_part> prompt_logprobs;
+  std::vector<embedded> embeddings;
   std::vector<sequence_event> tokens;
   std::vector<event_logprob> logprobs; ///< Of those sequences that want them.
   std::vector<failed> failures;

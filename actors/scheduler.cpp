@@ -111,6 +111,10 @@ void collect(scheduler_state& state, std::span<const token_event> events) {
     if (state.owners[part.slot].sequence == part.sequence) // Otherwise its stream has died.
       events_for(state, part.slot)
         .prompt_logprobs.push_back({part.sequence, part.position, {part.tokens.begin(), part.tokens.end()}});
+  for (const auto& pooled : state.plan->embeddings())
+    if (state.owners[pooled.slot].sequence == pooled.sequence)
+      events_for(state, pooled.slot)
+        .embeddings.push_back({pooled.sequence, {pooled.values.begin(), pooled.values.end()}});
   for (const auto& event : events) {
     auto& out = events_for(state, event.slot);
     if (event.logprob)

@@ -27,7 +27,7 @@ void observe_end(const stream_context& context, const stream_parts::journal& j, 
   record.failure = end.failure.code;
   record.usage = end.usage;
   record.n = j.request.n;
-  record.max_tokens = j.request.sampling.max_tokens;
+  record.max_tokens = stream_parts::tokens_wanted(j.request);
   record.begun = j.begun;
   record.total_s = seconds(now - j.begun);
   if (j.admitted_at)
@@ -84,6 +84,9 @@ request_end end_of(self_pointer self, journal& j, finish_reason reason, error fa
   observe_end(state.context, j, end, self->clock().now());
   if (j.request.n > 1 || j.request.best_of > 1)
     end.choices = j.text.ends(reason);
+  else
+    end.stopped_by = j.text.stopped_by();
+  end.embedding = std::move(j.embedding);
   leave_scheduler(self, j);
   if (j.admitted && !j.encoding)
     self->send(state.context.router, leave_atom::value, *j.admitted);
@@ -232,6 +235,9 @@ public:
     for (auto& part : events.prompt_logprobs)
       if (const auto* place = find(part.sequence); place && place->choice == 0)
         place->request->text.take_prompt_logprobs(part.position, part.logprobs, out_.deltas);
+    for (auto& pooled : events.embeddings)
+      if (const auto* place = find(pooled.sequence))
+        place->request->embedding = std::move(pooled.values);
     auto logprob = events.logprobs.begin();
     for (std::uint32_t i = 0; i < events.tokens.size(); ++i) {
       const bool has_logprob = logprob != events.logprobs.end() && logprob->event == i;
@@ -259,7 +265,8 @@ private:
       return; // Its request has ended.
     const auto choice = place->choice;
     auto& j = *place->request;
-    if (j.text.generated() == 0)
+    const bool has_token = event.token != no_token;
+    if (has_token && j.text.generated() == 0)
       j.first_token_ms = std::chrono::duration<double, std::milli>(now_ - j.begun).count();
     switch (j.text.take(choice, event.index, event.token, event.reason(), logprob, out_.deltas)) {
     case answers::outcome::stale:
@@ -271,8 +278,9 @@ private:
       self_->send(j.scheduler, remove_atom::value, event.sequence);
       [[fallthrough]];
     case answers::outcome::ended:
-      observe_token(j, choice);
-      return end_choice(j, choice);
+      if (has_token)
+        observe_token(j, choice);
+      return end_choice(j, choice, has_token);
     }
   }
 
@@ -292,12 +300,14 @@ private:
         each->next_token(seconds);
   }
 
-  void end_choice(journal& j, std::uint32_t choice) {
+  /// `paid`: its last token takes credit; what it has not used is for the others.
+  void end_choice(journal& j, std::uint32_t choice, bool paid) {
     if (j.text.all_ended()) {
       j.text.finish(out_.deltas);
       return end(j, whole_reason(j.text.ends(finish_reason::stop)));
     }
-    j.credit.use(choice);
+    if (paid)
+      j.credit.use(choice);
     std::vector<credit_share> shares;
     j.credit.end(choice, shares);
     give_credit(self_, j, shares);

@@ -55,6 +55,7 @@ struct stream_state {
     std::uint32_t cached_prompt_tokens = 0;
     std::chrono::steady_clock::time_point begun;
     double first_token_ms = 0;
+    std::vector<float> embedding;                                     ///< Once it is there; the end follows at once.
     std::optional<std::chrono::steady_clock::time_point> admitted_at; ///< To the steps, for the first time.
     std::vector<std::chrono::steady_clock::time_point> last_tokens;   ///< Of each choice, for those who observe.
 

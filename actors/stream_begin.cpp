@@ -32,8 +32,9 @@ void start_unless_paused(self_pointer self, journal& j, scheduler_actor schedule
 }
 
 placement placement_of(const journal& j) {
-  // As the scheduler will look it up: where a prompt's logprobs are wanted, it is computed.
-  return {j.prompt, {j.request.scheduling.cache_salt, 0}, j.request.sampling.prompt_logprobs < 0};
+  // As the scheduler will look it up: where all of its rows are wanted, it is computed.
+  const bool may_hit = j.request.sampling.prompt_logprobs < 0 && j.request.embed != pooling::mean;
+  return {j.prompt, {j.request.scheduling.cache_salt, 0}, may_hit};
 }
 
 void place(self_pointer self, journal& j) {
@@ -57,9 +58,11 @@ expected<void> take_encoded(self_pointer self, journal& j, encoded_prompt encode
   const auto& end_tokens = *self->state.context.end_tokens;
   j.prompt = std::move(encoded.tokens);
   j.prompt_tokens = static_cast<std::uint32_t>(j.prompt->size());
-  for (std::uint32_t choice = 0; choice < j.admitted->sequences; ++choice)
-    j.sampling.push_back(std::make_shared<const sequence_sampling>(
-      sequence_sampling_of(j.request.sampling, encoded.bad_words, end_tokens, choice, j.text.ranked())));
+  for (std::uint32_t choice = 0; choice < j.admitted->sequences; ++choice) {
+    auto sampling = sequence_sampling_of(j.request.sampling, encoded.bad_words, end_tokens, choice, j.text.ranked());
+    sampling.pooling = j.request.embed;
+    j.sampling.push_back(std::make_shared<const sequence_sampling>(std::move(sampling)));
+  }
   if (!j.request.echo)
     return {};
   const auto copies = sequences_of(j.request);
@@ -198,7 +201,7 @@ void start(self_pointer self, journal& j) {
     state.sequences.insert(sequence.id, {&j, choice});
     sequence.prompt = j.prompt;
     sequence.sampling = j.sampling[choice];
-    sequence.max_tokens = request.sampling.max_tokens;
+    sequence.max_tokens = tokens_wanted(request);
     sequence.credit = j.credit.unused_by(choice);
     sequence.scheduling = request.scheduling;
     sequence.key.salt = request.scheduling.cache_salt;

@@ -25,6 +25,11 @@ journal* find(self_pointer self, request_id id);
 /// What a request waits for may come after it has ended, and another has taken its id.
 journal* find(self_pointer self, request_id id, std::uint64_t serial);
 
+/// At most so many in each answer; none where it wants an embedding.
+inline std::uint32_t tokens_wanted(const generate_request& request) {
+  return request.embed == pooling::none ? request.sampling.max_tokens : 0;
+}
+
 /// All that can be said of a request before it is admitted. Error: what is wrong with it.
 expected<void> check(self_pointer self, const generate_request& request);
 

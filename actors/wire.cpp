@@ -69,10 +69,17 @@ void parts(auto& wire, is<token_bias> auto& value) {
 
 void parts(auto& wire, is<sequence_sampling> auto& value) {
   auto& [temperature, seed, choice, top_k, top_p, min_p, typical_p, repetition_penalty, presence_penalty,
-         frequency_penalty, min_tokens, logprobs, prompt_logprobs, logit_bias, allowed_tokens, bad_words,
+         frequency_penalty, min_tokens, logprobs, prompt_logprobs, pooling, logit_bias, allowed_tokens, bad_words,
          end_tokens] = value;
   all(wire, temperature, seed, choice, top_k, top_p, min_p, typical_p, repetition_penalty, presence_penalty,
-      frequency_penalty, min_tokens, logprobs, prompt_logprobs, logit_bias, allowed_tokens, bad_words, end_tokens);
+      frequency_penalty, min_tokens, logprobs, prompt_logprobs);
+  auto how = static_cast<std::uint8_t>(pooling);
+  all(wire, how, logit_bias, allowed_tokens, bad_words, end_tokens);
+  if constexpr (std::remove_reference_t<decltype(wire)>::reads) {
+    pooling = static_cast<troupe::pooling>(how);
+    if (how > static_cast<std::uint8_t>(troupe::pooling::mean))
+      wire.refuse("nobody knows this kind of pooling");
+  }
 }
 
 void joined_after(auto& wire, is<sequence_joined> auto& value, const sequence_joined& before) {
@@ -140,14 +147,19 @@ void parts(auto& wire, is<row_logprobs> auto& value) {
   all(wire, row, position, tokens);
 }
 
+void parts(auto& wire, is<row_embedding> auto& value) {
+  auto& [row, values] = value;
+  all(wire, row, values);
+}
+
 void parts(auto& wire, is<row_failure> auto& value) {
   auto& [row, why] = value;
   all(wire, row, why);
 }
 
 void parts(auto& wire, is<step_result> auto& value) {
-  auto& [epoch, step, sampled, accepted, logprobs, prompt_logprobs, failures, compute_ms] = value;
-  all(wire, epoch, step, sampled, accepted, logprobs, prompt_logprobs, failures, compute_ms);
+  auto& [epoch, step, sampled, accepted, logprobs, prompt_logprobs, embeddings, failures, compute_ms] = value;
+  all(wire, epoch, step, sampled, accepted, logprobs, prompt_logprobs, embeddings, failures, compute_ms);
 }
 
 void parts(auto& wire, is<step_tokens> auto& value) {

@@ -10,12 +10,15 @@ namespace troupe {
 namespace {
 
 expected<void> compute(worker_state& state, std::uint64_t step, const batch_state::rows& rows,
-                       std::uint32_t vocabulary) {
+                       const worker_options& options) {
   std::vector<batch_span> spans;
   for (const auto& s : rows.spans)
     spans.push_back({s.first_row, s.count, s.first_position, s.tables[0], s.tables});
-  state.logits.resize(std::size_t{vocabulary} * rows.logit_rows.size());
+  state.logits.resize(std::size_t{options.vocabulary} * rows.logit_rows.size());
+  state.hidden.resize(std::size_t{options.width} * rows.hidden_rows.size());
   forward_batch batch{rows.tokens, spans, rows.logit_rows};
+  batch.hidden_rows = rows.hidden_rows;
+  batch.hidden = state.hidden;
   batch.own_logits = state.sampler->own_logits(rows, *state.device);
   if (state.rows_in)
     batch.input = state.rows_in->rows_of(step, rows.tokens.size());
@@ -24,26 +27,29 @@ expected<void> compute(worker_state& state, std::uint64_t step, const batch_stat
   return state.device->forward(batch, state.logits);
 }
 
-step_outcome run(worker_state& state, const step_changes& step, std::uint32_t vocabulary) {
+step_outcome run(worker_state& state, const step_changes& step, const worker_options& options) {
   const auto start = std::chrono::steady_clock::now();
   const auto applied = state.batch.apply(step);
   if (!applied)
     return tl::unexpected(applied.error());
   const auto& rows = **applied;
-  for (const auto& joined : step.joined)
+  for (const auto& joined : step.joined) {
     state.sampler->join(joined);
+    state.pooler.join(joined);
+  }
   for (const auto& copy : step.copied)
     state.device->copy_block(copy.group, copy.from, copy.to);
   step_result result;
   result.epoch = step.epoch;
   result.step = step.step;
-  auto done = compute(state, step.step, rows, vocabulary);
+  auto done = compute(state, step.step, rows, options);
   if (done)
     done = state.sampler->sample(rows, state.logits, *state.device, state.batch, result);
   if (!done) {
     state.lost = done.error();
     return tl::unexpected(done.error());
   }
+  state.pooler.pool(rows, state.hidden, options.width, result);
   result.compute_ms = std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start).count();
   return result;
 }
@@ -120,7 +126,7 @@ void run_what_is_ready(self_pointer self, const worker_options& options) {
     state.waiting.pop_front();
     state.rows_there.erase(step->step);
     const auto begun = std::chrono::steady_clock::now();
-    auto outcome = state.failed ? step_outcome(tl::unexpected(*state.failed)) : run(state, *step, options.vocabulary);
+    auto outcome = state.failed ? step_outcome(tl::unexpected(*state.failed)) : run(state, *step, options);
     if (outcome)
       observe_part(options, *step, begun);
     report(self, options, step->epoch, std::move(outcome));

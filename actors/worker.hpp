@@ -9,6 +9,7 @@
 #include "comm/row_channel.hpp"
 #include "comm/shared_memory.hpp"
 #include "engine/batch_state.hpp"
+#include "model/prompt_pooler.hpp"
 #include "model/step_sampler.hpp"
 
 namespace troupe {
@@ -28,7 +29,8 @@ struct worker_state {
   std::deque<step_ptr> waiting;        ///< For rows or tokens, those behind the first for it.
   std::set<std::uint64_t> rows_there;  ///< Steps of which the stage before has said so.
   std::optional<step_sampler> sampler; ///< Once it has loaded.
-  std::vector<float> logits;
+  prompt_pooler pooler;
+  std::vector<float> logits, hidden;
   static inline const char* name = "worker";
 };
 
@@ -58,6 +60,7 @@ struct worker_options {
   worker_seat seat;
   backend_factory make_backend;
   std::uint32_t vocabulary = 0;
+  std::uint32_t width = 0; ///< Of the model's hidden states.
   std::size_t kv_groups = 1;
   results_actor results; ///< Gets what becomes of each step,
   bool reports = true;   ///< or its errors alone, where another rank reports.

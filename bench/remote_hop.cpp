@@ -146,7 +146,7 @@ int main(int argc, char** argv) {
     measure_steps(self, caf::actor_cast<worker_actor>(process), "process", rounds, sequences);
     std::cout << fmt::format(
       "bytes of a step {}, of its result {}\n", encode(*make_step(1, sequences)).size(),
-      encode(step_outcome(step_result{0, 1, std::vector<token_id>(sequences, 7), {}, {}, {}, {}, 0})).size());
+      encode(step_outcome(step_result{0, 1, std::vector<token_id>(sequences, 7), {}, {}, {}, {}, {}, 0})).size());
     for (const auto& actor : {caf::actor_cast<caf::actor>(threaded), caf::actor_cast<caf::actor>(process),
                               caf::actor_cast<caf::actor>(door->actor), door->middleman})
       self->send_exit(actor, caf::exit_reason::user_shutdown);

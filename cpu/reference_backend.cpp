@@ -239,7 +239,7 @@ expected<void> reference_backend::forward(const forward_batch& batch, std::span<
   assert(places_.size() == rows_);
   pool_.run([&](unsigned thread) {
     for (const auto& op : program_.operations) {
-      if (op.kind == op_kind::take_rows && batch.logit_rows.empty())
+      if (op.kind == op_kind::take_rows && batch.logit_rows.empty() && batch.hidden_rows.empty())
         return;
       run(op, thread);
       pool_.barrier();
@@ -250,6 +250,7 @@ expected<void> reference_backend::forward(const forward_batch& batch, std::span<
   });
   if (failure_)
     return tl::unexpected(*failure_);
+  std::copy_n(row_of(buffer::normed, batch.logit_rows.size()), batch.hidden.size(), batch.hidden.data());
   return {};
 }
 
@@ -366,9 +367,10 @@ void reference_backend::matmul(const operation& op, range outputs) {
   if (op.output == buffer::logits)
     out += logit_parts_.own().begin;
   constexpr std::size_t rows_at_once = 32; // Their inputs stay in the cache while the weights pass.
-  for (std::size_t first = 0; first < rows_; first += rows_at_once)
+  const auto rows = op.output == buffer::logits ? batch_->logit_rows.size() : rows_;
+  for (std::size_t first = 0; first < rows; first += rows_at_once)
     for (std::size_t n = outputs.begin; n < outputs.end; ++n)
-      for (std::size_t row = first; row < std::min(rows_, first + rows_at_once); ++row)
+      for (std::size_t row = first; row < std::min(rows, first + rows_at_once); ++row)
         for (std::size_t s = 0; s + 1 < cuts.size(); ++s)
           out[(s * rows_ + row) * width + n] =
             dot(row_of(op.input, row) + cuts[s], weight + n * columns + cuts[s], cuts[s + 1] - cuts[s]) +
@@ -391,7 +393,7 @@ expected<void> reference_backend::all_reduce(const operation& op) {
 expected<void> reference_backend::all_gather() {
   if (!logit_parts_.shared())
     return {};
-  const std::span<float> logits(row_of(buffer::logits, 0), rows_ * program_.vocabulary);
+  const std::span<float> logits(row_of(buffer::logits, 0), batch_->logit_rows.size() * program_.vocabulary);
   return logit_parts_.gather(logits, batch_->own_logits, *options_.group, deadline());
 }
 
@@ -456,10 +458,13 @@ void reference_backend::swiglu(const operation& op, std::size_t row) {
 }
 
 void reference_backend::take_rows(const operation& op) {
-  for (std::size_t i = 0; i < batch_->logit_rows.size(); ++i)
-    for (buffer which : {op.input, op.input2})
-      std::memmove(row_of(which, i), row_of(which, batch_->logit_rows[i]), program_.width_of(which) * sizeof(float));
-  rows_ = batch_->logit_rows.size();
+  rows_ = 0;
+  for (const auto rows : {batch_->logit_rows, batch_->hidden_rows})
+    for (const auto row : rows) {
+      for (buffer which : {op.input, op.input2})
+        std::memmove(row_of(which, rows_), row_of(which, row), program_.width_of(which) * sizeof(float));
+      ++rows_;
+    }
 }
 
 void reference_backend::read_block(kv_group, block_id block, std::span<std::byte> to) const {

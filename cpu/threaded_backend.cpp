@@ -126,6 +126,7 @@ expected<void> threaded_backend::forward(const forward_batch& batch, std::span<f
   pool_.run([this](unsigned thread) { run_steps(thread); });
   if (failure_)
     return tl::unexpected(*failure_);
+  std::copy_n(row_of(buffer::normed, batch.logit_rows.size()), batch.hidden.size(), batch.hidden.data());
   return {};
 }
 
@@ -185,13 +186,17 @@ void threaded_backend::run_steps(unsigned thread) {
       run_rows(step, counters_[i], rows);
       break;
     case step_kind::product:
+      if (step.products.front().op.output == buffer::logits)
+        rows = static_cast<std::uint32_t>(batch_->logit_rows.size());
+      if (rows == 0)
+        return;
       run_products(step, products_[i % 2], rows, thread);
       break;
     case step_kind::attention:
       run_attention(step, counters_[i], thread);
       break;
     case step_kind::take_rows:
-      rows = static_cast<std::uint32_t>(batch_->logit_rows.size());
+      rows = static_cast<std::uint32_t>(batch_->logit_rows.size() + batch_->hidden_rows.size());
       if (rows == 0)
         return;
       if (thread == 0)
@@ -366,9 +371,13 @@ void threaded_backend::convert(buffer which, std::uint32_t row, std::size_t colu
 }
 
 void threaded_backend::take_rows(const operation& op) {
-  for (std::size_t i = 0; i < batch_->logit_rows.size(); ++i)
-    for (buffer which : {op.input, op.input2})
-      std::memmove(row_of(which, i), row_of(which, batch_->logit_rows[i]), program_.width_of(which) * sizeof(float));
+  std::size_t kept = 0;
+  for (const auto rows : {batch_->logit_rows, batch_->hidden_rows})
+    for (const auto row : rows) {
+      for (buffer which : {op.input, op.input2})
+        std::memmove(row_of(which, kept), row_of(which, row), program_.width_of(which) * sizeof(float));
+      ++kept;
+    }
 }
 
 /// The first time, when ranks may still load.

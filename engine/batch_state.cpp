@@ -40,7 +40,13 @@ expected<void> batch_state::change_members(const step_changes& step) {
     auto& m = members_[joined.slot];
     if (m.joined)
       return broken(joined.slot, "it joined where another is");
-    m = {joined.sequence, true, joined.prompt_tokens, std::vector<std::vector<block_id>>(groups_), -1, 0};
+    m = {joined.sequence,
+         true,
+         joined.prompt_tokens,
+         joined.sampling ? joined.sampling->pooling : pooling::none,
+         std::vector<std::vector<block_id>>(groups_),
+         -1,
+         0};
     ++sequences_;
   }
   for (const auto& appended : step.appended) {
@@ -63,11 +69,19 @@ expected<const batch_state::rows*> batch_state::apply(const step_changes& step) 
   rows_.tokens.clear();
   rows_.spans.clear();
   rows_.logit_rows.clear();
+  rows_.hidden_rows.clear();
+  rows_.pooled_parts.clear();
   rows_.samples.clear();
   rows_.prompt_parts.clear();
-  for (std::uint32_t i = 0; i < step.rows.size(); ++i)
-    if (auto added = add_rows(step, i); !added)
-      return tl::unexpected(added.error());
+  const auto is_pooled = [&](const step_rows& r) {
+    const auto* m = find(r.slot);
+    return m && m->pooling != pooling::none;
+  };
+  for (const bool pooled : {false, true})
+    for (std::uint32_t i = 0; i < step.rows.size(); ++i)
+      if (is_pooled(step.rows[i]) == pooled)
+        if (auto added = add_rows(step, i); !added)
+          return tl::unexpected(added.error());
   if (place_ == stage_place::first)
     await_tokens(step);
   return &rows_;
@@ -141,7 +155,24 @@ expected<void> batch_state::add_rows(const step_changes& step, std::uint32_t ind
     rows_.tokens.push_back(place_ == stage_place::middle ? 0 : m->last_token);
   rows_.tokens.insert(rows_.tokens.end(), drafts.begin(), drafts.end());
   rows_.spans.push_back({r.slot, first_row, r.count, r.first_position, m->tables});
-  return place_ == stage_place::last ? add_logits(step, index, *m, drafts) : expected<void>{};
+  if (place_ != stage_place::last)
+    return {};
+  if (m->pooling != pooling::none && (r.samples || r.prompt_logprobs))
+    return broken(r.slot, "its hidden states are pooled, so that it has no logits");
+  add_hidden(index, *m);
+  return add_logits(step, index, *m, drafts);
+}
+
+/// Which hidden states the last of `rows_.spans` wants.
+void batch_state::add_hidden(std::uint32_t index, const member& m) {
+  const auto& span = rows_.spans.back();
+  const bool ends = span.first_position + span.count == m.prompt_tokens;
+  if (m.pooling == pooling::none || (m.pooling == pooling::last && !ends))
+    return;
+  const auto count = m.pooling == pooling::mean ? span.count : 1;
+  rows_.pooled_parts.push_back({span.slot, index, static_cast<std::uint32_t>(rows_.hidden_rows.size()), count, ends});
+  for (auto i = span.count - count; i < span.count; ++i)
+    rows_.hidden_rows.push_back(span.first_row + i);
 }
 
 /// Which logits the last of `rows_.spans` wants, and what for.

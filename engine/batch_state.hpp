@@ -50,15 +50,25 @@ public:
       std::uint32_t position; ///< Of the first of `tokens`.
       std::span<const token_id> tokens;
     };
+    /// Rows whose hidden states are pooled: consecutive positions of one sequence.
+    struct pooled_part {
+      slot_id slot;
+      std::uint32_t row;
+      std::uint32_t first_hidden, count; ///< In `hidden_rows`.
+      bool ends;                         ///< With its prompt's last token.
+    };
     std::vector<token_id> tokens; ///< Of a stage in the middle anything, as many as rows.
     std::vector<span> spans;
     // Of the last stage; empty in the others.
-    std::vector<std::uint32_t> logit_rows; ///< Ascending.
+    std::vector<std::uint32_t> logit_rows;  ///< Ascending.
+    std::vector<std::uint32_t> hidden_rows; ///< Ascending, after all of `logit_rows`.
+    std::vector<pooled_part> pooled_parts;
     std::vector<sample> samples;
     std::vector<prompt_part> prompt_parts;
   };
 
-  /// Applies a step's changes and lays out its rows, whose drafts and prompt tokens stay the step's. An error is a bug
+  /// Applies a step's changes and lays out its rows, whose drafts and prompt tokens stay the step's. Sequences whose
+  /// hidden states are pooled come last, on every stage: a backend then finds rows of hidden states behind those of logits. An error is a bug
   /// of the scheduler, or a step that was lost; the state is then undefined until the next snapshot.
   expected<const rows*> apply(const step_changes& step);
 
@@ -81,6 +91,7 @@ private:
     sequence_id sequence = 0;
     bool joined = false;
     std::uint32_t prompt_tokens = 0;
+    troupe::pooling pooling = troupe::pooling::none;
     std::vector<std::vector<block_id>> tables;
     token_id last_token = -1;
     std::uint64_t awaited_step = 0; ///< Has sampled its last token, which has not come; 0: none.
@@ -96,6 +107,7 @@ private:
   expected<void> add_rows(const step_changes& step, std::uint32_t index);
   expected<void> add_logits(const step_changes& step, std::uint32_t index, const member& m,
                             std::span<const token_id> drafts);
+  void add_hidden(std::uint32_t index, const member& m);
   bool holds_token(const member& m) const {
     return place_ == stage_place::middle || (m.last_token >= 0 && m.awaited_step == 0);
   }

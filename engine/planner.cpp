@@ -54,7 +54,7 @@ planner::sequence* planner::find(sequence_id id) const {
 expected<slot_id> planner::add(new_sequence request, engine_time now) {
   if (!request.prompt || request.prompt->empty())
     return fail(errc::invalid_argument, "The prompt is empty: it has no token to go on from.");
-  if (request.prompt->size() >= options_.context_length)
+  if (request.prompt->size() + (request.max_tokens > 0 ? 1 : 0) > options_.context_length)
     return fail(errc::context_overflow, "The prompt has " + std::to_string(request.prompt->size()) +
                                           " tokens, but prompt and answer together may have " +
                                           std::to_string(options_.context_length) +
@@ -317,7 +317,9 @@ void planner::add_lookups() {
       tokens->insert(tokens->end(), s.answer.begin(), s.answer.end());
       lookup.tokens = std::move(tokens);
     }
-    lookup.may_hit = s.request.sampling->prompt_logprobs < 0 || s.logprobs_told >= s.prompt_tokens;
+    const auto& wanted = *s.request.sampling; // What is said of every token needs every token's row.
+    lookup.may_hit =
+      (wanted.prompt_logprobs < 0 || s.logprobs_told >= s.prompt_tokens) && wanted.pooling != pooling::mean;
     s.lookup = lookup_state::asked;
     s.account = true;
     s.told = s.length();

@@ -63,7 +63,7 @@ struct new_sequence {
   sequence_id id = 0;
   shared_tokens prompt;
   shared_sampling sampling;
-  std::uint32_t max_tokens = 0;
+  std::uint32_t max_tokens = 0; ///< 0: it ends with its prompt, whose logprobs or embedding are wanted.
   std::uint32_t credit = unlimited_credit; ///< Tokens that may be generated before more is granted.
   scheduling_parameters scheduling;        ///< Its salt is in `key`.
   prefix_key key;
@@ -78,12 +78,12 @@ struct new_sequence {
 /// Tokens that a prompt and its answer may have together: the model's context, or what the KV memory holds of one.
 std::uint32_t longest_sequence(const planner_options& options);
 
-/// A token that a step brought.
+/// A token that a step brought; or, without one, that a sequence has ended with its prompt.
 struct token_event {
   sequence_id sequence = 0;
   slot_id slot = 0;        ///< As `add` gave it: whoever keeps an account of sequences may index it by this.
   std::uint32_t index = 0; ///< In the answer, from 0.
-  token_id token = 0;
+  token_id token = 0;                    ///< `no_token` where it has none.
   std::optional<finish_reason> finished; ///< Set on the last one: stop or length.
   const token_logprob* logprob = nullptr; ///< In the step's result.
 };
@@ -93,6 +93,12 @@ struct prompt_logprobs_event {
   slot_id slot = 0;
   std::uint32_t position = 0; ///< Of the first token, in the prompt.
   std::span<const token_logprob> tokens;
+};
+
+struct embedding_event {
+  sequence_id sequence = 0;
+  slot_id slot = 0;
+  std::span<const float> values; ///< In the step's result.
 };
 
 /// A sequence that its worker could compute no further; the planner has removed it.
@@ -152,6 +158,9 @@ public:
 
   /// Logprobs of prompts' tokens that the same result brought, each position once.
   std::span<const prompt_logprobs_event> prompt_logprobs() const { return prompt_logprobs_; }
+
+  /// Embeddings that the same result brought, of sequences that end with it.
+  std::span<const embedding_event> embeddings() const { return embeddings_; }
 
   /// Sequences that have failed by the same result.
   std::span<const failed_sequence> failures() const { return failures_; }
@@ -233,6 +242,9 @@ private:
     token_id token_at(std::uint32_t position) const {
       return position < prompt_tokens ? (*request.prompt)[position] : answer[position - prompt_tokens];
     }
+    bool generates() const { return request.max_tokens > 0; }
+    /// Whether a token is sampled after the row before this position.
+    bool samples_at(std::uint32_t position) const { return generates() && position == length_ahead(); }
     bool has_credit() const { return credit > 0 || reserved > 0; }
     bool stalled() const { return paused || !has_credit(); } ///< Its client does not want more now.
     bool leaving() const { return removed || giving_up; }
@@ -312,6 +324,7 @@ private:
   void report_dropped(sequence& s);
   expected<void> check_result(const step_result& result, const step_in_flight& record) const;
   void take_tokens(member& row, std::span<const token_id> tokens, const error* failure);
+  void end_with_prompt(sequence& s);
   void fail_sequence(sequence& s, const error& why);
   void take_logprobs(const step_result& result, const step_in_flight& record);
   void settle_all(const step_in_flight& record);
@@ -363,6 +376,7 @@ private:
 
   std::vector<token_event> events_;
   std::vector<prompt_logprobs_event> prompt_logprobs_;
+  std::vector<embedding_event> embeddings_;
   std::vector<failed_sequence> failures_;
   std::vector<admitted_sequence> admissions_;
   kv_report report_;

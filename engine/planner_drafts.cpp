@@ -12,8 +12,8 @@ void planner::ask_drafter() {
   queries_.clear();
   for (auto* s : running_) {
     const auto made = static_cast<std::uint32_t>(s->answer.size());
-    if (s->request.max_drafts == 0 || !s->drafts.empty() || made == s->asked_at || s->in_flight > 0 ||
-        s->to_compute() != 1 || !plannable(*s))
+    if (s->request.max_drafts == 0 || !s->generates() || !s->drafts.empty() || made == s->asked_at ||
+        s->in_flight > 0 || s->to_compute() != 1 || !plannable(*s))
       continue;
     s->asked_at = made;
     const auto most = std::min({std::uint32_t{s->request.max_drafts}, s->request.max_tokens - made - 1,

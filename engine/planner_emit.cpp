@@ -112,7 +112,7 @@ void planner::emit_rows(sequence& s, const chunk& part, step_changes& step) {
   rows.count = part.count;
   rows.drafts = static_cast<std::uint16_t>(part.drafts);
   rows.offset = static_cast<std::uint32_t>(step.tokens.size());
-  rows.samples = s.planned + known_rows == s.length_ahead();
+  rows.samples = s.samples_at(s.planned + known_rows);
   rows.holds_last = rows.samples && (s.ahead > 0 || s.worker_holds_last);
   rows.prompt_logprobs = wants_prompt_logprobs(s, s.planned, part.count);
   const auto end = s.planned + known_rows - (rows.holds_last ? 1 : 0);

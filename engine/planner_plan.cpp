@@ -50,8 +50,10 @@ void planner::count_purse() {
 
 bool planner::plannable(const sequence& s) const {
   const auto most_ahead = s.request.max_drafts > 0 ? 1 : options_.steps_ahead;
+  const bool has_room =
+    s.answer.size() + s.ahead < s.request.max_tokens && s.length_ahead() < options_.context_length;
   return !s.leaving() && !s.paused && s.credit > 0 && s.in_flight < most_ahead && s.to_compute() > 0 &&
-         s.answer.size() + s.ahead < s.request.max_tokens && s.length_ahead() < options_.context_length;
+         (has_room || !s.generates());
 }
 
 /// Whether it decodes, now or when the step that has it in is back.
@@ -149,7 +151,7 @@ bool planner::add_chunk(sequence& s, std::uint32_t count, std::uint32_t drafts) 
       return false;
   for (auto& left : purse_left_)
     left -= more;
-  const bool samples = first + count - drafts == s.length_ahead();
+  const bool samples = s.samples_at(first + count - drafts);
   const bool prompt_logprobs = wants_prompt_logprobs(s, first, count);
   logit_rows_left_ -= std::min(logit_rows_left_, prompt_logprobs ? count : samples ? 1 + drafts : 0);
   rows_left_ -= count;
@@ -171,7 +173,7 @@ std::uint32_t planner::prefill_rows(const sequence& s, std::uint32_t first, std:
   auto rows = std::min(most, rows_left_);
   if (s.request.sampling->prompt_logprobs >= 0)
     rows = std::min(rows, logit_rows_left_);
-  else if (logit_rows_left_ == 0 && first + rows == s.length_ahead())
+  else if (logit_rows_left_ == 0 && s.samples_at(first + rows))
     --rows;
   auto budget_ms = options_.step_budget_ms;
   if (options_.policy.kind == scheduling_policy::kind_type::deadline && shortest_itl_ms_ > 0)
@@ -212,7 +214,7 @@ void planner::stretch_cut_chunks() {
     const auto more = blocks_for(end + rows) - blocks_for(end);
     for (auto& left : purse_left_)
       left -= more;
-    if (end + rows == s.length_ahead())
+    if (s.samples_at(end + rows))
       --logit_rows_left_;
     work_ = with_rows(work_, end, rows);
     rows_left_ -= rows;

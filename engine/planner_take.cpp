@@ -40,6 +40,8 @@ expected<void> planner::check_result(const step_result& result, const step_in_fl
   for (const auto* side : {&result.logprobs, &result.prompt_logprobs})
     if (!std::all_of(side->begin(), side->end(), is_there))
       return wrong(result.step, "it has logprobs of a row that was not in the step");
+  if (!std::all_of(result.embeddings.begin(), result.embeddings.end(), is_there))
+    return wrong(result.step, "it has an embedding of a row that was not in the step");
   if (!std::all_of(result.failures.begin(), result.failures.end(), is_there))
     return wrong(result.step, "a row has failed that was not in the step");
   return {};
@@ -48,6 +50,7 @@ expected<void> planner::check_result(const step_result& result, const step_in_fl
 expected<std::span<const token_event>> planner::take(const step_result& result) {
   events_.clear();
   prompt_logprobs_.clear();
+  embeddings_.clear();
   failures_.clear();
   if (result.epoch != epoch_ || steps_.empty() || result.step < steps_.front().step)
     return std::span<const token_event>(); // From before a reset, or twice.
@@ -62,6 +65,9 @@ expected<std::span<const token_event>> planner::take(const step_result& result) 
   const auto failure_of = [&](const member& m) {
     return failures.empty() ? nullptr : failures[static_cast<std::size_t>(&m - record.members.data())];
   };
+  for (const auto& entry : result.embeddings)
+    if (const auto& s = *record.members[entry.row].who; !s.removed)
+      embeddings_.push_back({s.request.id, s.slot, entry.values});
   std::size_t sample = 0, next = 0;
   for (auto& m : record.members) {
     --m.who->in_flight;
@@ -74,6 +80,8 @@ expected<std::span<const token_event>> planner::take(const step_result& result) 
         commit(*m.who, m.end);
       if (const auto* failure = failure_of(m))
         fail_sequence(*m.who, *failure);
+      else
+        end_with_prompt(*m.who);
       continue;
     }
     const auto count = 1u + (result.accepted.empty() ? 0u : result.accepted[sample]);
@@ -84,6 +92,14 @@ expected<std::span<const token_event>> planner::take(const step_result& result) 
   take_logprobs(result, record);
   settle_all(record);
   return std::span<const token_event>(events_);
+}
+
+/// If that is all it has, and all of it is computed.
+void planner::end_with_prompt(sequence& s) {
+  if (s.removed || s.generates() || s.computed < s.prompt_tokens)
+    return;
+  events_.push_back({s.request.id, s.slot, 0, no_token, finish_reason::length, nullptr});
+  leave_when_back(s, s.removed);
 }
 
 /// It goes no further; the others do.

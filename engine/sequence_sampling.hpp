@@ -30,6 +30,7 @@ struct sequence_sampling {
   std::uint32_t min_tokens = 0; ///< Before these are generated, none of `end_tokens` is sampled.
   std::int32_t logprobs = -1;   ///< How many of the likeliest tokens are reported beside the sampled one; -1: none.
   std::int32_t prompt_logprobs = -1;
+  troupe::pooling pooling = troupe::pooling::none; ///< Otherwise its hidden states are pooled, and no token is sampled.
   std::vector<token_bias> logit_bias;
   std::vector<token_id> allowed_tokens;         ///< Empty: all.
   std::vector<std::vector<token_id>> bad_words; ///< A token that would complete one of these is not sampled.

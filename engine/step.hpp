@@ -103,6 +103,12 @@ struct row_logprobs {
   std::vector<token_logprob> tokens;
 };
 
+/// Of one row's sequence, whose prompt ends with that row: `sequence_sampling::pooling` of its hidden states.
+struct row_embedding {
+  std::uint32_t row = 0;     ///< Index in `step_changes::rows`.
+  std::vector<float> values; ///< [width], of length 1.
+};
+
 /// Why a row's sequence goes no further: no token could be sampled, or no logprob be told.
 struct row_failure {
   std::uint32_t row = 0; ///< Index in `step_changes::rows`.
@@ -116,6 +122,7 @@ struct step_result {
   std::vector<std::uint16_t> accepted; ///< For each of them how many drafts were right: so many + 1 tokens. Empty: none has drafts.
   std::vector<row_logprobs> logprobs;        ///< Of sampled tokens, for rows whose sequences want them.
   std::vector<row_logprobs> prompt_logprobs; ///< Of prompts' tokens.
+  std::vector<row_embedding> embeddings;
   std::vector<row_failure> failures;
   double compute_ms = 0;
 };

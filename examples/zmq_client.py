@@ -10,6 +10,7 @@ docs/protocol.md.
     zmq_client.py --concurrent 32 "What is {n} plus {n}?"
     zmq_client.py --n 3 --temperature 1 "Name a city."            # Three answers.
     zmq_client.py --logprobs 2 --field top_k=40 "Yes or no?"      # Any field of a generate_request, as JSON.
+    zmq_client.py --embed last --raw "A sentence."                # Its embedding, as a JSON list.
     zmq_client.py --pause-after 5 "Tell me a long story."         # Stands still for a second.
     zmq_client.py --admin status                                  # For operators: also check, drain, ...
     zmq_client.py --key me.key --server-key server.pub "Hello."   # Encrypted; `troupe keygen me` makes a key.
@@ -249,6 +250,8 @@ async def ask_one(client, options, fields):
 
     start = time.monotonic()
     end = await ask(client, options, fields, show)
+    if "embedding" in end:
+        print(json.dumps(end["embedding"]), end="")
     print("\n".join(f"[{choice}] {text}" for choice, text in enumerate(texts)) if several else "")
     for line in lines:
         print(line, file=sys.stderr)
@@ -287,7 +290,7 @@ def request_fields(options, prompt):
         fields = {"prompt": prompt}
     else:
         fields = {"messages": [{"role": "user", "content": prompt}]}
-    for name in ("temperature", "seed", "max_tokens", "stop", "n", "logprobs", "prompt_logprobs"):
+    for name in ("temperature", "seed", "max_tokens", "stop", "n", "logprobs", "prompt_logprobs", "embed"):
         value = getattr(options, name)
         if value is not None:
             fields[name] = value
@@ -348,6 +351,7 @@ def main():
     parser.add_argument("--max-tokens", type=int)
     parser.add_argument("--stop", action="append", help="end before this string; may be given several times")
     parser.add_argument("--ignore-eos", action="store_true", help="go on after an end-of-sequence token")
+    parser.add_argument("--embed", choices=("last", "mean"), help="an embedding of the prompt instead of an answer")
     parser.add_argument("--n", type=int, help="so many answers, shown when all have ended")
     parser.add_argument("--logprobs", type=int, metavar="K", help="show each token's logprob and the K likeliest")
     parser.add_argument("--prompt-logprobs", type=int, metavar="K", help="the same for the prompt's tokens")

@@ -21,7 +21,7 @@ answer_text::answer_text(std::shared_ptr<const tokenizer> tokens, std::vector<st
     : text_(std::move(tokens)), stop_strings_(std::move(stop_strings)), min_tokens_(min_tokens) {}
 
 void answer_text::feed(token_id token, std::string& text) {
-  if (stopped_)
+  if (stopped())
     return;
   if (stop_strings_.empty())
     return text_.feed(token, text);
@@ -32,7 +32,7 @@ void answer_text::feed(token_id token, std::string& text) {
 }
 
 void answer_text::finish(std::string& text) {
-  if (stopped_)
+  if (stopped())
     return;
   held_ += text_.flush();
   if (tokens_ <= min_tokens_)
@@ -52,17 +52,22 @@ std::string answer_text::finish() {
   return text;
 }
 
-std::size_t answer_text::first_stop() const {
-  auto first = std::string::npos;
-  for (const auto& stop : stop_strings_)
-    first = std::min(first, held_.find(stop, too_early_ < stop.size() ? 0 : too_early_ - stop.size() + 1));
+answer_text::match answer_text::first_stop() const {
+  match first;
+  for (std::size_t i = 0; i < stop_strings_.size(); ++i) {
+    const auto& stop = stop_strings_[i];
+    const auto at = held_.find(stop, too_early_ < stop.size() ? 0 : too_early_ - stop.size() + 1);
+    if (at < first.at ||
+        (at != std::string::npos && at == first.at && stop.size() < stop_strings_[first.stop].size()))
+      first = {at, i};
+  }
   return first;
 }
 
 void answer_text::release(bool at_end, std::string& text) {
-  if (const auto cut = first_stop(); cut != std::string::npos) {
-    stopped_ = true;
-    text.append(held_, 0, cut);
+  if (const auto first = first_stop(); first.at != std::string::npos) {
+    stopped_ = first.stop;
+    text.append(held_, 0, first.at);
     held_.clear();
     return;
   }

@@ -7,6 +7,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -23,7 +24,10 @@ public:
   void feed(token_id token, std::string& text);
 
   /// A stop string has appeared. What comes after, and it itself, is never given out.
-  bool stopped() const { return stopped_; }
+  bool stopped() const { return stopped_.has_value(); }
+
+  /// Which one, where one has. Of several that begin at the same place the shortest: it is complete before the others.
+  const std::string& stopped_by() const { return stop_strings_[*stopped_]; }
 
   /// The answer is at its end: appends what was held back.
   void finish(std::string& text);
@@ -33,15 +37,19 @@ public:
 
 private:
   void release(bool at_end, std::string& text);
-  std::size_t first_stop() const;
+  struct match {
+    std::size_t at = std::string::npos; ///< In `held_`; npos: there is none.
+    std::size_t stop = 0;               ///< Index in `stop_strings_`.
+  };
+  match first_stop() const;
 
   detokenizer text_;
   std::vector<std::string> stop_strings_;
   std::uint32_t min_tokens_;
-  std::uint32_t tokens_ = 0;  ///< Fed so far.
-  std::string held_;          ///< Empty where there are no stop strings.
-  std::size_t too_early_ = 0; ///< A stop string that ends within so many bytes of `held_` does not count.
-  bool stopped_ = false;
+  std::uint32_t tokens_ = 0;           ///< Fed so far.
+  std::string held_;                   ///< Empty where there are no stop strings.
+  std::size_t too_early_ = 0;          ///< A stop string that ends within so many bytes of `held_` does not count.
+  std::optional<std::size_t> stopped_; ///< Index in `stop_strings_`.
 };
 
 } // namespace troupe

@@ -5,6 +5,8 @@
 #include <numeric>
 #include <utility>
 
+#include "engine/step.hpp"
+
 namespace troupe {
 
 answers::answers(const std::shared_ptr<const tokenizer>& tokens, answers_options options)
@@ -48,6 +50,8 @@ answers::outcome answers::take(std::uint32_t choice, std::uint32_t index, token_
   auto& a = choices_[choice];
   if (a.reason || index != a.tokens.size())
     return outcome::stale;
+  if (token == no_token)
+    return end_without_tokens(choice, *finished, out);
   a.tokens.push_back(token);
   ++generated_;
   if (logprob) {
@@ -75,7 +79,21 @@ answers::outcome answers::take(std::uint32_t choice, std::uint32_t index, token_
   }
   if (!a.reason)
     return outcome::goes_on;
+  if (a.text.stopped())
+    a.stopped_by = a.text.stopped_by();
+  else if (finished == finish_reason::stop)
+    a.stopped_by = token;
   return finished ? outcome::ended : outcome::stopped;
+}
+
+/// Its prompt is all of it: what there is of an echo is sent now.
+answers::outcome answers::end_without_tokens(std::uint32_t choice, finish_reason reason, deltas& out) {
+  auto& a = choices_[choice];
+  if (!ranked() && !a.unsent.empty())
+    delta_for(choice, 0, out);
+  a.reason = reason;
+  ++ended_;
+  return outcome::ended;
 }
 
 void answers::end(answer& a, finish_reason reason, std::string& text) {
@@ -124,7 +142,8 @@ std::vector<choice_end> answers::ends(finish_reason reason) const {
   const auto order = ranked() ? ranking() : std::vector<std::uint32_t>();
   for (std::uint32_t rank = 0; rank < std::min<std::size_t>(options_.n, choices_.size()); ++rank) {
     const auto& a = choices_[ranked() ? order[rank] : rank];
-    result.push_back({rank, a.reason.value_or(reason), static_cast<std::uint32_t>(a.tokens.size()), mean_logprob(a)});
+    result.push_back(
+      {rank, a.reason.value_or(reason), static_cast<std::uint32_t>(a.tokens.size()), mean_logprob(a), a.stopped_by});
   }
   return result;
 }

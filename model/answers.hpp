@@ -50,7 +50,7 @@ public:
   /// Logprobs of the prompt's tokens from `position` on; those that were there already are left out.
   void take_prompt_logprobs(std::uint32_t position, std::span<token_logprob> logprobs, deltas& out);
 
-  /// A token of one sequence; `finished` if it is the last one. What is sent now is appended to `out`, to its last
+  /// A token of one sequence; `finished` if it is the last one; `no_token` if it has ended without one. What is sent now is appended to `out`, to its last
   /// delta where that is the same answer's.
   outcome take(std::uint32_t choice, std::uint32_t index, token_id token, std::optional<finish_reason> finished,
                token_logprob* logprob, deltas& out);
@@ -66,6 +66,9 @@ public:
   /// ended, none was given.
   std::vector<choice_end> ends(finish_reason reason) const;
 
+  /// What ended the answer that is given as choice 0.
+  stop_cause stopped_by() const { return choices_.empty() ? stop_cause() : choices_.front().stopped_by; }
+
   std::uint32_t generated() const { return generated_; } ///< Tokens of all sequences.
   const std::vector<token_id>& tokens(std::uint32_t choice) const { return choices_[choice].tokens; }
 
@@ -80,9 +83,11 @@ private:
     double logprob_sum = 0;
     std::uint32_t logprob_count = 0;
     std::optional<finish_reason> reason;
+    stop_cause stopped_by;
   };
 
   token_delta& delta_for(std::uint32_t choice, std::uint32_t position, deltas& out);
+  outcome end_without_tokens(std::uint32_t choice, finish_reason reason, deltas& out);
   void end(answer& a, finish_reason reason, std::string& text);
   std::optional<float> mean_logprob(const answer& a) const;
   std::vector<std::uint32_t> ranking() const;

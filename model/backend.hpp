@@ -42,6 +42,10 @@ struct forward_batch {
   /// Where several ranks share the vocabulary: ascending indices in `logit_rows` of rows of which each rank wants no logits
   /// but its own. Those of the others are not gathered, and what stands in their place means nothing.
   std::span<const std::uint32_t> own_logits = {};
+  /// Ascending rows behind all of `logit_rows` whose hidden states after the last norm are wanted, and no logits: none but
+  /// of the last stage.
+  std::span<const std::uint32_t> hidden_rows = {};
+  std::span<float> hidden = {}; ///< [hidden_rows, width]: where these go.
 };
 
 /// The tokens [begin, end) whose logits a rank computes; begin is a multiple of 32 (sampling::block_tokens).

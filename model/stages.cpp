@@ -29,7 +29,8 @@ bool fits_stage(const forward_batch& batch, const model_program& program) {
   const auto rows = batch.tokens.size() * program.width;
   return batch.input.size() == (program.takes_hidden() ? rows : 0) &&
          (batch.output.empty() || (program.gives_hidden() && batch.output.size() == rows)) &&
-         (batch.logit_rows.empty() || !program.gives_hidden());
+         ((batch.logit_rows.empty() && batch.hidden_rows.empty()) || !program.gives_hidden()) &&
+         batch.hidden.size() == batch.hidden_rows.size() * program.width;
 }
 
 namespace {

@@ -53,7 +53,7 @@ prompt read_prompt(field_reader& fields) {
 void read_sampling(field_reader& fields, sampling_parameters& sampling) {
   const sampling_parameters absent;
   // What most requests have comes first: once every field has been taken, asking for others costs nothing.
-  sampling.max_tokens = fields.integer_or<std::uint32_t>("max_tokens", absent.max_tokens, 1);
+  sampling.max_tokens = fields.integer_or<std::uint32_t>("max_tokens", absent.max_tokens);
   sampling.temperature = fields.real_or("temperature", absent.temperature, 0, max_temperature);
   sampling.seed = fields.integer_or<std::uint64_t>("seed", absent.seed);
   sampling.ignore_eos = fields.boolean_or("ignore_eos", absent.ignore_eos);
@@ -86,6 +86,18 @@ void read_scheduling(field_reader& fields, scheduling_parameters& scheduling) {
   scheduling.cache_salt = fields.text_or_none("cache_salt");
 }
 
+pooling read_pooling(field_reader& fields) {
+  if (!fields.has("embed"))
+    return pooling::none;
+  const std::string_view name = fields.text_view("embed");
+  for (auto how : {pooling::last, pooling::mean})
+    if (name == to_string(how))
+      return how;
+  fields.refuse(errc::invalid_argument,
+                fmt::format("Field 'embed' is {}, but must be last or mean.", in_quotes(name)));
+  return pooling::none;
+}
+
 generate_request read_generate(field_reader& fields) {
   generate_request request;
   request.id = fields.integer<request_id>("id");
@@ -97,6 +109,7 @@ generate_request read_generate(field_reader& fields) {
   request.best_of = fields.integer_or<std::uint32_t>("best_of", request.best_of, 1);
   request.echo = fields.boolean_or("echo", request.echo);
   request.origin.traceparent = fields.text_or_none("traceparent");
+  request.embed = read_pooling(fields);
   return request;
 }
 

@@ -96,10 +96,19 @@ error read_failure(field_reader& fields) {
   return {static_cast<errc>(code), std::move(sentence), fields.integer_or<std::uint32_t>("retry_after_ms", 0)};
 }
 
+stop_cause read_stop(field_reader& fields) {
+  if (fields.has("stop_token"))
+    return fields.token("stop_token");
+  if (fields.has("stop_string"))
+    return fields.text("stop_string");
+  return {};
+}
+
 choice_end read_choice(field_reader& fields) {
   choice_end choice;
   choice.choice = fields.integer<std::uint32_t>("choice");
   choice.reason = read_reason(fields);
+  choice.stopped_by = read_stop(fields);
   choice.completion_tokens = fields.integer<std::uint32_t>("completion_tokens");
   if (fields.has("mean_logprob"))
     choice.mean_logprob =
@@ -111,6 +120,7 @@ request_end read_end(field_reader& fields) {
   request_end message;
   message.id = fields.integer<request_id>("id");
   message.reason = read_reason(fields);
+  message.stopped_by = read_stop(fields);
   message.usage.prompt_tokens = fields.integer<std::uint32_t>("prompt_tokens");
   message.usage.completion_tokens = fields.integer<std::uint32_t>("completion_tokens");
   message.usage.cached_prompt_tokens = fields.integer<std::uint32_t>("cached_prompt_tokens");
@@ -118,6 +128,8 @@ request_end read_end(field_reader& fields) {
   message.timings.total_ms = read_milliseconds(fields, "total_ms");
   fields.maps_or_none("choices", "choice, reason and completion_tokens",
                       [&](field_reader& choice) { message.choices.push_back(read_choice(choice)); });
+  if (fields.has("embedding"))
+    message.embedding = fields.numbers("embedding");
   if (message.reason == finish_reason::error && !fields.failed())
     message.failure = read_failure(fields);
   return message;

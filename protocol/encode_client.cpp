@@ -74,6 +74,7 @@ void fields_of(const generate_request& message, Fields& field) {
   field("n", message.n, message.n != 1);
   field("best_of", message.best_of, message.best_of != 0);
   field("echo", message.echo, message.echo);
+  field("embed", to_string(message.embed), message.embed != pooling::none);
   field("credit", message.credit, message.credit != unlimited_credit);
   field("traceparent", message.origin.traceparent, !message.origin.traceparent.empty());
 }

@@ -26,7 +26,8 @@ share share_of(const token_delta& delta) {
 }
 
 share share_of(const request_end& end) {
-  return {256 + end.failure.message.size() + 64 * end.choices.size(), 16 + 5 * end.choices.size()};
+  return {512 + end.failure.message.size() + 320 * end.choices.size() + 5 * end.embedding.size(),
+          16 + 6 * end.choices.size()};
 }
 
 template <class Message>

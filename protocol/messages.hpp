@@ -61,7 +61,7 @@ struct sampling_parameters {
   std::vector<logit_bias_entry> logit_bias{};
   std::vector<token_id> allowed_tokens{}; ///< Only these; empty: all.
   std::vector<std::string> bad_words{};   ///< Never generated (as the tokens that each is encoded to).
-  std::uint32_t max_tokens = 512;         ///< At most so many are generated; at least 1.
+  std::uint32_t max_tokens = 512;         ///< At most so many are generated; 0 where the prompt itself is the answer.
   std::uint32_t min_tokens = 0;           ///< No end before so many.
   bool ignore_eos = false;                ///< Go on after an end-of-sequence token.
   std::vector<std::string> stop{};        ///< Generation ends before any of these in the text.
@@ -91,6 +91,25 @@ struct request_origin {
 /// absent field means) grants all that max_tokens allows.
 inline constexpr std::uint32_t unlimited_credit = 0xffffffffu;
 
+/// What an embedding is made of: the model's hidden states of the prompt's tokens, after the last norm.
+enum class pooling : std::uint8_t {
+  none = 0, ///< No embedding: tokens.
+  last = 1, ///< That of the last token.
+  mean = 2, ///< The mean of all.
+};
+
+constexpr std::string_view to_string(pooling how) {
+  switch (how) {
+  case pooling::none:
+    return "none";
+  case pooling::last:
+    return "last";
+  case pooling::mean:
+    return "mean";
+  }
+  return "none";
+}
+
 struct generate_request {
   static constexpr char type[] = "generate_request";
   request_id id = 0;
@@ -100,6 +119,7 @@ struct generate_request {
   std::uint32_t n = 1;       ///< Answers to this prompt. 1 to 128.
   std::uint32_t best_of = 0; ///< So many are generated, and the n with the best mean logprob given; 0: n.
   bool echo = false;         ///< Each answer's text begins with the prompt's, in its first delta.
+  pooling embed = pooling::none; ///< Otherwise the answer is an embedding of the prompt, and no token is generated.
   std::uint32_t credit = unlimited_credit; ///< For all answers together. Unlimited where `best_of` is more than `n`.
   request_origin origin{};
   bool operator==(const generate_request&) const = default;
@@ -172,12 +192,17 @@ struct request_timings {
   bool operator==(const request_timings&) const = default;
 };
 
+/// What ended an answer with `stop`: a token (the model's own end, or one of `stop_tokens`), or one of the strings in
+/// `stop`. Nothing where it ended otherwise.
+using stop_cause = std::variant<std::monostate, token_id, std::string>;
+
 /// How one of several answers ended.
 struct choice_end {
   std::uint32_t choice = 0;
   finish_reason reason = finish_reason::stop;
   std::uint32_t completion_tokens = 0;
   std::optional<float> mean_logprob{}; ///< Of its tokens; where `best_of` or `logprobs` asked for it.
+  stop_cause stopped_by{};
   bool operator==(const choice_end&) const = default;
 };
 
@@ -200,6 +225,8 @@ struct request_end {
   error failure{errc::none, {}}; ///< Code `none` unless `reason` is `error`.
   /// One for each answer that was given, in their order, where `n` or `best_of` was over 1; otherwise empty.
   std::vector<choice_end> choices{};
+  stop_cause stopped_by{};        ///< Where there are no `choices`: of the one answer.
+  std::vector<float> embedding{}; ///< Where `embed` asked for it, [model's width], of length 1.
   bool operator==(const request_end&) const = default;
 };
 

@@ -91,9 +91,18 @@ void fields_of(const error& failure, Fields& field) {
 }
 
 template <class Fields>
+void fields_of(const stop_cause& cause, Fields& field) {
+  if (const auto* token = std::get_if<token_id>(&cause))
+    field("stop_token", *token);
+  else if (const auto* text = std::get_if<std::string>(&cause))
+    field("stop_string", *text);
+}
+
+template <class Fields>
 void fields_of(const choice_end& end, Fields& field) {
   field("choice", end.choice);
   field("reason", to_string(end.reason));
+  fields_of(end.stopped_by, field);
   field("completion_tokens", end.completion_tokens);
   field("mean_logprob", end.mean_logprob.value_or(0.0f), end.mean_logprob.has_value());
 }
@@ -102,12 +111,14 @@ template <class Fields>
 void fields_of(const request_end& message, Fields& field) {
   field("id", message.id);
   field("reason", to_string(message.reason));
+  fields_of(message.stopped_by, field);
   field("prompt_tokens", message.usage.prompt_tokens);
   field("completion_tokens", message.usage.completion_tokens);
   field("cached_prompt_tokens", message.usage.cached_prompt_tokens);
   field("first_token_ms", message.timings.first_token_ms);
   field("total_ms", message.timings.total_ms);
   field("choices", message.choices, !message.choices.empty());
+  field("embedding", message.embedding, !message.embedding.empty());
   if (message.reason == finish_reason::error)
     fields_of(message.failure, field);
 }

@@ -172,8 +172,6 @@ expected<void> check_logprobs(std::string_view field, std::int32_t value) {
 }
 
 expected<void> check_lengths(const sampling_parameters& sampling) {
-  if (sampling.max_tokens < 1)
-    return fail(errc::invalid_argument, "Field 'max_tokens' is 0, but must be at least 1.");
   if (sampling.min_tokens > sampling.max_tokens)
     return fail(errc::invalid_argument, fmt::format("Field 'min_tokens' is {}, but 'max_tokens' only {}.",
                                                     sampling.min_tokens, sampling.max_tokens));
@@ -216,6 +214,27 @@ expected<void> check_choices(const generate_request& request) {
   return {};
 }
 
+/// Without tokens the answer is the prompt: its text, its logprobs or its embedding.
+expected<void> check_answer(const generate_request& request) {
+  const auto& sampling = request.sampling;
+  if (request.embed == pooling::none) {
+    if (sampling.max_tokens == 0 && !request.echo && sampling.prompt_logprobs < 0)
+      return fail(errc::invalid_argument, "Field 'max_tokens' is 0, but must be at least 1 where neither 'echo' nor "
+                                          "'prompt_logprobs' asks for the prompt itself.");
+    if (sampling.max_tokens == 0 && request.best_of > request.n)
+      return fail(errc::invalid_argument,
+                  "Field 'best_of' is more than 'n', but where 'max_tokens' is 0 no answer is "
+                  "better than another.");
+    return {};
+  }
+  const bool bare = sampling == sampling_parameters{} && request.scheduling.itl_ms == 0 && request.n == 1 &&
+                    request.best_of == 0 && !request.echo && request.credit == unlimited_credit;
+  if (!bare)
+    return fail(errc::invalid_argument, "Field 'embed' asks for no tokens, so that beside it and the prompt only "
+                                        "'priority', 'ttft_ms' and 'cache_salt' may be there.");
+  return {};
+}
+
 } // namespace
 
 expected<void> validate(const sampling_parameters& sampling) {
@@ -244,7 +263,8 @@ expected<void> validate(const generate_request& request) {
     .and_then([&] { return validate(request.sampling); })
     .and_then([&] { return check(request.scheduling); })
     .and_then([&] { return check(request.origin); })
-    .and_then([&] { return check_choices(request); });
+    .and_then([&] { return check_choices(request); })
+    .and_then([&] { return check_answer(request); });
 }
 
 expected<void> check_version(const hello& greeting) {

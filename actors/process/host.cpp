@@ -117,6 +117,7 @@ void begin(self_pointer self, const caf::strong_actor_ptr& engine, const worker_
   worker_options options;
   options.seat = job.seat;
   options.vocabulary = job.vocabulary;
+  options.width = job.width;
   options.kv_groups = job.kv_groups;
   options.results = out;
   if (job.times)

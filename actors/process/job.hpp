@@ -16,7 +16,7 @@ struct worker_job {
   std::uint16_t port = 0; ///< the number of the door behind it,
   std::string token;      ///< and what to say there.
   worker_seat seat;
-  std::uint32_t vocabulary = 0;
+  std::uint32_t vocabulary = 0, width = 0;
   std::uint64_t kv_groups = 1;
   bool reports = true; ///< Results of steps are wanted from it,
   bool times = false;  ///< and when it has computed each.
@@ -24,7 +24,7 @@ struct worker_job {
 };
 
 /// The wire's version: processes that differ in it do not work together.
-inline constexpr const char* worker_version = "troupe-worker-1";
+inline constexpr const char* worker_version = "troupe-worker-2";
 
 std::vector<std::byte> encode(const worker_job& job);
 

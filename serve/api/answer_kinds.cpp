@@ -53,6 +53,11 @@ json chat_logprobs() {
   return or_null(object_of({{"content", list_of_any(entry)}, {"refusal", null()}}));
 }
 
+/// Which stop string or token it was; null: none.
+json stop_reason() {
+  return or_null(either<text, token_id>());
+}
+
 json chat_message() {
   const auto call = object_of({{"id", text()},
                                {"type", constant("function")},
@@ -171,6 +176,7 @@ json completion_answer() {
                                                    {"text", text()},
                                                    {"logprobs", completion_logprobs()},
                                                    {"finish_reason", word<"stop", "length">()},
+                                                   {"stop_reason", stop_reason()},
                                                    {"prompt_logprobs?", prompt_logprobs()}}));
 }
 
@@ -178,7 +184,17 @@ json chat_answer() {
   return answer_with("chat.completion", object_of({{"index", count()},
                                                    {"message", chat_message()},
                                                    {"logprobs", chat_logprobs()},
-                                                   {"finish_reason", word<"stop", "length", "tool_calls">()}}));
+                                                   {"finish_reason", word<"stop", "length", "tool_calls">()},
+                                                   {"stop_reason", stop_reason()}}));
+}
+
+json embedding_answer() {
+  return object_of({{"object", constant("list")},
+                    {"data", list_of_any(object_of({{"object", constant("embedding")},
+                                                    {"index", count()},
+                                                    {"embedding", any_of({list_of_any(number()), text()})}}))},
+                    {"model", text()},
+                    {"usage", object_of({{"prompt_tokens", count()}, {"total_tokens", count()}})}});
 }
 
 json response_answer() {

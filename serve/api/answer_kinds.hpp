@@ -23,6 +23,7 @@ json completion_answer();
 json chat_answer();
 json response_answer();
 json message_answer();
+json embedding_answer();
 json token_count_answer();
 json tokens_answer();
 json text_answer();

@@ -15,6 +15,8 @@ namespace troupe::serve {
 api_outcome completions(const api_context& context, std::string_view body);      ///< POST /v1/completions
 api_outcome chat_completions(const api_context& context, std::string_view body); ///< POST /v1/chat/completions
 
+api_outcome embeddings(const api_context& context, std::string_view body); ///< POST /v1/embeddings
+
 api_outcome responses(const api_context& context, std::string_view body); ///< POST /v1/responses
 api_outcome messages(const api_context& context, std::string_view body);  ///< POST /v1/messages, Anthropic's
 

@@ -61,8 +61,10 @@ expected<call_fields> read_chat(const json& body);
 namespace kind {
 
 json text_format(); ///< response_format
+json prompts();     ///< One prompt or several.
 json completion_body();
 json chat_body();
+json embedding_body();
 
 } // namespace kind
 

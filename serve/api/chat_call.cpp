@@ -58,6 +58,7 @@ public:
     for (const auto& each : ends_of(end)) {
       auto& choice = choices_[each.choice];
       choice.reason = each.reason;
+      choice.stopped_by = each.stopped_by;
       answer_part_list parts;
       choice.answer.finish(parts);
       progress_.count_thoughts(choice.answer.thought_tokens());
@@ -66,7 +67,9 @@ public:
         continue;
       }
       stream(each.choice, choice, parts, {}, out);
-      chunks_.choice(delta_json(each.choice, json::object(), nullptr, reason_of(choice)), out);
+      auto last = delta_json(each.choice, json::object(), nullptr, reason_of(choice));
+      last["stop_reason"] = stop_reason_json(choice.stopped_by, *tokens_);
+      chunks_.choice(last, out);
     }
     if (options_.stream)
       chunks_.finish(progress_, out);
@@ -103,6 +106,7 @@ private:
     std::vector<tool_call> calls;        ///< The same.
     std::vector<token_logprob> logprobs; ///< The same.
     finish_reason reason = finish_reason::stop;
+    stop_cause stopped_by;
     bool begun = false; ///< Its first chunk, with the role, is written.
   };
 
@@ -202,7 +206,8 @@ private:
     return {{"index", index},
             {"message", message_json(choice)},
             {"logprobs", logprobs_json(choice.logprobs)},
-            {"finish_reason", reason_of(choice)}};
+            {"finish_reason", reason_of(choice)},
+            {"stop_reason", stop_reason_json(choice.stopped_by, *tokens_)}};
   }
 
   std::shared_ptr<const tokenizer> tokens_;

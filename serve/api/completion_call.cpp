@@ -88,6 +88,7 @@ private:
     std::vector<token_logprob> logprobs; ///< The same.
     completion_logprobs lists;
     finish_reason reason = finish_reason::stop;
+    stop_cause stopped_by{};
   };
 
   /// What an echo with logprobs needs to know of a prompt.
@@ -110,16 +111,22 @@ private:
     return {{"index", index}, {"text", text}, {"logprobs", std::move(logprobs)}, {"finish_reason", nullptr}};
   }
 
+  void add_reason(const choice_state& choice, json& to) const {
+    to["finish_reason"] = to_string(choice.reason);
+    to["stop_reason"] = stop_reason_json(choice.stopped_by, *tokens_);
+  }
+
   json take_logprobs(choice_state& choice) const { return options_.logprobs >= 0 ? choice.lists.take() : json(); }
 
   void end_choices(std::size_t request, const request_end& end, std::string& out) {
     for (const auto& each : ends_of(end)) {
       const auto index = request * options_.n + each.choice;
       choices_[index].reason = each.reason;
+      choices_[index].stopped_by = each.stopped_by;
       if (!options_.stream)
         continue;
       auto last = choice_json(index, "", nullptr);
-      last["finish_reason"] = to_string(each.reason);
+      add_reason(choices_[index], last);
       chunks_.choice(last, out);
     }
   }
@@ -145,7 +152,7 @@ private:
     }
     choice.lists.add(choice.logprobs);
     auto result = choice_json(index, choice.text, take_logprobs(choice));
-    result["finish_reason"] = to_string(choice.reason);
+    add_reason(choice, result);
     if (options_.prompt_logprobs >= 0)
       result["prompt_logprobs"] = prompt_logprobs(*tokens_, prompt.logprobs, options_.prompt_logprobs);
     return result;

@@ -23,7 +23,7 @@ expected<void> read_prompts(const place& at, call_fields& to) {
     return read_prompt(at, to.prompts.emplace_back());
   to.several_prompts = true;
   if (at.value.size() > max_prompts)
-    return fail(errc::limit_exceeded, fmt::format("Field 'prompt' has {} prompts, but at most {} are allowed.",
+    return fail(errc::limit_exceeded, fmt::format("Field '{}' has {} entries, but at most {} are allowed.", at.path,
                                                   at.value.size(), max_prompts));
   const bool texts = at.value[0].is_string();
   for (std::size_t i = 0; i < at.value.size(); ++i) {
@@ -56,14 +56,8 @@ expected<void> read_add_special_tokens(const place& at, call_fields&) {
   return {};
 }
 
-json prompts() {
-  constexpr auto text = kind::filled_text<any_length>;
-  constexpr auto tokens = kind::filled_list<kind::token_id, max_prompt_tokens>;
-  return kind::either<text, kind::filled_list<text, max_prompts>, tokens, kind::filled_list<tokens, max_prompts>>();
-}
-
 constexpr field_rule<call_fields> rules[] = {
-  {"prompt", prompts, &read_prompts, "one, or several at once", is_needed},
+  {"prompt", kind::prompts, &read_prompts, "one, or several at once", is_needed},
   {"echo", kind::boolean, &read_echo},
   {"logprobs", kind::integer_in<0, max_logprobs>, &read_logprobs},
   {"suffix", kind::text, nullptr, "there is no fill-in-the-middle"},
@@ -72,6 +66,12 @@ constexpr field_rule<call_fields> rules[] = {
 };
 
 } // namespace
+
+json kind::prompts() {
+  constexpr auto text = kind::filled_text<any_length>;
+  constexpr auto tokens = kind::filled_list<kind::token_id, max_prompt_tokens>;
+  return kind::either<text, kind::filled_list<text, max_prompts>, tokens, kind::filled_list<tokens, max_prompts>>();
+}
 
 call_table completion_table() {
   return rules;

@@ -15,16 +15,13 @@ namespace {
 class message_call final : public api_call {
 public:
   message_call(const api_context& context, const anthropic_fields& fields, planned_chat&& chat)
-      : tokens_(context.source->tokens), identity_(make_identity(context, "msg_")), streams_(fields.call.stream),
-        stops_(fields.call.request.sampling.stop), requests_(std::move(chat.requests)),
+      : identity_(make_identity(context, "msg_")), streams_(fields.call.stream), requests_(std::move(chat.requests)),
         answer_(chat.tools, chat.reasoning) {}
 
   std::vector<generate_request> take_requests() override { return std::move(requests_); }
   bool streams() const override { return streams_; }
 
   void take(std::size_t, token_delta&& delta, std::string& out) override {
-    if (!delta.token_ids.empty())
-      last_ = delta.token_ids.back();
     answer_part_list parts;
     answer_.feed(delta, parts);
     begin(out);
@@ -40,6 +37,7 @@ public:
     }
     reason_ = end.reason;
     progress_.count_thoughts(answer_.thought_tokens());
+    stopped_by_ = end.stopped_by;
     answer_part_list parts;
     answer_.finish(parts);
     begin(out);
@@ -78,16 +76,14 @@ private:
             {"output_tokens_details", {{"thinking_tokens", progress_.thought_tokens()}}}};
   }
 
-  /// Which of several stop strings it was the engine does not say.
   json stop_json() const {
     if (reason_ == finish_reason::length)
       return {{"stop_reason", "max_tokens"}, {"stop_sequence", nullptr}};
-    const bool by_text = !stops_.empty() && last_ && !tokens_->ends_generation(*last_);
-    if (!by_text && answer_.calls() > 0)
+    if (const auto* text = std::get_if<std::string>(&stopped_by_))
+      return {{"stop_reason", "stop_sequence"}, {"stop_sequence", *text}};
+    if (answer_.calls() > 0)
       return {{"stop_reason", "tool_use"}, {"stop_sequence", nullptr}};
-    if (!by_text)
-      return {{"stop_reason", "end_turn"}, {"stop_sequence", nullptr}};
-    return {{"stop_reason", "stop_sequence"}, {"stop_sequence", stops_.size() == 1 ? json(stops_[0]) : json()}};
+    return {{"stop_reason", "end_turn"}, {"stop_sequence", nullptr}};
   }
 
   void event(const char* type, const json& members, std::string& out) const {
@@ -107,17 +103,15 @@ private:
     return [this, &out](const char* type, json members) { event(type, members, out); };
   }
 
-  std::shared_ptr<const tokenizer> tokens_;
   call_identity identity_;
   bool streams_;
-  std::vector<std::string> stops_;
   call_progress progress_{1};
   std::vector<generate_request> requests_;
   answer_reader answer_;
   message_blocks blocks_;
   bool begun_ = false; ///< The first event is written, or would be in a stream.
-  std::optional<token_id> last_;
   finish_reason reason_ = finish_reason::stop;
+  stop_cause stopped_by_;
 };
 
 expected<api_call_ptr> make_call(const api_context& context, std::string_view text) {

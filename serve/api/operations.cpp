@@ -25,6 +25,8 @@ const std::vector<api_operation>& operations() {
     {"/v1/completions", &completions,
      about("Goes on with a text", kind::completion_body, kind::completion_answer, streams)},
     {"/v1/chat/completions", &chat_completions, about("Answers a chat", kind::chat_body, kind::chat_answer, streams)},
+    {"/v1/embeddings", &embeddings,
+     about("Turns texts into vectors of length 1", kind::embedding_body, kind::embedding_answer)},
     {"/v1/responses", &responses,
      about("Answers a chat, in the shape of OpenAI's newer API", kind::response_body, kind::response_answer,
            streams)},

@@ -25,10 +25,17 @@ json usage_json(const call_progress& progress) {
           {"completion_tokens_details", {{"reasoning_tokens", progress.thought_tokens()}}}};
 }
 
+json stop_reason_json(const stop_cause& cause, const tokenizer& tokens) {
+  if (const auto* text = std::get_if<std::string>(&cause))
+    return *text;
+  const auto* token = std::get_if<token_id>(&cause);
+  return token && !tokens.ends_generation(*token) ? json(*token) : json();
+}
+
 std::vector<choice_end> ends_of(const request_end& end) {
   if (!end.choices.empty())
     return end.choices;
-  return {{0, end.reason, end.usage.completion_tokens, {}}};
+  return {{0, end.reason, end.usage.completion_tokens, {}, end.stopped_by}};
 }
 
 } // namespace troupe::serve

@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <vector>
 
+#include "model/tokenizer/tokenizer.hpp"
 #include "protocol/messages.hpp"
 #include "serve/api/json_body.hpp"
 
@@ -36,6 +37,10 @@ private:
 
 /// OpenAI's `usage`.
 json usage_json(const call_progress& progress);
+
+/// vLLM's `stop_reason`: the stop string, or the stop token's id; null where an answer ended otherwise, by the model's
+/// own end too.
+json stop_reason_json(const stop_cause& cause, const tokenizer& tokens);
 
 /// How each answer ended; of a request with one answer, too.
 std::vector<choice_end> ends_of(const request_end& end);

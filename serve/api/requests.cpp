@@ -101,7 +101,8 @@ expected<std::vector<generate_request>> make_requests(const api_context& context
     auto& request = requests.emplace_back(fields.request);
     request.id = i;
     request.prompt = std::move(fields.prompts[i]);
-    request.sampling.seed = fields.seed ? *fields.seed : random_seed();
+    if (request.embed == pooling::none)
+      request.sampling.seed = fields.seed ? *fields.seed : random_seed();
     if (auto valid = check(context, request); !valid)
       return tl::unexpected(in_api_names(std::move(valid.error()), fields, i));
   }

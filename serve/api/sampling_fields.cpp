@@ -152,7 +152,8 @@ constexpr field_rule<call_fields> rules[] = {
    &sampling<&sampling_parameters::frequency_penalty>},
   {"logit_bias", biases, &read_logit_bias, "by token id"},
   {"user", kind::text, &read_ignored<std::string>, "nothing is done with it"},
-  {"max_tokens", kind::integer_from<1>, &read_max_tokens},
+  {"max_tokens", kind::integer_from<0>, &read_member<&call_fields::max_tokens>,
+   "0: only with echo or prompt_logprobs, for the prompt itself"},
   {"response_format", kind::text_format, &read_response_format, "only as text"},
   // vLLM's.
   {"top_k", kind::integer_from<-1>, &read_top_k, "0 and -1: all"},

@@ -28,8 +28,8 @@ auto members(is_a<token_bias> auto& v) {
   return std::tie(a, b);
 }
 auto members(is_a<sequence_sampling> auto& v) {
-  auto& [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p, q] = v;
-  return std::tie(a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p, q);
+  auto& [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p, q, r] = v;
+  return std::tie(a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p, q, r);
 }
 auto members(is_a<sequence_joined> auto& v) {
   auto& [a, b, c, d, e, f, g] = v;
@@ -63,13 +63,17 @@ auto members(is_a<row_logprobs> auto& v) {
   auto& [a, b, c] = v;
   return std::tie(a, b, c);
 }
+auto members(is_a<row_embedding> auto& v) {
+  auto& [a, b] = v;
+  return std::tie(a, b);
+}
 auto members(is_a<row_failure> auto& v) {
   auto& [a, b] = v;
   return std::tie(a, b);
 }
 auto members(is_a<step_result> auto& v) {
-  auto& [a, b, c, d, e, f, g, h] = v;
-  return std::tie(a, b, c, d, e, f, g, h);
+  auto& [a, b, c, d, e, f, g, h, i] = v;
+  return std::tie(a, b, c, d, e, f, g, h, i);
 }
 auto members(is_a<step_tokens> auto& v) {
   auto& [a, b, c, d] = v;
@@ -159,6 +163,7 @@ private:
   }
 
   void fill(nothing&) {}
+  void fill(pooling& value) { value = static_cast<pooling>(below(3)); }
   void fill(errc& value) { value = static_cast<errc>(below(15)); }
 
   template <class T>

@@ -9,7 +9,6 @@ import json
 import sys
 import threading
 import time
-import unittest
 import urllib.request
 
 import support
@@ -133,12 +132,20 @@ class Completions(ClientCase):
         self.assertEqual(len(choice.logprobs.token_logprobs), 3 + 8)
         self.assertTrue(all(logprob <= 0 for logprob in choice.logprobs.token_logprobs[1:]))
 
+    def test_a_prompt_may_be_scored_without_a_token_as_evaluation_harnesses_do(self):
+        whole = self.complete("ABC", echo=True, logprobs=1, max_tokens=0)
+        self.assertEqual((whole.choices[0].text, whole.usage.completion_tokens), ("ABC", 0))
+        one_more = self.complete("ABC", echo=True, logprobs=1, max_tokens=1).choices[0].logprobs
+        self.assertEqual(whole.choices[0].logprobs.token_logprobs, one_more.token_logprobs[:3])
+        self.assertEqual(whole.choices[0].logprobs.top_logprobs, one_more.top_logprobs[:3])
+
     def test_a_stop_string_is_left_out_and_ends_the_answer(self):
         fields = {"seed": 4, "temperature": 1.0}
         whole = self.text(**fields)
         for stop in (whole[3:6], ["never", whole[3:6]]):
             stopped = self.complete(stop=stop, **fields).choices[0]
             self.assertEqual((stopped.text, stopped.finish_reason), (whole[:whole.index(whole[3:6])], "stop"))
+            self.assertEqual(stopped.stop_reason, whole[3:6])  # vLLM's.
 
     def test_a_logit_bias_of_100_leaves_one_token(self):
         self.assertEqual(self.text(logit_bias={str(byte_token("A")): 100}, extra_body={}), "A" * 8)
@@ -186,6 +193,7 @@ class VllmFields(ClientCase):
         ends = {"logit_bias": {"2": 100}}
         ended = self.complete(**ends, extra_body={})
         self.assertEqual((ended.choices[0].finish_reason, ended.usage.completion_tokens), ("stop", 1))
+        self.assertIsNone(ended.choices[0].stop_reason)
         ignored = self.complete(**ends, extra_body={"ignore_eos": True})
         self.assertEqual((ignored.choices[0].finish_reason, ignored.usage.completion_tokens), ("length", 8))
 
@@ -194,6 +202,7 @@ class VllmFields(ClientCase):
         at_once = self.complete(**fields, extra_body={"stop_token_ids": [byte_token("A")]})
         later = self.complete(**fields, extra_body={"stop_token_ids": [byte_token("A")], "min_tokens": 5})
         self.assertEqual((at_once.choices[0].finish_reason, at_once.usage.completion_tokens), ("stop", 1))
+        self.assertEqual(at_once.choices[0].stop_reason, byte_token("A"))
         self.assertEqual((later.choices[0].finish_reason, later.usage.completion_tokens), ("stop", 6))
 
     def test_prompt_logprobs_come_by_vllms_names(self):
@@ -478,6 +487,31 @@ class Responses(ClientCase):
         self.refused("tools[0].type", self.respond, tools=[{"type": "web_search"}])
 
 
+class Embeddings(ClientCase):
+    def embed(self, input, **fields):
+        return self.client.embeddings.create(model="tiny", input=input, **fields)
+
+    def test_each_input_has_its_embedding_as_floats_and_as_the_packages_base64(self):
+        texts = ["hello", "there", "hello"]
+        answer = self.embed(texts, encoding_format="float")
+        self.assertEqual([item.index for item in answer.data], [0, 1, 2])
+        vectors = [item.embedding for item in answer.data]
+        self.assertEqual(vectors[0], vectors[2])
+        self.assertNotEqual(vectors[0], vectors[1])
+        self.assertAlmostEqual(sum(value * value for value in vectors[0]), 1, places=5)
+        for ours, decoded in zip(vectors, self.embed(texts).data):  # The package asks for base64 and decodes it.
+            for a, b in zip(ours, decoded.embedding, strict=True):
+                self.assertAlmostEqual(a, b, places=7)
+        self.assertEqual((answer.model, answer.usage.prompt_tokens), ("tiny", answer.usage.total_tokens))
+        self.assertEqual(self.embed([[byte_token("A")], [byte_token("B")]]).usage.prompt_tokens, 2)
+
+    def test_what_cannot_be_had_is_a_bad_request_that_names_the_field(self):
+        self.refused("input", self.embed, "")
+        self.refused("dimensions", self.embed, "a", dimensions=8, code="unsupported_parameter")
+        self.refused("model", lambda: self.client.embeddings.create(model="other", input="a"),
+                     kind=openai.NotFoundError, code="model_not_found")
+
+
 class Models(ClientCase):
     def test_the_model_is_listed_and_found_by_each_of_its_names(self):
         names = [model.id for model in self.client.models.list()]
@@ -636,7 +670,6 @@ class Anthropic(ClientCase):
         self.assertEqual((stopped.stop_reason, stopped.stop_sequence, stopped.content[0].text),
                          ("stop_sequence", " France", "The capital of"))
 
-    @unittest.expectedFailure  # The engine does not say which of several stop strings it was.
     def test_of_several_stop_sequences_it_is_said_which_one_it_was(self):
         stopped = self.claude.messages.create(**self.message(stop_sequences=["never", " France"]))
         self.assertEqual((stopped.stop_reason, stopped.stop_sequence), ("stop_sequence", " France"))

@@ -41,6 +41,9 @@ class CommandLine(TestCase):
         plain = self.run_json(*PROMPT, "--max-tokens", "4", *tiny())
         echo = self.run_json(*PROMPT, "--max-tokens", "4", "--echo", *tiny())
         self.assertEqual((echo["text"], echo["token_ids"]), ("hello" + plain["text"], plain["token_ids"]))
+        alone = self.run_json(*PROMPT, "--max-tokens", "0", "--echo", *tiny())
+        self.assertEqual((alone["text"], alone["token_ids"], alone["finish_reason"]), ("hello", [], "length"))
+        self.assert_refused(run("run", *PROMPT, "--max-tokens", "0", "--model", "none"), "max_tokens", code=2)
 
     def test_tokens_can_be_allowed_favoured_and_made_the_end(self):
         allowed = self.run_json(*PROMPT, *SAMPLED, "--max-tokens", "9", "--allowed-token", "40", "--allowed-token", "41",

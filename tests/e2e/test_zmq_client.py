@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
 """examples/zmq_client.py against the real server, as its own text and the docs say that it is called."""
+import json
 import signal
 import subprocess
 import sys
@@ -52,6 +53,12 @@ class Example(TestCase):
         result = subprocess.run([built("embedding"), on_cpu[1]], capture_output=True, text=True, timeout=PATIENCE)
         self.assertEqual(result.returncode, 0, result.stderr)
         self.assertIn(f"{question}\n  {ran['text']}\n  [{ran['finish_reason']}]\n", result.stdout)
+
+    def test_an_embedding_is_a_list_of_numbers(self):
+        vectors = [json.loads(self.example("--embed", how, "--raw", "hello").stdout) for how in ("last", "mean")]
+        for vector in vectors:
+            self.assertAlmostEqual(sum(value * value for value in vector), 1, places=5)
+        self.assertNotEqual(*vectors)
 
     def test_thirty_two_at_once_each_get_their_own(self):
         result = self.example("--concurrent", "32", "--max-tokens", "10", "What is {n} plus {n}?")

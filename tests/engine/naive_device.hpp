@@ -56,6 +56,7 @@ private:
     std::vector<std::vector<block_id>> tables;
     std::optional<token_id> last;
     std::uint32_t end = 0; ///< Its rows to come are at this position or later.
+    chain pooled = 0;      ///< Of its rows since it joined.
   };
 
   void apply(const step_changes& step) {
@@ -66,7 +67,7 @@ private:
     for (auto slot : step.left)
       must(members_.erase(slot) == 1, "a slot left that nobody had");
     for (const auto& joined : step.joined) {
-      const bool free = members_.emplace(joined.slot, member{joined, {}, {}, 0}).second;
+      const bool free = members_.emplace(joined.slot, member{joined, {}, {}, 0, 0}).second;
       must(free, joined.sequence, "joined in a slot that is taken");
       members_.at(joined.slot).tables.resize(groups_.size());
     }
@@ -134,10 +135,13 @@ private:
       must(i >= known || token == right.token(position), id, "is computed with a wrong token");
       right_so_far = right_so_far && token == right.token(position);
       const auto kv = run_row(m, position, token, right_so_far ? &right : nullptr);
+      m.pooled = truth::pooled_with(m.joined.sampling->pooling, m.pooled, kv);
       if (rows.samples && i + 1 >= known && (i + 1 == known || right_so_far))
         sampled.push_back(sample_after(kv, *m.joined.sampling, position + 1 - m.joined.prompt_tokens));
     }
     m.end = rows.first_position + known;
+    if (m.joined.sampling->pooling != pooling::none && m.end == m.joined.prompt_tokens)
+      result.embeddings.push_back({index, values_of(m.pooled)});
     if (rows.prompt_logprobs)
       report_prompt(step, index, right, result);
     if (!rows.samples)

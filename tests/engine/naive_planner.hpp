@@ -46,6 +46,7 @@ public:
 
     std::uint32_t prompt_tokens() const { return static_cast<std::uint32_t>(request.prompt->size()); }
     std::uint32_t length() const { return prompt_tokens() + static_cast<std::uint32_t>(answer.size()); }
+    bool generates() const { return request.max_tokens > 0; }
     std::uint64_t longest(std::uint32_t context) const {
       return std::min<std::uint64_t>(context, std::uint64_t{prompt_tokens()} + request.max_tokens);
     }
@@ -68,7 +69,7 @@ public:
   errc refusal(const new_sequence& request) const {
     if (!request.prompt || request.prompt->empty())
       return errc::invalid_argument;
-    return request.prompt->size() >= context_ ? errc::context_overflow : errc::none;
+    return request.prompt->size() + (request.max_tokens > 0) > context_ ? errc::context_overflow : errc::none;
   }
 
   void add(const new_sequence& request, slot_id slot, engine_time now) {
@@ -217,7 +218,7 @@ private:
   bool may_go_on(const sequence& s) const {
     const auto most = s.request.max_drafts > 0 ? 1 : options_.steps_ahead;
     return s.joined && s.placed && s.wants_more() && s.flights + s.pins < most && s.planned < s.length() + s.ahead &&
-           s.length() + s.ahead < s.longest(context_);
+           (s.length() + s.ahead < s.longest(context_) || !s.generates());
   }
   bool ready_to_decode(const sequence& s) const { return may_go_on(s) && s.planned + 1 == s.length() + s.ahead; }
 

@@ -202,7 +202,8 @@ inline void naive_planner::check_rows(const step_changes& step, const step_rows&
   s.placed = true;
   must(rows.first_position == s.planned, id, "has rows that do not follow the ones before");
   must(rows.first_position + known <= length, id, "has rows without tokens");
-  must(rows.samples == (rows.first_position + known == length), id, "samples elsewhere than after its last token");
+  must(rows.samples == (s.generates() && rows.first_position + known == length), id,
+       "samples elsewhere than after its last token");
   must(s.flights < options_.steps_ahead, id, "is in too many steps");
   must(s.request.max_drafts == 0 || s.ahead == 0, id, "has drafts, but is planned ahead");
   must(rows.drafts == 0 || (rows.samples && rows.drafts <= s.request.max_drafts), id, "has too many drafts");
@@ -282,6 +283,11 @@ inline std::vector<token_event> naive_planner::expected_events(const step_result
       s.gone = event.finished.has_value();
       events.push_back(event);
     }
+    if (!s.generates() && end == s.prompt_tokens()) {
+      s.finished = finish_reason::length;
+      s.gone = true;
+      events.push_back({s.request.id, slot_of_.at(s.request.id), 0, no_token, s.finished, nullptr});
+    }
     s.deepest = std::max(s.deepest, std::min(end + accepted, s.length()));
     if (rows.drafts > 0)
       s.planned = end + accepted;
@@ -317,6 +323,8 @@ inline void naive_planner::reported(const kv_report& report) {
     must(!lookup.may_hit || s.request.sampling->prompt_logprobs < 0 ||
            s.prompt_logprobs.size() + 1 >= s.prompt_tokens(),
          lookup.sequence, "may hit the cache, though its prompt's logprobs are wanted");
+    must(!lookup.may_hit || s.request.sampling->pooling != pooling::mean, lookup.sequence,
+         "may hit the cache, though the mean of all its rows is wanted");
     must(lookup.key == s.request.key, lookup.sequence, "is looked up under another's key");
   }
   nobody_gone_has_an_account();

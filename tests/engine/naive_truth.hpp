@@ -77,6 +77,18 @@ public:
     return chains_[position];
   }
 
+  /// What pooling the prompt's chains comes to.
+  chain pooled(pooling how) {
+    chain result = 0;
+    for (std::size_t position = 0; position < prompt_; ++position)
+      result = pooled_with(how, result, at(position));
+    return result;
+  }
+  /// One row more. What is pooled by `mean` depends on every row and on their order.
+  static chain pooled_with(pooling how, chain before, chain row) {
+    return how == pooling::mean ? mixed(before, row) : row;
+  }
+
 private:
   void extend(std::size_t position) {
     while (chains_.size() <= position) {
@@ -93,6 +105,12 @@ private:
   std::size_t prompt_ = 0;
   std::uint64_t adapter_ = 0;
 };
+
+/// As an embedding.
+inline std::vector<float> values_of(chain pooled) {
+  return {static_cast<float>(pooled >> 44), static_cast<float>(pooled >> 24 & 0xfffff),
+          static_cast<float>(pooled & 0xffffff)};
+}
 
 /// The oldest position that a row at `position` sees.
 inline std::uint32_t oldest_seen(std::uint32_t position, std::uint32_t window) {

@@ -148,6 +148,9 @@ void planner_walk::come_to_an_end() {
   for (const auto& [id, s] : model_.all())
     if (s->finished && s->request.sampling->prompt_logprobs >= 0 && s->prompt_tokens() > 1)
       must(told_logprobs_[id] == s->prompt_tokens(), id, "lacks logprobs of its prompt");
+  for (const auto& [id, s] : model_.all())
+    must(embedded_.count(id) == (s->finished && s->request.sampling->pooling != pooling::none), id,
+         "lacks its embedding, or has one that nobody wanted");
 }
 
 void planner_walk::run_until_nothing_moves() {

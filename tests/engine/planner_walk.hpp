@@ -75,6 +75,7 @@ private:
   std::deque<kv_grant> grants_;
   std::deque<std::pair<kv_hit, std::uint32_t>> hits_;
   std::map<sequence_id, std::uint32_t> told_logprobs_; ///< The next position that is to be told.
+  std::set<sequence_id> embedded_;                     ///< Those whose embeddings have come.
   sequence_id next_id_ = 1;
   engine_time now_ = 0;
   std::uint64_t epoch_ = 0, steps_ = 0, tokens_ = 0;

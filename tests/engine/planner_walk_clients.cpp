@@ -5,7 +5,7 @@ namespace troupe::test {
 
 void planner_walk::add() {
   auto request = random_request(any_, options_, next_id_);
-  const auto choices = any_.percent(20) ? any_.between(2, 4) : 1;
+  const auto choices = request.sampling->pooling == pooling::none && any_.percent(20) ? any_.between(2, 4) : 1;
   for (std::uint32_t choice = 0; choice < choices; ++choice) {
     auto one = request;
     one.id = next_id_++;

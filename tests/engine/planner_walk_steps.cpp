@@ -62,7 +62,7 @@ void planner_walk::take(const step_result& result) {
     must(is.sequence == should.sequence && is.slot == should.slot, should.sequence, "lacks a token");
     must(is.index == should.index && is.token == should.token, is.sequence, "has a wrong token");
     must(is.finished == should.finished, is.sequence, "has another ending than expected");
-    const bool wants = model_.at(is.sequence).request.sampling->logprobs >= 0;
+    const bool wants = is.token != no_token && model_.at(is.sequence).request.sampling->logprobs >= 0;
     must(wants ? is.logprob && is.logprob->token == is.token : !is.logprob, is.sequence, "has wrong logprobs");
   }
   for (const auto& event : planner_.prompt_logprobs()) {
@@ -71,6 +71,14 @@ void planner_walk::take(const step_result& result) {
     for (const auto& logprob : event.tokens)
       must(logprob.token == model_.at(event.sequence).right.token(next++), event.sequence,
            "has another's logprobs");
+  }
+  for (const auto& event : planner_.embeddings()) {
+    auto& s = model_.at(event.sequence);
+    const auto right = values_of(s.right.pooled(s.request.sampling->pooling));
+    must(std::equal(event.values.begin(), event.values.end(), right.begin(), right.end()), event.sequence,
+         "has another embedding than its prompt's");
+    must(embedded_.insert(event.sequence).second, event.sequence, "has two embeddings");
+    must(s.finished.has_value(), event.sequence, "has an embedding, but has not ended");
   }
   tokens_ += events->size();
 }

@@ -94,6 +94,62 @@ BOOST_AUTO_TEST_CASE(logprobs_of_a_prompt_want_every_row_and_the_token_after_the
              boost::test_tools::per_element());
 }
 
+/// Slot 1 is pooled and comes first in the step; slot 2 samples.
+step_changes pooled_beside_another(pooling how) {
+  auto step = joining({5});
+  auto sampling = std::make_shared<sequence_sampling>();
+  sampling->pooling = how;
+  step.joined.push_back({1, 71, sampling, 5, nullptr, 0, 0});
+  step.appended.push_back({1, 0, 1, 1});
+  step.blocks.push_back(6);
+  add_rows(step, 0, 3, {20, 21, 22}).slot = 1;
+  add_rows(step, 0, 4, {10, 11, 12, 13}).samples = true;
+  return step;
+}
+
+BOOST_AUTO_TEST_CASE(rows_that_are_pooled_lie_behind_all_others_on_every_stage) {
+  for (auto place : {stage_place::first, stage_place::middle, stage_place::last}) {
+    batch_state batch(1, place);
+    const auto step = pooled_beside_another(pooling::mean);
+    auto rows = batch.apply(step);
+    BOOST_REQUIRE(rows);
+    BOOST_TEST((*rows)->tokens == (std::vector<token_id>{10, 11, 12, 13, 20, 21, 22}),
+               boost::test_tools::per_element());
+    const bool last = place == stage_place::last;
+    BOOST_TEST((*rows)->logit_rows == (last ? std::vector<std::uint32_t>{3} : std::vector<std::uint32_t>{}));
+    BOOST_TEST((*rows)->hidden_rows == (last ? std::vector<std::uint32_t>{4, 5, 6} : std::vector<std::uint32_t>{}));
+    if (!last)
+      continue;
+    BOOST_TEST((*rows)->samples.at(0).row == 1u); // As the step has it.
+    const auto& part = (*rows)->pooled_parts.at(0);
+    BOOST_TEST(part.slot == 1u);
+    BOOST_TEST(part.row == 0u);
+    BOOST_TEST(part.first_hidden == 0u);
+    BOOST_TEST(part.count == 3u);
+    BOOST_TEST(!part.ends);
+  }
+}
+
+BOOST_AUTO_TEST_CASE(of_a_prompt_that_is_pooled_by_its_last_token_only_that_row_is_wanted) {
+  batch_state batch;
+  const auto first = pooled_beside_another(pooling::last);
+  auto rows = batch.apply(first);
+  BOOST_REQUIRE(rows);
+  BOOST_TEST((*rows)->hidden_rows.empty());
+  BOOST_TEST((*rows)->pooled_parts.empty());
+  step_changes rest;
+  add_rows(rest, 3, 2, {23, 24}).slot = 1;
+  rows = batch.apply(rest);
+  BOOST_REQUIRE(rows);
+  BOOST_TEST((*rows)->hidden_rows == std::vector<std::uint32_t>{1}, boost::test_tools::per_element());
+  BOOST_TEST((*rows)->pooled_parts.at(0).ends);
+  step_changes wrong;
+  auto& sampling = add_rows(wrong, 4, 1, {24});
+  sampling.slot = 1;
+  sampling.samples = true;
+  refused(batch, wrong);
+}
+
 BOOST_AUTO_TEST_CASE(every_group_has_a_table_of_its_own) {
   batch_state batch(2);
   auto step = joining({5});

@@ -75,7 +75,7 @@ BOOST_AUTO_TEST_CASE(who_runs_alone_waits_for_blocks_that_a_transfer_holds) {
   const auto first = plan.plan(0);
   BOOST_REQUIRE(first);
   BOOST_TEST(rows_in(*first) == 16u);
-  BOOST_REQUIRE(plan.take({first->epoch, first->step, {}, {}, {}, {}, {}, 0}));
+  BOOST_REQUIRE(plan.take({first->epoch, first->step, {}, {}, {}, {}, {}, {}, 0}));
   BOOST_REQUIRE(plan.take_report());
   plan.grant({0, {{}}, {0}, {}});
   BOOST_TEST(!plan.plan(0));
@@ -228,6 +228,7 @@ BOOST_AUTO_TEST_CASE(after_a_reset_everything_is_computed_again_to_the_same_toke
 BOOST_AUTO_TEST_CASE(what_can_never_fit_is_refused_at_once) {
   planner_bench b(small(4));
   new_sequence s;
+  s.max_tokens = 1;
   s.id = 9;
   s.prompt = std::make_shared<const std::vector<token_id>>(64, 1);
   s.sampling = std::make_shared<const sequence_sampling>();

@@ -61,8 +61,15 @@ inline new_sequence random_request(dice& any, const planner_options& options, se
   sampling->min_tokens = any.percent(20) ? any.below(10) : 0;
   if (any.percent(70))
     sampling->end_tokens = {0, static_cast<token_id>(any.below(vocabulary))};
-  r.sampling = sampling;
   r.max_tokens = any.percent(80) ? any.between(1, 30) : any.between(1, 200);
+  if (any.percent(12)) { // Its prompt is all of it.
+    r.max_tokens = 0;
+    sampling->min_tokens = 0;
+    sampling->pooling = static_cast<pooling>(any.below(3));
+    if (sampling->pooling != pooling::none)
+      sampling->prompt_logprobs = -1;
+  }
+  r.sampling = sampling;
   r.credit = any.percent(60) ? unlimited_credit : any.below(10);
   r.scheduling.priority = static_cast<std::int32_t>(any.below(7)) - 3;
   r.scheduling.ttft_ms = any.percent(50) ? 0 : any.below(100);

@@ -53,6 +53,16 @@ BOOST_AUTO_TEST_CASE(the_first_of_several_stop_strings_counts) {
   BOOST_TEST(feeding({"abc", "b"}, "xabc").given == "xa"); // "b" is whole before "abc" is
 }
 
+BOOST_AUTO_TEST_CASE(the_stop_string_that_has_stopped_it_is_the_first_to_be_complete_of_those_that_begin_there) {
+  BOOST_TEST(feeding({"zz", "b"}, "aabzz").text.stopped_by() == "b");
+  BOOST_TEST(feeding({"abc", "ab"}, "xabc").text.stopped_by() == "ab");
+  answer_text whole(tiny_tokens(), {"hello", "hell", "o"}); // Its bytes come together.
+  std::string given;
+  for (const auto token : tiny_tokens()->encode("hello"))
+    whole.feed(token, given);
+  BOOST_TEST(whole.stopped_by() == "hell");
+}
+
 BOOST_AUTO_TEST_CASE(an_overlapping_beginning_is_not_lost) {
   feeding f({"aab"}, "aaab");
   BOOST_TEST(f.given == "a");

@@ -4,6 +4,7 @@
 
 #include <map>
 
+#include "engine/step.hpp"
 #include "tests/support/tiny_tokens.hpp"
 
 using namespace troupe;
@@ -121,6 +122,43 @@ BOOST_AUTO_TEST_CASE(a_last_token_that_completes_a_stop_string_is_a_stop) {
   feeding f(of(1, 1, {"END"}));
   BOOST_CHECK(f.feed_text(0, "END", finish_reason::length) == outcome::ended);
   BOOST_CHECK(f.all.ends(finish_reason::error)[0].reason == finish_reason::stop);
+}
+
+BOOST_AUTO_TEST_CASE(an_ending_says_which_token_or_string_has_stopped_the_answer) {
+  feeding f(of(4, 4, {"yes", "END", "EN"}));
+  f.feed_text(0, "the END");
+  f.feed_text(1, "the EN", finish_reason::stop);
+  f.feed_text(2, "ab", finish_reason::stop);
+  f.feed_text(3, "ab", finish_reason::length);
+  const auto ends = f.all.ends(finish_reason::error);
+  BOOST_CHECK(ends[0].stopped_by == stop_cause("EN"));
+  BOOST_CHECK(ends[1].stopped_by == stop_cause(token_of('N'))); // Which has no text.
+  BOOST_CHECK(ends[2].stopped_by == stop_cause(token_of('b')));
+  BOOST_CHECK(ends[3].stopped_by == stop_cause());
+  BOOST_CHECK(f.all.stopped_by() == ends[0].stopped_by);
+}
+
+BOOST_AUTO_TEST_CASE(an_answer_that_ends_without_tokens_is_its_echo) {
+  feeding f(of(2, 2));
+  f.all.echo("prompt");
+  for (std::uint32_t choice : {0, 1})
+    BOOST_CHECK(f.all.take(choice, 0, no_token, finish_reason::length, nullptr, f.out) == outcome::ended);
+  BOOST_TEST(f.all.all_ended());
+  BOOST_TEST(f.all.generated() == 0u);
+  BOOST_REQUIRE(f.out.size() == 2u);
+  BOOST_TEST(f.text(0) == "prompt");
+  BOOST_TEST(f.text(1) == "prompt");
+  BOOST_TEST(f.out[0].token_ids.empty());
+  const auto ends = f.all.ends(finish_reason::error);
+  BOOST_CHECK(ends[1].reason == finish_reason::length);
+  BOOST_TEST(ends[1].completion_tokens == 0u);
+}
+
+BOOST_AUTO_TEST_CASE(an_answer_that_ends_without_tokens_and_echo_sends_nothing) {
+  feeding f(of(1, 1));
+  f.all.take(0, 0, no_token, finish_reason::length, nullptr, f.out);
+  BOOST_TEST(f.all.all_ended());
+  BOOST_TEST(f.out.empty());
 }
 
 BOOST_AUTO_TEST_CASE(an_echo_is_in_front_of_every_answer_once) {

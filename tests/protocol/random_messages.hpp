@@ -80,7 +80,11 @@ public:
       result.choices.push_back({below(128), static_cast<finish_reason>(below(4)), below(100000)});
       if (below(2))
         result.choices.back().mean_logprob = logprob();
+      result.choices.back().stopped_by = cause();
     }
+    result.stopped_by = cause();
+    for (std::uint32_t i = below(4) ? 0 : below(100); i > 0; --i)
+      result.embedding.push_back(2 * share() - 1);
     return result;
   }
 
@@ -119,6 +123,17 @@ private:
     for (token_id& token : result)
       token = static_cast<token_id>(integer() & 0x7fffffff);
     return result;
+  }
+
+  stop_cause cause() {
+    switch (below(4)) {
+    case 0:
+      return token();
+    case 1:
+      return text();
+    default:
+      return {};
+    }
   }
 
   float logprob() { return -static_cast<float>(below(100000)) / 1000.0f; }
@@ -200,6 +215,11 @@ private:
     generate_request request;
     request.id = integer();
     request.prompt = some_prompt();
+    if (below(8) == 0) {
+      request.embed = below(2) ? pooling::last : pooling::mean;
+      request.scheduling.priority = static_cast<std::int32_t>(below(3));
+      return request;
+    }
     request.sampling = sampling();
     if (below(2))
       request.scheduling = {static_cast<std::int32_t>(below(2001)) - 1000, below(1000), below(1000),
@@ -215,6 +235,8 @@ private:
     if (below(2))
       request.origin.traceparent =
         "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-0" + std::to_string(below(2));
+    if (request.echo && request.best_of <= request.n && below(4) == 0)
+      request.sampling.max_tokens = request.sampling.min_tokens = 0;
     return request;
   }
 
@@ -227,8 +249,9 @@ private:
     else if (below(2))
       reply.status = server_status{below(9),       below(9),       below(9),       below(9),       integer(),
                                    below(1 << 20), below(1 << 20), below(1 << 20), below(1 << 20), below(1 << 20),
-                                   integer(),      integer(),      integer(),      integer(),      below(2) != 0,
-                                   below(9),       integer(),      integer(),      integer(),      {}};
+                                   integer(),      integer(),      integer(),      integer(),      integer(),
+                                   below(2) != 0,  below(9),       integer(),      integer(),      integer(),
+                                   integer(),      {}};
     if (reply.status)
       for (auto tiers = below(3); tiers > 0; --tiers)
         reply.status->tiers.push_back({text(), integer(), integer(), integer(), integer(), integer(), integer(),

@@ -187,7 +187,8 @@ BOOST_AUTO_TEST_CASE(a_field_of_the_wrong_kind_is_refused_with_both_kinds) {
 
 BOOST_AUTO_TEST_CASE(a_number_out_of_range_is_refused_with_the_range) {
   check_refused(generate_with("seed", packed(-1)), errc::invalid_argument, "'seed' is -1, but must be from 0 to");
-  check_refused(generate_with("max_tokens", packed(0)), errc::invalid_argument, "from 1 to 4294967295");
+  check_refused(generate_with("max_tokens", packed(0)), errc::invalid_argument, "must be at least 1");
+  check_refused(generate_with("embed", packed("first")), errc::invalid_argument, "last or mean");
   check_refused(generate_with("max_tokens", packed(1ull << 32)), errc::invalid_argument,
                 "'max_tokens' is 4294967296");
   check_refused(generate_with("credit", packed(1ull << 32)), errc::invalid_argument, "'credit'");

@@ -88,8 +88,10 @@ BOOST_AUTO_TEST_CASE(a_long_step_becomes_several_frames_that_a_client_takes) {
     many.push_back(delta_of(id));
     step.deltas.push_back(delta_of(id));
     if (id % 10 == 0) {
-      many.push_back(request_end{.id = id, .choices = std::vector<choice_end>(16)});
-      step.ends.push_back(std::get<request_end>(many.back()));
+      auto& end = step.ends.emplace_back();
+      end.id = id;
+      end.choices.resize(16);
+      many.push_back(end);
     }
   }
   for (const auto& delivery : {many, few}) {

@@ -63,20 +63,24 @@ std::map<std::string, std::string> encoded_examples() {
                       .max_tokens = 16,
                       .stop_tokens = {30},
                       .logprobs = 2};
+  generate_request embed{.id = 10, .prompt = prompt_text{"Paris"}, .embed = pooling::last};
   step_deltas step;
   step.deltas.push_back({.id = 7, .position = 2, .token_ids = {282}, .text = " of"});
   step.deltas.push_back({.id = 8, .choice = 1, .position = 5, .token_ids = {9625}, .text = " Paris"});
   step.deltas.back().logprobs = {{9625, -0.5f, 1, {{9625, -0.5f}, {260, -2.25f}}}};
   step.deltas.push_back({.id = 9, .position = 6, .token_ids = {2}});
-  step.ends.push_back({.id = 9, .usage = {37, 7, 32}, .timings = {48.5, 752.25}});
+  step.ends.push_back({.id = 9, .usage = {37, 7, 32}, .timings = {48.5, 752.25}, .stopped_by = token_id{2}});
   request_end ended{.id = 8, .reason = finish_reason::length, .usage = {2, 25, 0}, .timings = {48.5, 752.25}};
-  ended.choices = {{0, finish_reason::length, 16, -0.75f}, {1, finish_reason::stop, 9, -1.5f}};
+  ended.choices = {{0, finish_reason::length, 16, -0.75f}, {1, finish_reason::stop, 9, -1.5f, "\n\n"}};
+  request_end embedded{.id = 10, .reason = finish_reason::length, .usage = {2, 0, 0}, .timings = {0, 3.5}};
+  embedded.embedding = {0.5f, -0.5f, 0.5f, 0.5f};
   request_end failed{.id = 7, .reason = finish_reason::error};
   failed.failure = {errc::queue_full, "There are 4096 open requests, as many as this server takes.", 250};
   return {
     {"hello", encode(hello{protocol_version})},
     {"generate_request", encode(chat)},
     {"sampled_request", encode(sampled)},
+    {"embed_request", encode(embed)},
     {"pause_request", encode(pause_request{7})},
     {"admin_request", encode(admin_request{1, admin_command::drain})},
     {"welcome", encode(welcome{protocol_version, "troupe 0.1.0", "SmolLM2-135M-Instruct", 8192})},
@@ -84,6 +88,7 @@ std::map<std::string, std::string> encoded_examples() {
     {"step_deltas", encode(step)},
     {"request_end", encode(ended)},
     {"failed_request_end", encode(failed)},
+    {"embedding_end", encode(embedded)},
     {"admin_reply", encode(admin_reply{.nonce = 1})},
   };
 }
@@ -127,6 +132,7 @@ BOOST_AUTO_TEST_CASE(the_examples_are_what_the_codec_reads) {
 BOOST_AUTO_TEST_CASE(every_field_of_a_request_is_documented_and_no_other) {
   generate_request request{.id = 1, .prompt = prompt_text{"x"}, .scheduling = {1, 1, 1, "x"}, .n = 2, .best_of = 2};
   request.echo = true;
+  request.embed = pooling::last; // No server takes them all together.
   request.credit = 1;
   request.origin.traceparent = "x";
   request.sampling = {0.5f, 1,     1, 0.5f, 0.5f, 0.5f,  2.0f, 1.0f, 1.0f, {{1, 1.0f}},

@@ -43,10 +43,6 @@ BOOST_AUTO_TEST_CASE(a_temperature_out_of_range_or_not_finite_is_refused) {
     BOOST_TEST(validate(sampling_parameters{.temperature = temperature}).has_value());
 }
 
-BOOST_AUTO_TEST_CASE(at_least_one_token_must_be_asked_for) {
-  check(refusal([](auto& request) { request.sampling.max_tokens = 0; }), errc::invalid_argument, "max_tokens");
-}
-
 BOOST_AUTO_TEST_CASE(stop_strings_are_limited_in_number_and_length_and_never_empty) {
   check(refusal([](auto& request) { request.sampling.stop.assign(max_stop_strings + 1, "x"); }), errc::limit_exceeded,
         "stop");
@@ -127,6 +123,42 @@ BOOST_AUTO_TEST_CASE(an_answer_cannot_be_longer_at_least_than_at_most) {
         }),
         errc::invalid_argument, "min_tokens");
   BOOST_TEST(validate(sampling_parameters{.max_tokens = 4, .min_tokens = 4}).has_value());
+}
+
+BOOST_AUTO_TEST_CASE(an_answer_without_tokens_is_an_echo_or_logprobs_of_the_prompt) {
+  check(refusal([](auto& request) { request.sampling.max_tokens = 0; }), errc::invalid_argument, "max_tokens");
+  auto request = valid_request();
+  request.sampling.max_tokens = 0;
+  request.echo = true;
+  BOOST_TEST(validate(request).has_value());
+  request.best_of = 2;
+  BOOST_TEST((validate(request).error().code == errc::invalid_argument));
+  request.n = 2;
+  BOOST_TEST(validate(request).has_value());
+  request.echo = false;
+  request.sampling.prompt_logprobs = 0;
+  BOOST_TEST(validate(request).has_value());
+}
+
+BOOST_AUTO_TEST_CASE(an_embedding_is_asked_for_without_anything_that_is_about_tokens) {
+  for (auto how : {pooling::last, pooling::mean}) {
+    generate_request request{.prompt = prompt_text{"x"}, .scheduling = {1, 2, 0, "salt"}, .embed = how};
+    BOOST_TEST(validate(request).has_value());
+    const auto with = [&](auto change) {
+      return refusal([&](auto& each) {
+        each = request;
+        change(each);
+      });
+    };
+    check(with([](auto& each) { each.sampling.max_tokens = 0; }), errc::invalid_argument, "embed");
+    check(with([](auto& each) { each.sampling.temperature = 1; }), errc::invalid_argument, "embed");
+    check(with([](auto& each) { each.sampling.prompt_logprobs = 1; }), errc::invalid_argument, "embed");
+    check(with([](auto& each) { each.scheduling.itl_ms = 1; }), errc::invalid_argument, "embed");
+    check(with([](auto& each) { each.n = 2; }), errc::invalid_argument, "embed");
+    check(with([](auto& each) { each.best_of = 1; }), errc::invalid_argument, "embed");
+    check(with([](auto& each) { each.echo = true; }), errc::invalid_argument, "embed");
+    check(with([](auto& each) { each.credit = 5; }), errc::invalid_argument, "embed");
+  }
 }
 
 BOOST_AUTO_TEST_CASE(logprobs_are_asked_for_in_small_numbers) {

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cstring>
 
+#include "tests/support/fake_backend.hpp"
+
 namespace troupe::simulated {
 
 fake_memory::fake_memory(std::vector<kv_group_options> groups, complaint broken)
@@ -97,6 +99,8 @@ step_result fake_memory::compute(const step_changes& step) {
       report_prompt(step, i, *m, result);
     if (r.samples)
       sample(step, i, *m, result);
+    if (m->sampling->pooling != pooling::none && r.first_position + r.count == m->prompt_tokens)
+      embed(i, *m, result);
   }
   result.compute_ms = 0.05 + 0.01 * rows;
   return result;
@@ -169,6 +173,14 @@ void fake_memory::sample(const step_changes& step, std::uint32_t index, member& 
   result.accepted.push_back(accepted);
   if (!logprobs.tokens.empty())
     result.logprobs.push_back(std::move(logprobs));
+}
+
+void fake_memory::embed(std::uint32_t index, member& m, step_result& result) {
+  std::vector<token_id> prompt;
+  for (std::uint32_t p = 0; p < m.prompt_tokens; ++p)
+    if (const auto* place = at(m, 0, p))
+      prompt.push_back(*place);
+  result.embeddings.push_back({index, test::fake_embedding(prompt, m.sampling->pooling)});
 }
 
 void fake_memory::report_prompt(const step_changes& step, std::uint32_t index, member& m, step_result& result) {

@@ -43,6 +43,7 @@ private:
   bool write(const step_changes& step, const step_rows& rows, member& m);
   void compare_windows(member& m, std::uint32_t end);
   void sample(const step_changes& step, std::uint32_t index, member& m, step_result& result);
+  void embed(std::uint32_t index, member& m, step_result& result);
   void report_prompt(const step_changes& step, std::uint32_t index, member& m, step_result& result);
 
   std::vector<kv_group_options> groups_;

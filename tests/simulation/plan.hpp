@@ -30,6 +30,7 @@ struct planned_request {
   std::size_t generated = 0;          ///< Tokens of all answers, those that are not given too.
   bool fails = false;                 ///< For one answer no token is left to go on with.
   std::vector<token_logprob> prompt_logprobs; ///< Where they are asked for.
+  std::vector<float> embedding;               ///< The same.
   std::string echo;                           ///< The same.
   std::vector<planned_request> again; ///< None, or one that takes its id when it has ended.
 };
@@ -126,6 +127,7 @@ private:
   std::string words();
   void want(scheduling_parameters& wishes);
   void season(sampling_parameters& sampling);
+  void want_no_tokens(generate_request& request);
   void restrict_tokens(planned_request& result);
   void exclude_all(sampling_parameters& sampling);
   void stop_at_some_token(planned_request& result);

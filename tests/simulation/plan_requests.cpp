@@ -34,11 +34,13 @@ planned_request request_drawing::request(request_id id, microseconds span, std::
   if (plan_.answers.real_worker)
     season(r.sampling);
   want(r.scheduling);
+  if (random_.chance(12))
+    want_no_tokens(r);
   if (random_.chance(4))
     spoil(result);
   else
     expect(result);
-  if (random_.chance(20) && r.best_of <= r.n)
+  if (random_.chance(20) && r.best_of <= r.n && r.embed == pooling::none)
     limit_credit(result);
   if (random_.chance(15))
     result.cancel = microseconds(random_.below(random_.chance(50) ? 3000 : 60000));
@@ -91,7 +93,7 @@ void request_drawing::want(scheduling_parameters& wishes) {
   if (plan_.policy.kind == kind::deadline && random_.chance(20))
     wishes.itl_ms = random_.between(1, 20);
   if (random_.chance(10))
-    wishes.cache_salt = random_.chance(50) ? "a" : "b";
+    wishes.cache_salt.assign(1, random_.chance(50) ? 'a' : 'b');
 }
 
 /// What only a real sampler understands. Its noise is never stronger than the model by much, so that a token out of a
@@ -117,16 +119,34 @@ void request_drawing::season(sampling_parameters& sampling) {
     sampling.logit_bias.push_back({plain_token(), 0.25f * static_cast<float>(random_.between(1, 6))});
 }
 
+/// Its prompt is the answer: as an embedding, as an echo, or by its logprobs.
+void request_drawing::want_no_tokens(generate_request& request) {
+  if (random_.chance(60)) {
+    request.sampling = {};
+    request.scheduling.itl_ms = 0;
+    request.n = 1;
+    request.best_of = 0;
+    request.echo = false;
+    request.embed = random_.chance(50) ? pooling::last : pooling::mean;
+    return;
+  }
+  request.sampling.max_tokens = request.sampling.min_tokens = 0;
+  request.best_of = 0;
+  request.echo = request.echo || request.sampling.prompt_logprobs < 0;
+}
+
 void request_drawing::expect(planned_request& result) {
   auto& r = result.request;
+  const bool has_tokens = r.embed == pooling::none && r.sampling.max_tokens > 0;
   result.prompt_ids = ids_of(r.prompt);
-  if (result.prompt_ids.size() >= plan_.answers.capacity) {
+  if (result.prompt_ids.size() + has_tokens > plan_.answers.capacity) {
     result.refusal = errc::context_overflow;
     return;
   }
-  if (random_.chance(15))
+  result.embedding = right_embedding(r, result.prompt_ids);
+  if (has_tokens && random_.chance(15))
     restrict_tokens(result);
-  if (random_.chance(12))
+  if (has_tokens && random_.chance(12))
     stop_at_some_token(result);
   std::vector<right_answer> generated;
   for (std::uint32_t choice = 0; choice < std::max(r.n, r.best_of); ++choice) {
@@ -213,12 +233,16 @@ void request_drawing::spoil(planned_request& result) {
   auto& r = result.request;
   result.refusal = errc::invalid_argument;
   switch (random_.below(5)) {
-    case 0: r.sampling.max_tokens = 0; break;
+    case 0:
+      r.sampling.max_tokens = 0;
+      r.sampling.prompt_logprobs = -1;
+      r.echo = false;
+      break;
     case 1: r.prompt = prompt_tokens{}; break;
     case 2: r.prompt = prompt_tokens{5, 100000}; break;
     case 3: r.sampling.bad_words = {"  "}; break;
     default:
-      r.prompt = prompt_tokens(plan_.answers.capacity + random_.below(50), first_plain_token);
+      r.prompt = prompt_tokens(plan_.answers.capacity + random_.between(1, 50), first_plain_token);
       result.refusal = errc::context_overflow;
   }
 }

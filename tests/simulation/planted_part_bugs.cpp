@@ -1,8 +1,9 @@
-// Bugs of the parts that not every world has: tiers, drafts, draining, histories, echoes.
+// Bugs of the parts that not every world has: tiers, drafts, draining, histories, embeddings, echoes.
 #include <algorithm>
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 
 #include "tests/simulation/planted_bugs.hpp"
 #include "tests/simulation/tampering.hpp"
@@ -144,6 +145,29 @@ mischief joins_with_a_wrong_history() {
                }));
 }
 
+/// A mean of what is left to compute is taken for that of the whole prompt.
+mischief looks_a_mean_up_in_the_cache() {
+  auto means = std::make_shared<std::set<sequence_id>>();
+  auto result = before(place::to_scheduler, with<add_atom, new_sequence>([means](simulation&, new_sequence& added) {
+                         if (added.sampling->pooling == pooling::mean)
+                           means->insert(added.id);
+                         return passage::once;
+                       }));
+  result.before.emplace(place::kv_report, with<report_atom, kv_report>([means](simulation&, kv_report& report) {
+                          for (auto& lookup : report.lookups)
+                            lookup.may_hit = lookup.may_hit || means->count(lookup.sequence) > 0;
+                          return passage::once;
+                        }));
+  return result;
+}
+
+mischief loses_an_embedding() {
+  return before(place::to_stream, with<tokens_atom, stream_events>([](simulation&, stream_events& events) {
+                  events.embeddings.clear();
+                  return passage::once;
+                }));
+}
+
 mischief echoes_a_prompt_again() {
   return before(place::to_client, with_deltas([](simulation&, step_deltas& step) {
                   for (auto& delta : step.deltas)
@@ -166,6 +190,8 @@ std::vector<planted_bug> planted_bugs_of_parts() {
     {"takes_a_wrong_draft_for_right", takes_a_wrong_draft_for_right},
     {"forgets_bad_words", forgets_bad_words},
     {"joins_with_a_wrong_history", joins_with_a_wrong_history},
+    {"looks_a_mean_up_in_the_cache", looks_a_mean_up_in_the_cache},
+    {"loses_an_embedding", loses_an_embedding},
     {"echoes_a_prompt_again", echoes_a_prompt_again},
   };
 }

@@ -30,6 +30,7 @@ worker_actor make_real_worker(caf::actor_system& system, const std::shared_ptr<f
     return std::make_unique<test::fake_backend>(below, groups);
   };
   options.vocabulary = below->vocabulary;
+  options.width = test::fake_width;
   options.kv_groups = device->plan.groups.size();
   options.results = std::move(results);
   auto result = system.spawn(worker, std::move(options));

@@ -91,11 +91,13 @@ shared_sampling sampling_of(const generate_request& request, std::uint32_t choic
     sequence_sampling_of(request.sampling, words, ends, choice, request.best_of > request.n));
 }
 
-/// Where the first stop string begins.
-std::size_t first_stop(const std::vector<std::string>& stop, const std::string& text) {
-  auto result = std::string::npos;
+/// Where the first stop string begins, and which it is: the shortest of several.
+std::pair<std::size_t, std::string> first_stop(const std::vector<std::string>& stop, const std::string& text) {
+  std::pair result(std::string::npos, std::string());
   for (const auto& each : stop)
-    result = std::min(result, text.find(each));
+    if (const auto at = text.find(each); at != std::string::npos)
+      if (at < result.first || (at == result.first && each.size() < result.second.size()))
+        result = {at, each};
   return result;
 }
 
@@ -109,7 +111,7 @@ right_answer right_answer_to(const world_of_answers& world, const generate_reque
   right_answer answer;
   double sum = 0;
   auto stop = std::string::npos;
-  while (true) {
+  while (request.embed == pooling::none && request.sampling.max_tokens > 0) {
     const auto token = sequence.next();
     answer.fails = token == no_token;
     if (answer.fails)
@@ -127,9 +129,14 @@ right_answer right_answer_to(const world_of_answers& world, const generate_reque
                       std::count(sampling->end_tokens.begin(), sampling->end_tokens.end(), token) > 0;
     if (!last)
       text.feed(token, answer.text);
-    stop = first_stop(request.sampling.stop, answer.text);
+    const auto found = first_stop(request.sampling.stop, answer.text);
+    stop = found.first;
     if (last || stop != std::string::npos)
       answer.reason = finish_reason::stop;
+    if (stop != std::string::npos)
+      answer.stopped_by = found.second;
+    else if (last)
+      answer.stopped_by = token;
     if (last || stop != std::string::npos || count >= request.sampling.max_tokens ||
         prompt.size() + count >= world.capacity)
       break;
@@ -159,6 +166,10 @@ std::vector<token_logprob> right_prompt_logprobs(const world_of_answers& world, 
     sequence.accept(token);
   }
   return result;
+}
+
+std::vector<float> right_embedding(const generate_request& request, const std::vector<token_id>& prompt) {
+  return request.embed == pooling::none ? std::vector<float>() : test::fake_embedding(prompt, request.embed);
 }
 
 token_id guess_right(const world_of_answers& world, const shared_sampling& sampling,

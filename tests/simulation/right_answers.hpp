@@ -21,6 +21,7 @@ struct right_answer {
   bool fails = false;                  ///< After these tokens no token is left to go on with.
   std::vector<token_logprob> logprobs; ///< One for each token, where they are asked for.
   float mean_logprob = 0;
+  stop_cause stopped_by;
 };
 
 /// What choice `choice` must bring if nobody cancels it.
@@ -33,6 +34,9 @@ std::vector<right_answer> given_answers(const generate_request& request, std::ve
 /// Of the prompt's tokens but the first.
 std::vector<token_logprob> right_prompt_logprobs(const world_of_answers& world, const generate_request& request,
                                                  const std::vector<token_id>& prompt);
+
+/// Where it asks for one.
+std::vector<float> right_embedding(const generate_request& request, const std::vector<token_id>& prompt);
 
 /// The next token of a sequence alone, for whoever wants to guess right.
 token_id guess_right(const world_of_answers& world, const shared_sampling& sampling,

@@ -34,7 +34,8 @@ struct sums {
            {"blocks loaded", report.tier.loaded}, {"blocks that a tier lost", report.tier.missing},
            {"damaged blocks", report.tier.damaged}, {"tiers that stopped saving", report.tier.stopped},
            {"drains", report.drained}, {"ids used again", report.ids_used_again},
-           {"requests that ran out of tokens", report.ran_out}, {"real workers", report.real_workers},
+           {"requests that ran out of tokens", report.ran_out}, {"embeddings", report.embedded},
+           {"real workers", report.real_workers},
            {"drafts proposed", f.drafts_proposed}, {"drafts accepted", f.drafts_accepted}})
       all[name] += count;
   }

@@ -285,11 +285,16 @@ void virtual_client::check_natural_end(const record& r, const request_end& end) 
       broken(end.id, "its text is not whole.");
     if (!end.choices.empty() && end.choices.at(choice).reason != right.reason)
       broken(end.id, "one answer's ending names the wrong reason.");
+    if ((end.choices.empty() ? end.stopped_by : end.choices.at(choice).stopped_by) != right.stopped_by)
+      broken(end.id, "its ending does not name what has stopped it.");
   }
   if (end.usage.completion_tokens != r.plan->generated)
     broken(end.id, "its usage does not count all tokens that were generated.");
   if (r.plan->request.sampling.prompt_logprobs >= 0 && r.prompt_logprobs + 1 != r.plan->prompt_ids.size())
     broken(end.id, "logprobs of its prompt are missing.");
+  if (end.embedding != r.plan->embedding)
+    broken(end.id, "its embedding is wrong.");
+  embedded_ += !end.embedding.empty();
   if (reason != end.reason)
     broken(end.id, "its ending names the wrong reason.");
   if (end.usage.prompt_tokens != r.plan->prompt_ids.size())

@@ -40,6 +40,7 @@ public:
   std::size_t endings() const { return endings_; }
   std::size_t tokens() const { return tokens_; }
   std::size_t ids_used_again() const { return ids_used_again_; }
+  std::size_t embedded() const { return embedded_; }
   std::size_t ran_out() const { return ran_out_; } ///< Requests for which no token was left.
 
 private:
@@ -84,7 +85,7 @@ private:
   link_control* link_ = nullptr;
   stream_actor stream_, real_stream_;
   bool left_ = false, stream_gone_ = false;
-  std::size_t endings_ = 0, tokens_ = 0, ids_used_again_ = 0, ran_out_ = 0;
+  std::size_t endings_ = 0, tokens_ = 0, ids_used_again_ = 0, ran_out_ = 0, embedded_ = 0;
 };
 
 } // namespace troupe::simulated

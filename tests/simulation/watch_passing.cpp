@@ -214,7 +214,7 @@ void engine_watch::saw_to_stream(caf::message& m) {
     if (event.index != s.tokens)
       broken("token " + std::to_string(event.index) + " of sequence " + std::to_string(event.sequence) +
              " came where " + std::to_string(s.tokens) + " was due.");
-    if (++s.tokens > s.credit && s.credit < unlimited_credit)
+    if (event.token != no_token && ++s.tokens > s.credit && s.credit < unlimited_credit)
       broken("sequence " + std::to_string(event.sequence) + " has more tokens than credit.");
     if (event.finished) {
       s.finished = true;

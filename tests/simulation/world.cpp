@@ -142,6 +142,7 @@ private:
       report.tokens += client->tokens();
       report.ids_used_again += client->ids_used_again();
       report.ran_out += client->ran_out();
+      report.embedded += client->embedded();
     }
     for (const auto& client : plan_.clients)
       report.requests += client.requests.size();

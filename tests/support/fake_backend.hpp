@@ -3,6 +3,7 @@
 // token.
 #pragma once
 
+#include <array>
 #include <atomic>
 #include <chrono>
 #include <cmath>
@@ -73,6 +74,32 @@ inline token_id fake_next(std::span<const token_id> tokens, std::uint32_t vocabu
   return reserved + static_cast<token_id>(h % (vocabulary - static_cast<std::uint32_t>(reserved)));
 }
 
+inline constexpr std::uint32_t fake_width = 4;
+
+/// The hidden state after these tokens.
+inline std::array<float, fake_width> fake_hidden(std::span<const token_id> tokens) {
+  const auto h = static_cast<std::uint32_t>(fake_next(tokens, 0x7fffffff));
+  std::array<float, fake_width> result;
+  for (std::uint32_t i = 0; i < fake_width; ++i)
+    result[i] = static_cast<float>(h >> 7 * i & 0x7f) - 63.5f;
+  return result;
+}
+
+/// What pooling the hidden states of a prompt comes to.
+inline std::vector<float> fake_embedding(std::span<const token_id> prompt, pooling how) {
+  std::array<double, fake_width> sum{};
+  for (std::size_t count = how == pooling::mean ? 1 : prompt.size(); count <= prompt.size(); ++count)
+    for (std::uint32_t i = 0; i < fake_width; ++i)
+      sum[i] += fake_hidden(prompt.first(count))[i];
+  double squares = 0;
+  for (const double each : sum)
+    squares += each * each;
+  std::vector<float> result;
+  for (const double each : sum)
+    result.push_back(static_cast<float>(each / std::sqrt(squares)));
+  return result;
+}
+
 inline std::vector<token_id> fake_answer(std::vector<token_id> tokens, std::size_t count, std::uint32_t vocabulary) {
   std::vector<token_id> answer;
   while (answer.size() < count) {
@@ -116,7 +143,7 @@ public:
     device_->rows += batch.tokens.size();
     device_->most_rows = std::max<std::uint32_t>(device_->most_rows, static_cast<std::uint32_t>(batch.tokens.size()));
     std::fill(logits.begin(), logits.end(), 0.0f);
-    std::size_t wanted = 0;
+    std::size_t wanted = 0, hidden = 0;
     for (const auto& span : batch.spans)
       for (std::uint32_t i = 0; i < span.rows; ++i) {
         const auto position = span.first_position + i;
@@ -124,6 +151,8 @@ public:
           at(span, g, position) = batch.tokens[span.first_row + i];
         if (wanted < batch.logit_rows.size() && batch.logit_rows[wanted] == span.first_row + i)
           logits[wanted++ * device_->vocabulary + static_cast<std::size_t>(next(span, position))] = 1.0f;
+        if (hidden < batch.hidden_rows.size() && batch.hidden_rows[hidden] == span.first_row + i)
+          std::ranges::copy(fake_hidden(seen_from(span, position)), &batch.hidden[hidden++ * fake_width]);
       }
     if (device_->step_time.count() > 0)
       std::this_thread::sleep_for(device_->step_time);
@@ -132,6 +161,10 @@ public:
 
 private:
   token_id next(const batch_span& span, std::uint32_t position) {
+    return fake_next(seen_from(span, position), device_->vocabulary);
+  }
+
+  std::vector<token_id> seen_from(const batch_span& span, std::uint32_t position) {
     std::vector<token_id> all;
     for (std::uint32_t p = 0; p <= position; ++p)
       all.push_back(at(span, 0, p));
@@ -141,7 +174,7 @@ private:
         if (at(span, g, p) != all[p])
           all.push_back(-1); // Another token than the right one follows.
     }
-    return fake_next(all, device_->vocabulary);
+    return all;
   }
 
   token_id& at(const batch_span& span, std::size_t group, std::uint32_t position) {

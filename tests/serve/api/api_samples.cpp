@@ -6,6 +6,7 @@
 
 #include "serve/api/api.hpp"
 #include "serve/api/call_fields.hpp"
+#include "serve/api/embedding_fields.hpp"
 #include "serve/api/response_fields.hpp"
 #include "tests/support/tiny_model.hpp"
 
@@ -58,6 +59,8 @@ json answer_to(route which, json body, const std::vector<std::string>& pieces) {
   }
   request_end end;
   end.usage = {5, 2, 1};
+  if (requests[0].embed != pooling::none)
+    end.embedding = {0.6f, -0.8f};
   outcome.call->take(0, end, out);
   return outcome.call->streams() ? json(out) : json::parse(outcome.call->whole().body);
 }
@@ -91,12 +94,14 @@ int main() {
     answers["message" + suffix] =
       answer_to(&serve::messages, {{"messages", user}, {"max_tokens", 9}, {"stream", stream}}, text);
   }
+  answers["embedding"] = answer_to(&serve::embeddings, {{"input", "x"}}, {});
   answers["models"] = json::parse(serve::models(context()).body);
   const json all = {{"fields",
                      {{"completions", told(serve::rows_of(serve::completion_table(), serve::shared_call_table()))},
                       {"chat", told(serve::rows_of(serve::chat_table(), serve::shared_call_table()))},
                       {"responses", told(serve::response_rows())},
-                      {"messages", told(serve::anthropic_rows())}}},
+                      {"messages", told(serve::anthropic_rows())},
+                      {"embeddings", told(serve::rows_of(serve::embedding_table()))}}},
                     {"answers", std::move(answers)}};
   std::cout << all.dump(1) << std::endl;
 }

@@ -18,7 +18,7 @@ try:
     import openai
     import pydantic
     from anthropic.types import Message, RawMessageStreamEvent, message_create_params
-    from openai.types import Completion, Model, completion_create_params
+    from openai.types import Completion, CreateEmbeddingResponse, Model, completion_create_params, embedding_create_params
     from openai.types.chat import ChatCompletion, ChatCompletionChunk, completion_create_params as chat_create_params
     from openai.types.responses import Response, ResponseStreamEvent, response_create_params
 except ImportError as missing:
@@ -36,7 +36,7 @@ def official_fields(module):
     """Names of the fields, in the package's order."""
     names = {}
     for name, kind in vars(module).items():
-        if name.endswith(("CreateParamsBase", "CreateParamsStreaming")):
+        if name.endswith(("CreateParamsBase", "CreateParamsStreaming", "EmbeddingCreateParams")):
             names.update(dict.fromkeys(kind.__annotations__))
     return list(names)
 
@@ -57,6 +57,7 @@ def routes():
     yield "chat", "/v1/chat/completions", chat_create_params
     yield "responses", "/v1/responses", response_create_params
     yield "messages", "/v1/messages", message_create_params
+    yield "embeddings", "/v1/embeddings", embedding_create_params
 
 
 def document(fields):
@@ -115,6 +116,7 @@ def check_answers(answers):
             if name == "completion":  # The type has no null, but OpenAI's streams do.
                 part_of["choices"][0]["finish_reason"] = part_of["choices"][0]["finish_reason"] or "stop"
             problems += check(part, name + " stream", part_of)
+    problems += check(CreateEmbeddingResponse, "embedding", answers["embedding"])
     for model in answers["models"]["data"]:
         problems += check(Model, "models", model)
     return problems

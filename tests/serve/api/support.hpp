@@ -79,8 +79,20 @@ struct running_call {
     given.usage = used;
     given.failure = std::move(failure);
     if (requests[request].n > 1)
-      for (std::uint32_t i = 0; i < requests[request].n; ++i)
-        given.choices.push_back({i, reason, used.completion_tokens, {}});
+      for (std::uint32_t i = 0; i < requests[request].n; ++i) {
+        auto& choice = given.choices.emplace_back();
+        choice.choice = i;
+        choice.reason = reason;
+        choice.completion_tokens = used.completion_tokens;
+      }
+    call->take(request, given, out);
+  }
+
+  /// One answer that ended by this.
+  void stop(std::size_t request, stop_cause cause) {
+    request_end given;
+    given.usage = {3, 2, 1};
+    given.stopped_by = std::move(cause);
     call->take(request, given, out);
   }
 

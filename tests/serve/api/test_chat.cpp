@@ -78,7 +78,7 @@ BOOST_AUTO_TEST_CASE(a_whole_answer_has_a_message_for_each_choice) {
   BOOST_REQUIRE(body["choices"].size() == 2u);
   BOOST_TEST(body["choices"][0].dump() ==
              R"({"index":0,"message":{"role":"assistant","content":"One.","refusal":null},"logprobs":null,)"
-             R"("finish_reason":"length"})");
+             R"("finish_reason":"length","stop_reason":null})");
   BOOST_TEST(body["choices"][1]["message"]["content"] == "Two");
   BOOST_TEST(body["usage"]["prompt_tokens_details"]["cached_tokens"] == 1);
 }
@@ -96,7 +96,8 @@ BOOST_AUTO_TEST_CASE(a_stream_begins_each_choice_with_its_role) {
   BOOST_TEST(events[1]["choices"][0].dump() ==
              R"({"index":1,"delta":{"content":"Two"},"logprobs":null,"finish_reason":null})");
   BOOST_TEST(events[2]["choices"][0]["delta"]["role"] == "assistant");
-  BOOST_TEST(events[3]["choices"][0].dump() == R"({"index":0,"delta":{},"logprobs":null,"finish_reason":"stop"})");
+  BOOST_TEST(events[3]["choices"][0].dump() ==
+             R"({"index":0,"delta":{},"logprobs":null,"finish_reason":"stop","stop_reason":null})");
   BOOST_TEST(events[4]["choices"][0]["index"] == 1);
   BOOST_TEST(events[5]["choices"].empty());
   BOOST_TEST(events[5]["usage"]["total_tokens"] == 5);

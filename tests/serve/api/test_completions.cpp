@@ -42,6 +42,40 @@ BOOST_AUTO_TEST_CASE(without_a_seed_each_request_draws_its_own) {
   BOOST_TEST(started({{"prompt", "a"}, {"seed", -1}}).requests[0].sampling.seed == 0xffffffffffffffffu);
 }
 
+BOOST_AUTO_TEST_CASE(a_choice_says_which_stop_string_or_token_has_ended_it_and_nothing_of_the_models_own_end) {
+  const auto own_end = tiny_context().source->end_tokens().at(0);
+  const std::vector<std::pair<stop_cause, json>> causes{
+    {"b", "b"}, {token_id{7}, 7}, {token_id{own_end}, nullptr}, {stop_cause(), nullptr}};
+  for (const auto& [cause, wanted] : causes)
+    for (const bool stream : {false, true}) {
+      auto completion = started({{"prompt", "x"}, {"stop", {"a", "b"}}, {"stop_token_ids", {7}}, {"stream", stream}});
+      auto chat = taken(&serve::chat_completions,
+                        {{"messages", {{{"role", "user"}, {"content", "x"}}}}, {"stop", "b"}, {"stream", stream}});
+      for (auto* call : {&completion, &chat}) {
+        call->stop(0, cause);
+        const auto choice =
+          stream ? call->events().at(call->events().size() - 2)["choices"][0] : call->whole()["choices"][0];
+        BOOST_TEST(choice["finish_reason"] == "stop");
+        BOOST_TEST(choice["stop_reason"] == wanted, choice.dump());
+      }
+    }
+}
+
+BOOST_AUTO_TEST_CASE(an_echo_may_be_all_of_an_answer) {
+  BOOST_TEST(started({{"prompt", "x"}, {"echo", true}, {"max_tokens", 0}}).requests[0].sampling.max_tokens == 0u);
+  BOOST_TEST(started({{"prompt", "x"}, {"prompt_logprobs", 1}, {"max_tokens", 0}}).requests.size() == 1u);
+  BOOST_TEST(refusal({{"prompt", "x"}, {"max_tokens", 0}})["param"] == "max_tokens");
+  auto call = started({{"prompt", "xy"}, {"echo", true}, {"max_tokens", 0}, {"logprobs", 0}});
+  BOOST_TEST(call.requests[0].sampling.prompt_logprobs == 0);
+  call.delta(0, 0, "xy", {}, {{id_of("y"), -0.5f, 1, {}}});
+  call.end(0, finish_reason::length, {2, 0, 0});
+  const auto choice = call.whole()["choices"][0];
+  BOOST_TEST(choice["text"] == "xy");
+  BOOST_TEST(choice["finish_reason"] == "length");
+  BOOST_TEST(choice["logprobs"]["tokens"].dump() == R"(["x","y"])");
+  BOOST_TEST(choice["logprobs"]["token_logprobs"].dump() == "[null,-0.5]");
+}
+
 BOOST_AUTO_TEST_CASE(what_is_repeated_for_each_prompt_has_a_limit_for_all_prompts_together) {
   const auto prompts = [](std::size_t count) { return std::vector<std::string>(count, "x"); };
   const std::vector<int> ids(2048, 5);
@@ -155,7 +189,8 @@ BOOST_AUTO_TEST_CASE(a_stream_has_its_text_its_ends_and_done) {
   BOOST_TEST(events[0]["object"] == "text_completion");
   BOOST_TEST(events[0]["choices"][0].dump() == R"({"index":0,"text":"one","logprobs":null,"finish_reason":null})");
   BOOST_TEST(events[1]["choices"][0]["text"] == " \"two\"\n");
-  BOOST_TEST(events[2]["choices"][0].dump() == R"({"index":0,"text":"","logprobs":null,"finish_reason":"stop"})");
+  BOOST_TEST(events[2]["choices"][0].dump() ==
+             R"({"index":0,"text":"","logprobs":null,"finish_reason":"stop","stop_reason":null})");
   BOOST_TEST(!events[2].contains("usage"));
   BOOST_TEST(events[3] == "[DONE]");
   BOOST_TEST(events[0]["id"] == events[2]["id"]);

@@ -29,7 +29,7 @@ const std::map<std::string, example, std::less<>> examples = {
   {"frequency_penalty", {2, {-2.1, 2.1}}},
   {"logit_bias", {{{"5", 1}}, {{{"5", 101}}, {{"-1", 1}}, {{"05", 1}}, {{"5", "x"}}, {{"99999", 1}}}}},
   {"user", {"me"}},
-  {"max_tokens", {1, {0, -1, 4294967296}}},
+  {"max_tokens", {1, {0, -1, 4294967296}}}, // 0 is for echoes and logprobs of prompts.
   {"max_completion_tokens", {1, {-1, 4294967296}}},
   {"top_k", {-1, {-2, 1.5}}},
   {"min_p", {0.1, {-0.1, 1.1}}},

@@ -80,15 +80,17 @@ BOOST_AUTO_TEST_CASE(a_stream_has_anthropics_events) {
 }
 
 BOOST_AUTO_TEST_CASE(a_stop_sequence_is_told_from_an_end) {
-  for (const bool by_text : {true, false}) {
-    auto call = started(with({{"stop_sequences", {"x"}}}));
-    token_delta last;
-    last.token_ids = {by_text ? 50 : 2}; // <|im_end|>
-    call.call->take(0, std::move(last), call.out);
-    call.end(0);
-    BOOST_TEST(call.whole()["stop_reason"] == (by_text ? "stop_sequence" : "end_turn"));
-    BOOST_TEST(call.whole()["stop_sequence"].is_null() == !by_text);
-  }
+  const auto stopped_by = [](const stop_cause& cause) {
+    auto call = started(with({{"stop_sequences", {"x", "yz"}}}));
+    call.delta(0, 0, "a");
+    call.stop(0, cause);
+    return call.whole();
+  };
+  const auto by_text = stopped_by("yz"), by_end = stopped_by(token_id{2});
+  BOOST_TEST(by_text["stop_reason"] == "stop_sequence");
+  BOOST_TEST(by_text["stop_sequence"] == "yz");
+  BOOST_TEST(by_end["stop_reason"] == "end_turn");
+  BOOST_TEST(by_end["stop_sequence"].is_null());
 }
 
 BOOST_AUTO_TEST_CASE(tools_calls_and_their_results_are_rendered) {
