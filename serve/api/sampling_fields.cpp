@@ -23,10 +23,6 @@ expected<void> request(const place& at, call_fields& to) {
   return read_into(at, to.request.*Member);
 }
 
-expected<void> read_max_tokens(const place& at, call_fields& to) {
-  return read_length(at, to.max_tokens);
-}
-
 expected<void> read_best_of(const place& at, call_fields& to) {
   if (auto read = read_into(at, to.request.best_of); !read)
     return read;
