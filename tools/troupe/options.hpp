@@ -89,15 +89,6 @@ struct inspect_flags {
   bool json = false;
 };
 
-/// `troupe bench roofline`.
-struct roofline_flags {
-  std::string model = "smollm2";
-  std::uint32_t threads = 0; ///< 0: all that the process may use
-  std::uint32_t repeat = 5;  ///< Measurements of a phase, of which the median counts.
-  std::string svg;           ///< --svg: where a picture goes, if not empty
-  bool json = false;
-};
-
 /// What `troupe worker` runs: a worker's process, which an engine starts. Not for a person to call.
 int worker();
 
@@ -109,7 +100,6 @@ int batch(const batch_flags& flags);
 int status(const status_flags& flags);
 int tokenize(const tokenize_flags& flags);
 int inspect(const inspect_flags& flags);
-int bench_roofline(const roofline_flags& flags);
 
 inline constexpr int exit_failed = 1; ///< The work could not be done; a sentence on stderr says why.
 inline constexpr int exit_usage = 2;  ///< The command line is wrong.
