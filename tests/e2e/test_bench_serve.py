@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """`troupe bench serve` and `sweep`: what they count and say, of a real server and of hostile ones."""
 import json
+import os
 import re
 import signal
 import socket
@@ -229,6 +230,23 @@ class OfOthers(Bench):
         figures, _, _ = self.measured(server.url, "--random-input-len", "6", "--random-output-len", "1", "--num-prompts", "9",
                                       "--max-concurrency", "1")
         self.assertEqual(figures["Successful requests:"], 9)
+
+    def test_what_takes_long_shows_how_far_it_is_on_a_terminal_alone(self):
+        def slow(number, body):
+            time.sleep(0.5)
+            return 200, [events(chunk("a"), usage(6, 1), "data: [DONE]")]
+
+        server = self.fake(slow)
+        ours, theirs = os.openpty()
+        command = [troupe(), "bench", "serve", "--base-url", server.url, "--random-input-len", "6", "--num-prompts", "7", "--max-concurrency", "1"]
+        shown = subprocess.run(command, stdout=subprocess.PIPE, stderr=theirs, timeout=PATIENCE, check=False)
+        os.close(theirs)
+        seen = os.read(ours, 65536).decode()
+        os.close(ours)
+        self.assertEqual(shown.returncode, 0, seen)
+        self.assertRegex(seen, r"requests \[#+\.+\] [1-6]/7  [23] s")
+        self.assertTrue(seen.endswith("\x1b[K"), seen)  # And is gone in the end.
+        self.assertEqual(run(*command[1:]).stderr, "")
 
     def test_a_key_is_sent_and_not_written_down(self):
         figures, result, ran, server = self.run_against(

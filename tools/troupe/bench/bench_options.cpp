@@ -24,7 +24,8 @@ work add_serve(CLI::App* command) {
   add_told_options(command, flags->load);
   add_percentile_option(command, flags->load);
   add_report_options(command, flags->files);
-  command->add_flag("--save-detailed", flags->save_detailed, "With --json: also the figures of each request");
+  command->add_flag("--save-detailed", flags->save_detailed, "Also the figures of each request")
+    ->needs(command->get_option("--json"));
   return [flags] { return bench_serve(*flags); };
 }
 
