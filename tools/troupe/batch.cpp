@@ -18,6 +18,7 @@
 #include "protocol/validate.hpp"
 #include "tools/troupe/answer.hpp"
 #include "tools/troupe/local_engine.hpp"
+#include "tools/troupe/progress.hpp"
 #include "tools/troupe/request_options.hpp"
 
 namespace troupe::cli {
@@ -205,9 +206,8 @@ public:
       return;
     shown_ = now;
     const auto seconds = std::chrono::duration<double>(now - start_).count();
-    const auto filled = total_ ? 30 * done / total_ : 30;
     std::cerr << (terminal_ ? "\r" : "")
-              << fmt::format("[{:#<{}}{:.<{}}] {}/{}  {:.0f} tokens/s", "", filled, "", 30 - filled, done, total_,
+              << fmt::format("{}  {:.0f} tokens/s", bar_of(done, total_),
                              seconds > 0 ? static_cast<double>(tokens) / seconds : 0)
               << (terminal_ && !last ? "" : "\n") << std::flush;
   }

@@ -7,7 +7,8 @@
 
 #include <CLI/CLI.hpp>
 
-#include "tools/troupe/choice_option.hpp"
+#include "tools/troupe/bench/bench_options.hpp"
+#include "tools/troupe/engine_options.hpp"
 #include "tools/troupe/options.hpp"
 #include "tools/troupe/request_options.hpp"
 #include "troupe_version.hpp"
@@ -15,50 +16,6 @@
 namespace {
 
 using namespace troupe::cli;
-
-void add_engine_options(CLI::App* command, engine_flags& flags) {
-  auto* group = command->add_option_group("Engine");
-  group->add_option("--model", flags.model, "A model by name (smollm2) or the path of a GGUF file")
-    ->capture_default_str();
-  group->add_option("--device", flags.device, "Where to compute: cpu")->capture_default_str();
-  group
-    ->add_option("--backend", flags.backend,
-                 "Which CPU implementation: cpu (fast) or reference (float32, slow, exact)")
-    ->capture_default_str();
-  using arithmetic = troupe::cpu_arithmetic;
-  add_choice<arithmetic>(
-    group, "--cpu-arithmetic", flags.arithmetic, {{"int8", arithmetic::int8}, {"bf16", arithmetic::bf16}},
-    "How --backend cpu multiplies: int8 (activations of 8 and 12 bits where weights are quantised) "
-    "or bf16 (activations and weights in bfloat16)");
-  group
-    ->add_option(
-      "--tensor-parallel-size", flags.tensor_parallel_size,
-      "Workers that share every layer of the model, each with a part of its heads and matrices and of --threads")
-    ->capture_default_str()
-    ->check(CLI::Range(1u, 64u));
-  group
-    ->add_option("--pipeline-parallel-size", flags.pipeline_parallel_size,
-                 "Stages that each have some of the layers; each has --tensor-parallel-size workers")
-    ->capture_default_str()
-    ->check(CLI::Range(1u, 64u));
-  group
-    ->add_option("--data-parallel-size", flags.data_parallel_size,
-                 "Engines that each have the whole model, a KV cache, and workers as the two options before say")
-    ->capture_default_str()
-    ->check(CLI::Range(1u, 64u));
-  add_choice<bool>(group, "--workers", flags.worker_processes, {{"thread", false}, {"process", true}},
-                   "What a worker is: a thread, or a process, whose crash the engine outlives");
-  group->add_option("--threads", flags.threads, "Threads that compute; 0: all that this process may use")
-    ->capture_default_str()
-    ->check(CLI::Range(0u, 1024u));
-  group
-    ->add_option("--kv-tokens", flags.kv_tokens,
-                 "Tokens that fit in the KV cache of an engine, of all its requests together; 0: the "
-                 "model's context, but 12288 at least and 65536 at most")
-    ->capture_default_str()
-    ->check(CLI::Range(0u, 1u << 28));
-  add_engine_settings(group, flags.settings);
-}
 
 void add_trace_option(CLI::App* command, engine_flags& flags) {
   command->add_option("--trace", flags.trace,
@@ -165,7 +122,6 @@ int main(int argc, char** argv) {
   status_flags status_with;
   tokenize_flags tokenize_with;
   inspect_flags inspect_with;
-  roofline_flags roofline_with;
   keygen_flags keygen_with;
 
   auto* run_command = app.add_subcommand("run", "Answer one prompt: the argument, or all of stdin without one");
@@ -227,20 +183,7 @@ int main(int argc, char** argv) {
   inspect_command->add_option("MODEL", inspect_with.model, "A model by name or path")->required();
   inspect_command->add_flag("--json", inspect_with.json, "Print one JSON object");
 
-  auto* bench_command = app.add_subcommand("bench", "Measure this machine");
-  bench_command->require_subcommand(1);
-  auto* roofline_command = bench_command->add_subcommand(
-    "roofline", "How fast each phase of a model is, and how far from what this machine can do at most");
-  roofline_command->add_option("--model", roofline_with.model, "A model by name or path")->capture_default_str();
-  roofline_command
-    ->add_option("--threads", roofline_with.threads, "Threads that compute; 0: all that this process may use")
-    ->capture_default_str()
-    ->check(CLI::Range(0u, 1024u));
-  roofline_command->add_option("--repeat", roofline_with.repeat, "Measurements of a phase; the median counts")
-    ->capture_default_str()
-    ->check(CLI::Range(1u, 1000u));
-  roofline_command->add_option("--svg", roofline_with.svg, "Draw a picture into this file");
-  roofline_command->add_flag("--json", roofline_with.json, "Print one JSON object");
+  const auto bench_commands = add_bench_commands(app);
 
   auto* keygen_command =
     app.add_subcommand("keygen", "Make a pair of keys for ZeroMQ (CURVE): NAME.key, which is secret, and NAME.pub");
@@ -277,7 +220,8 @@ int main(int argc, char** argv) {
     return status(status_with);
   if (*tokenize_command)
     return tokenize(tokenize_with);
-  if (*roofline_command)
-    return bench_roofline(roofline_with);
+  for (const auto& [command, work] : bench_commands)
+    if (*command)
+      return work();
   return inspect(inspect_with);
 }

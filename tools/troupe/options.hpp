@@ -100,15 +100,6 @@ struct inspect_flags {
   bool json = false;
 };
 
-/// `troupe bench roofline`.
-struct roofline_flags {
-  std::string model = "smollm2";
-  std::uint32_t threads = 0; ///< 0: all that the process may use
-  std::uint32_t repeat = 5;  ///< Measurements of a phase, of which the median counts.
-  std::string svg;           ///< --svg: where a picture goes, if not empty
-  bool json = false;
-};
-
 /// `troupe keygen`: a pair of keys for CURVE.
 struct keygen_flags {
   std::filesystem::path name; ///< Of the files, without .key (the secret one) and .pub
@@ -125,7 +116,6 @@ int batch(const batch_flags& flags);
 int status(const status_flags& flags);
 int tokenize(const tokenize_flags& flags);
 int inspect(const inspect_flags& flags);
-int bench_roofline(const roofline_flags& flags);
 int keygen(const keygen_flags& flags);
 
 inline constexpr int exit_failed = 1; ///< The work could not be done; a sentence on stderr says why.

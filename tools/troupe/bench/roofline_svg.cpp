@@ -3,6 +3,7 @@
 
 #include <fmt/format.h>
 
+#include "tools/troupe/bench/plot.hpp"
 #include "tools/troupe/bench/roofline.hpp"
 
 namespace troupe::cli {
@@ -15,19 +16,12 @@ struct axis {
   double at(double value) const { return from + (std::log10(value) - low) / (high - low) * (to - from); }
 };
 
-std::string escaped(const std::string& text) {
-  std::string out;
-  for (char c : text)
-    out += c == '<' ? "&lt;" : c == '&' ? "&amp;" : std::string(1, c);
-  return out;
-}
-
 std::string line(double x1, double y1, double x2, double y2, const char* style) {
   return fmt::format("<line x1='{:.1f}' y1='{:.1f}' x2='{:.1f}' y2='{:.1f}' {}/>\n", x1, y1, x2, y2, style);
 }
 
 std::string label(double x, double y, const std::string& what, const char* style = "") {
-  return fmt::format("<text x='{:.1f}' y='{:.1f}' {}>{}</text>\n", x, y, style, escaped(what));
+  return fmt::format("<text x='{:.1f}' y='{:.1f}' {}>{}</text>\n", x, y, style, svg_escaped(what));
 }
 
 std::string power(int exponent) {

@@ -1,5 +1,4 @@
-// `troupe bench`: what this machine makes of a model.
-#include <fstream>
+// `troupe bench roofline`: what this machine makes of a model.
 #include <new>
 #include <system_error>
 
@@ -8,32 +7,10 @@
 #include "cpu/backends.hpp"
 #include "cpu/instruction_set.hpp"
 #include "cpu/thread_pool.hpp"
+#include "tools/troupe/bench/flags.hpp"
 #include "tools/troupe/bench/roofline.hpp"
-#include "tools/troupe/options.hpp"
 
 namespace troupe::cli {
-
-namespace {
-
-/// "model name", as Linux knows it.
-std::string processor_name() {
-  std::ifstream info("/proc/cpuinfo");
-  for (std::string line; std::getline(info, line);)
-    if (line.starts_with("model name"))
-      if (const auto colon = line.find(": "); colon != std::string::npos)
-        return line.substr(colon + 2);
-  return "unknown processor";
-}
-
-std::optional<error> write_file(const std::string& path, const std::string& text) {
-  std::ofstream file(path, std::ios::binary);
-  file << text << std::flush;
-  if (!file)
-    return error{errc::io, fmt::format("Cannot write '{}'.", path)};
-  return {};
-}
-
-} // namespace
 
 int bench_roofline(const roofline_flags& flags) {
   auto file = open_model(flags.model);
@@ -61,10 +38,10 @@ int bench_roofline(const roofline_flags& flags) {
   }
   const auto phases = measure_phases(**made, *program, **file, flags.repeat);
   if (!flags.svg.empty())
-    if (auto failure = write_file(flags.svg, roofline_svg(machine, peaks, phases)))
-      return report(*failure);
+    if (auto put = write_file(flags.svg, roofline_svg(machine, peaks, phases)); !put)
+      return report(put.error());
   const auto text = flags.json ? roofline_json(machine, peaks, phases) : roofline_text(machine, peaks, phases);
-  return write_stdout(text) ? 0 : report({errc::io, "Cannot write to stdout: it is closed or full."});
+  return print_result(text);
 }
 
 } // namespace troupe::cli
