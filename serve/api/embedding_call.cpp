@@ -5,6 +5,7 @@
 
 #include <openssl/evp.h>
 
+#include "protocol/limits.hpp"
 #include "serve/api/api.hpp"
 #include "serve/api/embedding_fields.hpp"
 #include "serve/api/errors.hpp"
