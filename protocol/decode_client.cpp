@@ -96,6 +96,7 @@ generate_request read_generate(field_reader& fields) {
   request.n = fields.integer_or<std::uint32_t>("n", request.n, 1);
   request.best_of = fields.integer_or<std::uint32_t>("best_of", request.best_of, 1);
   request.echo = fields.boolean_or("echo", request.echo);
+  request.origin.traceparent = fields.text_or_none("traceparent");
   return request;
 }
 

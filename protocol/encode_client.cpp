@@ -75,6 +75,7 @@ void fields_of(const generate_request& message, Fields& field) {
   field("best_of", message.best_of, message.best_of != 0);
   field("echo", message.echo, message.echo);
   field("credit", message.credit, message.credit != unlimited_credit);
+  field("traceparent", message.origin.traceparent, !message.origin.traceparent.empty());
 }
 
 template <class Fields>

@@ -80,6 +80,13 @@ struct scheduling_parameters {
   bool operator==(const scheduling_parameters&) const = default;
 };
 
+/// Who asks, for those who look on: logs and traces. No answer depends on it.
+struct request_origin {
+  std::string name{};        ///< What logs and traces call the request: whoever has its connection says it. It is on no wire.
+  std::string traceparent{}; ///< W3C Trace Context (protocol/trace_context.hpp); empty: none.
+  bool operator==(const request_origin&) const = default;
+};
+
 /// Credit: how many tokens the server may send before the client grants more. `unlimited_credit` (also what an
 /// absent field means) grants all that max_tokens allows.
 inline constexpr std::uint32_t unlimited_credit = 0xffffffffu;
@@ -94,6 +101,7 @@ struct generate_request {
   std::uint32_t best_of = 0; ///< So many are generated, and the n with the best mean logprob given; 0: n.
   bool echo = false;         ///< Each answer's text begins with the prompt's, in its first delta.
   std::uint32_t credit = unlimited_credit; ///< For all answers together. Unlimited where `best_of` is more than `n`.
+  request_origin origin{};
   bool operator==(const generate_request&) const = default;
 };
 

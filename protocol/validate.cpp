@@ -9,6 +9,7 @@
 #include <fmt/format.h>
 
 #include "protocol/limits.hpp"
+#include "protocol/trace_context.hpp"
 #include "protocol/utf8.hpp"
 
 namespace troupe {
@@ -188,6 +189,15 @@ expected<void> check(const scheduling_parameters& scheduling) {
   return check_text("cache_salt", scheduling.cache_salt);
 }
 
+expected<void> check(const request_origin& origin) {
+  const auto& text = origin.traceparent;
+  if (text.empty() || (text.size() == traceparent_bytes && parse_traceparent(text)))
+    return {};
+  return fail(errc::invalid_argument,
+              "Field 'traceparent' is not as W3C Trace Context has it: a version, 32, 16 and 2 "
+              "hexadecimal digits in lower case, with a '-' between them.");
+}
+
 expected<void> check_choices(const generate_request& request) {
   if (auto ok = check_range("n", request.n, 1u, max_choices); !ok)
     return ok;
@@ -233,6 +243,7 @@ expected<void> validate(const generate_request& request) {
   return std::visit([](const auto& prompt) { return check(prompt); }, request.prompt)
     .and_then([&] { return validate(request.sampling); })
     .and_then([&] { return check(request.scheduling); })
+    .and_then([&] { return check(request.origin); })
     .and_then([&] { return check_choices(request); });
 }
 

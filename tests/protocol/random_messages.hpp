@@ -212,6 +212,9 @@ private:
     request.echo = below(2) != 0;
     if (below(2) && request.best_of <= request.n)
       request.credit = below(1000);
+    if (below(2))
+      request.origin.traceparent =
+        "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-0" + std::to_string(below(2));
     return request;
   }
 

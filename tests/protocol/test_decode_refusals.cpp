@@ -127,7 +127,8 @@ BOOST_AUTO_TEST_CASE(an_unknown_command_is_refused_with_those_that_there_are) {
 }
 
 BOOST_AUTO_TEST_CASE(exactly_one_prompt_must_be_there) {
-  check_refused(generate_of({}), errc::invalid_argument, "none of the fields 'prompt', 'tokens', 'messages' and 'chat'");
+  check_refused(generate_of({}), errc::invalid_argument,
+                "none of the fields 'prompt', 'tokens', 'messages' and 'chat'");
   check_refused(generate_with("tokens", array_of({packed(1)})), errc::invalid_argument, "more than one");
   check_refused(generate_with("messages", array_of({})), errc::invalid_argument, "more than one");
   check_refused(generate_with("chat", packed("{}")), errc::invalid_argument, "more than one");
@@ -165,6 +166,8 @@ BOOST_AUTO_TEST_CASE(a_field_of_the_wrong_kind_is_refused_with_both_kinds) {
     {"bad_words", packed("x"), "'bad_words' must be an array of strings"},
     {"logprobs", packed(true), "'logprobs' must be an integer, but is a boolean"},
     {"cache_salt", packed(1), "'cache_salt' must be a string"},
+    {"traceparent", packed(1), "'traceparent' must be a string"},
+    {"traceparent", packed("00-0"), "'traceparent' is not as W3C Trace Context has it"},
     {"echo", packed(1), "'echo' must be a boolean"},
     {"credit", map_of({}), "but is a map"},
     {"credit", bin_bytes, "but is binary"},

@@ -128,6 +128,7 @@ BOOST_AUTO_TEST_CASE(every_field_of_a_request_is_documented_and_no_other) {
   generate_request request{.id = 1, .prompt = prompt_text{"x"}, .scheduling = {1, 1, 1, "x"}, .n = 2, .best_of = 2};
   request.echo = true;
   request.credit = 1;
+  request.origin.traceparent = "x";
   request.sampling = {0.5f, 1,     1, 0.5f, 0.5f, 0.5f,  2.0f, 1.0f, 1.0f, {{1, 1.0f}},
                       {1},  {"x"}, 1, 1,    true, {"x"}, {1},  1,    1};
   const std::string frame = encode(request);
