@@ -41,6 +41,7 @@ using self_pointer = supervisor_actor::pointer;
 worker_actor spawn_worker(self_pointer self, const engine_options& given, const engine_actors& engine,
                           const worker_seat& seat) {
   const bool reports = seat.rank == 0 && seat.stage + 1 == given.stages;
+  auto observed_by = who_want_parts(given.observed_by);
   if (engine.door) {
     worker_job job;
     job.door = engine.door->socket;
@@ -49,9 +50,11 @@ worker_actor spawn_worker(self_pointer self, const engine_options& given, const 
     job.vocabulary = given.source->program.vocabulary;
     job.kv_groups = given.plan.groups.size();
     job.reports = reports;
+    job.times = !observed_by.empty();
     job.device = given.processes->device;
-    return self->spawn(process_worker, process_worker_options{*given.processes, std::move(job), engine.door->actor,
-                                                              engine.tree.executor});
+    return self->spawn(process_worker,
+                       process_worker_options{*given.processes, std::move(job), engine.door->actor,
+                                              engine.tree.executor, engine.index, std::move(observed_by)});
   }
   worker_options options;
   options.seat = seat;
@@ -59,6 +62,8 @@ worker_actor spawn_worker(self_pointer self, const engine_options& given, const 
   options.kv_groups = given.plan.groups.size();
   options.results = engine.tree.executor;
   options.reports = reports;
+  options.engine = engine.index;
+  options.observed_by = std::move(observed_by);
   if (given.make_rank)
     options.make_backend = [seat, make = given.make_rank]() -> expected<std::unique_ptr<backend>> {
       auto group = seat.join();
@@ -136,7 +141,7 @@ void chain_stages(self_pointer self, const engine_options& options, const engine
 expected<void> spawn_cache_partners(self_pointer self, const engine_options& options, engine_actors& engine) {
   auto& partners = engine.partners;
   partners.executor = engine.tree.executor;
-  partners.warn = options.warn;
+  partners.log = options.log;
   if (options.open_tier)
     engine.tree.kv_tier = partners.tier = options.detached_workers
                                             ? self->spawn<caf::detached>(kv_tier, options.open_tier)

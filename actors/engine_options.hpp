@@ -36,7 +36,7 @@ struct engine_options {
   std::chrono::seconds restart_window{60};
   bool stop_when_failed = false; ///< When the last engine has given up all ends, instead of refusing all that comes.
   bool detached_workers = true;  ///< The tier's keeper, too. Off under a deterministic test scheduler.
-  warning_sink warn;             ///< Is told what an operator should know.
+  logger log;                    ///< Is told what an operator should know.
   observers observed_by;         ///< Are told of requests and steps.
   stand_ins between;             ///< For tests: who stands between two actors.
   /// Stands in for `worker`, where a test or a benchmark wants another; it answers steps as that does.

@@ -1,8 +1,8 @@
 #pragma once
 
 #include "actors/interfaces.hpp"
-#include "actors/warning.hpp"
 #include "engine/kv/event_buffer.hpp"
+#include "protocol/log.hpp"
 
 namespace troupe {
 
@@ -11,7 +11,7 @@ struct kv_cache_partners {
   executor_actor executor;   ///< Through it contents are read and written, where there is a tier.
   kv_tier_actor tier;        ///< Invalid: none.
   kv_events_actor publisher; ///< Invalid: events are not published.
-  warning_sink warn = nullptr;
+  logger log{};
 };
 
 struct kv_cache_state {

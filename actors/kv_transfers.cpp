@@ -104,7 +104,8 @@ void end_saves(kv_cache_pointer self, const std::vector<kv_save>& saves, const t
   if (!unwanted.empty())
     self->send(state.partners.tier, drop_atom::value, std::move(unwanted));
   if (kept.problem)
-    warn(self->state.partners.warn, "the KV tier does not save: " + kept.problem->message);
+    say(self->state.partners.log, log_level::warning, "kv_tier_saves_not",
+        "the KV tier does not save: " + kept.problem->message);
   tell_of_free_blocks(self);
   begin_transfers(self);
   end_flush(self);
@@ -181,7 +182,7 @@ caf::result<expected<nothing>> flush(kv_cache_pointer self) {
 
 void learn_what_the_tier_has(kv_cache_pointer self) {
   const auto without = [=](const std::string& why) {
-    warn(self->state.partners.warn, "no KV tier: " + why);
+    say(self->state.partners.log, log_level::warning, "kv_tier_missing", "no KV tier: " + why);
     get_ready(self);
   };
   ask<expected<std::vector<block_hash>>>(

@@ -13,12 +13,18 @@ double milliseconds_since(stream_parts::self_pointer self, time_point start) {
   return std::chrono::duration<double, std::milli>(self->clock().now() - start).count();
 }
 
-void observe_end(const observers& all, const stream_parts::journal& j, const request_end& end, time_point now) {
-  if (all.empty() || !j.admitted) // Who refuses requests counts them.
+void observe_end(const stream_context& context, const stream_parts::journal& j, const request_end& end,
+                 time_point now) {
+  const auto& all = context.observed_by;
+  if (all.empty())
     return;
   const auto seconds = [](auto time) { return std::chrono::duration<double>(time).count(); };
   request_record record;
+  record.connection = context.connection;
+  record.id = end.id;
+  record.origin = j.request.origin;
   record.reason = end.reason;
+  record.failure = end.failure.code;
   record.usage = end.usage;
   record.n = j.request.n;
   record.max_tokens = j.request.sampling.max_tokens;
@@ -31,7 +37,10 @@ void observe_end(const observers& all, const stream_parts::journal& j, const req
     record.decode_s = seconds(now - j.first_token_at());
   }
   for (const auto& each : all)
-    each->ended(record);
+    if (j.admitted)
+      each->ended(record);
+    else
+      each->refused(record);
 }
 
 } // namespace
@@ -71,8 +80,8 @@ request_end end_of(self_pointer self, journal& j, finish_reason reason, error fa
   end.reason = reason;
   end.usage = {j.prompt_tokens, j.text.generated(), j.cached_prompt_tokens};
   end.timings = {j.first_token_ms, milliseconds_since(self, j.begun)};
-  observe_end(state.context.observed_by, j, end, self->clock().now());
   end.failure = std::move(failure);
+  observe_end(state.context, j, end, self->clock().now());
   if (j.request.n > 1 || j.request.best_of > 1)
     end.choices = j.text.ends(reason);
   leave_scheduler(self, j);
@@ -137,6 +146,8 @@ void submit(self_pointer self, generate_request& request) {
   state.journals.insert(id, std::move(fresh));
   if (auto valid = check(self, j.request); !valid)
     return end_with(self, j, std::move(valid.error()));
+  for (const auto& each : state.context.observed_by)
+    each->taken(j.request, state.context.connection);
   begin(self, j);
 }
 

@@ -60,7 +60,7 @@ struct stream_state {
 
     std::chrono::steady_clock::time_point first_token_at() const {
       const std::chrono::duration<double, std::milli> after(first_token_ms);
-      return begun + std::chrono::duration_cast<std::chrono::steady_clock::duration>(after);
+      return begun + std::chrono::round<std::chrono::steady_clock::duration>(after); // To the same moment again.
     }
   };
 

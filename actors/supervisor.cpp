@@ -88,8 +88,8 @@ void stop_if_streams_are_gone(self_pointer self) {
       ask<expected<nothing>>(
         self, engine.tree.kv_cache, timeouts::flush, [=](const expected<nothing>&) { flushed(self); },
         [=](const caf::error& reason) {
-          warn(self->state.options.warn,
-               "not all of the KV cache was saved before the end (" + caf::to_string(reason) + ").");
+          say(self->state.options.log, log_level::warning, "kv_cache_not_saved",
+              "not all of the KV cache was saved before the end (" + caf::to_string(reason) + ").");
           flushed(self);
         },
         flush_atom::value);
@@ -128,8 +128,8 @@ bool may_restart(self_pointer self, engine_actors& engine) {
 void restart_stages(self_pointer self, engine_actors& engine, const std::string& why) {
   auto& state = self->state;
   if (may_restart(self, engine)) {
-    warn(state.options.warn,
-         "the workers of engine " + std::to_string(engine.index) + " are lost, and others begin: " + why);
+    say(state.options.log, log_level::warning, "workers_lost",
+        "the workers of engine " + std::to_string(engine.index) + " are lost, and others begin: " + why);
     return spawn_stages(self, state.options, engine);
   }
   self->send(engine.tree.executor, fail_atom::value,
@@ -141,6 +141,9 @@ void restart_stages(self_pointer self, engine_actors& engine, const std::string&
 /// Its requests go on at others. With the last engine gone all that comes would be refused, until somebody looked.
 void engine_failed(self_pointer self, engine_actors& engine, const error& why) {
   auto& state = self->state;
+  if (state.engines.size() > 1) // Otherwise the end of all says it.
+    say(state.options.log, log_level::error, "engine_failed",
+        "engine " + std::to_string(engine.index) + " has given up: " + why.message);
   engine.down = true;
   end_stages(self, engine, caf::exit_reason::kill);
   self->send(state.router, down_atom::value, engine.index, why);
@@ -162,7 +165,7 @@ void begin_anew(self_pointer self, engine_actors& engine) {
 void engine_died(self_pointer self, engine_actors& engine, const caf::error& reason) {
   auto& state = self->state;
   const error why{errc::unavailable, "An engine has ended: " + caf::to_string(reason) + "."};
-  warn(state.options.warn, why.message);
+  say(state.options.log, log_level::error, "engine_died", why.message);
   const auto publisher = engine.partners.publisher;
   if (publisher)
     self->monitor(publisher);
@@ -251,8 +254,9 @@ supervisor_actor::behavior_type supervisor(self_pointer self, engine_options opt
     },
     [=](up_atom, std::uint32_t engine, std::uint64_t milliseconds) {
       if (is_from(self, self->state.engines.at(engine)))
-        warn(self->state.options.warn, "the new workers of engine " + std::to_string(engine) + " are ready after " +
-                                         std::to_string(milliseconds) + " ms.");
+        say(self->state.options.log, log_level::info, "workers_ready",
+            "the new workers of engine " + std::to_string(engine) + " are ready after " +
+              std::to_string(milliseconds) + " ms.");
     },
     [=](fail_atom, std::uint32_t engine, const error& why) {
       if (auto& which = self->state.engines.at(engine); is_from(self, which))

@@ -91,6 +91,21 @@ void report(self_pointer self, const worker_options& options, std::uint64_t epoc
     self->send(options.results, result_atom::value, epoch, std::move(outcome));
 }
 
+void observe_part(const worker_options& options, const step_changes& step,
+                  std::chrono::steady_clock::time_point begun) {
+  if (options.observed_by.empty())
+    return;
+  const part_record part{options.engine,
+                         step.step,
+                         step.epoch,
+                         options.seat.stage,
+                         options.seat.rank,
+                         begun,
+                         std::chrono::steady_clock::now()};
+  for (const auto& each : options.observed_by)
+    each->computed(part);
+}
+
 bool is_ready(const worker_state& state, const step_changes& step) {
   return (!state.rows_in || state.rows_there.contains(step.step)) && state.batch.has_tokens_for(step);
 }
@@ -104,12 +119,23 @@ void run_what_is_ready(self_pointer self, const worker_options& options) {
       return;
     state.waiting.pop_front();
     state.rows_there.erase(step->step);
-    report(self, options, step->epoch,
-           state.failed ? step_outcome(tl::unexpected(*state.failed)) : run(state, *step, options.vocabulary));
+    const auto begun = std::chrono::steady_clock::now();
+    auto outcome = state.failed ? step_outcome(tl::unexpected(*state.failed)) : run(state, *step, options.vocabulary);
+    if (outcome)
+      observe_part(options, *step, begun);
+    report(self, options, step->epoch, std::move(outcome));
   }
 }
 
 } // namespace
+
+observers who_want_parts(const observers& all) {
+  observers wanting;
+  for (const auto& each : all)
+    if (each->wants_parts())
+      wanting.push_back(each);
+  return wanting;
+}
 
 expected<std::shared_ptr<communicator>> worker_seat::join() const {
   if (group.empty())

@@ -5,6 +5,7 @@
 #include <set>
 
 #include "actors/interfaces.hpp"
+#include "actors/observer.hpp"
 #include "comm/row_channel.hpp"
 #include "comm/shared_memory.hpp"
 #include "engine/batch_state.hpp"
@@ -60,7 +61,12 @@ struct worker_options {
   std::size_t kv_groups = 1;
   results_actor results; ///< Gets what becomes of each step,
   bool reports = true;   ///< or its errors alone, where another rank reports.
+  std::uint32_t engine = 0;
+  observers observed_by; ///< Those who want parts of steps.
 };
+
+/// Those who want parts of steps.
+observers who_want_parts(const observers& all);
 
 /// A worker; spawn it detached, for it computes in its handlers. Its weights are loaded when it starts; steps wait in
 /// its mailbox.

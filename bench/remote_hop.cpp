@@ -129,7 +129,7 @@ int main(int argc, char** argv) {
     here.make_backend = []() -> expected<std::unique_ptr<backend>> { return std::make_unique<idle_backend>(); };
     const auto threaded = system.spawn<caf::detached>(worker, here);
     const auto process = system.spawn(
-      process_worker, process_worker_options{{{"/proc/self/exe", "worker"}, ""}, job, door->actor, results});
+      process_worker, process_worker_options{{{"/proc/self/exe", "worker"}, ""}, job, door->actor, results, 0, {}});
     self->request(process, std::chrono::seconds(30), info_atom::value)
       .receive([](const expected<worker_info>&) {},
                [](const caf::error& e) { throw std::runtime_error(to_string(e)); });

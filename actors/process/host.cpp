@@ -77,6 +77,22 @@ private:
   bool reports_;
 };
 
+/// When steps were computed goes over it, too.
+class times_outlet final : public observer {
+public:
+  explicit times_outlet(process_worker_actor engine) : engine_(std::move(engine)) {}
+  bool wants_parts() const override { return true; }
+  void computed(const part_record& part) override {
+    const auto ns = [](auto time) {
+      return static_cast<std::uint64_t>(std::chrono::nanoseconds(time.time_since_epoch()).count());
+    };
+    caf::anon_send(engine_, report_atom::value, part.epoch, part.step, ns(part.begun), ns(part.ended));
+  }
+
+private:
+  process_worker_actor engine_;
+};
+
 struct host_state {
   host_state() = default; // Not an aggregate: CAF would initialise its first member with the actor.
 
@@ -103,6 +119,8 @@ void begin(self_pointer self, const caf::strong_actor_ptr& engine, const worker_
   options.vocabulary = job.vocabulary;
   options.kv_groups = job.kv_groups;
   options.results = out;
+  if (job.times)
+    options.observed_by.push_back(std::make_shared<times_outlet>(state.engine));
   options.make_backend = [job, make]() -> expected<std::unique_ptr<backend>> {
     auto group = job.seat.join();
     if (!group)

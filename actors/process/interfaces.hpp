@@ -58,6 +58,9 @@ using process_worker_actor = worker_actor::extend<
   caf::reacts_to<attach_atom, caf::strong_actor_ptr>,
   // From the host: what has become of a step of this epoch (a `step_outcome`); the rows of a step are there for the next stage.
   caf::reacts_to<result_atom, std::uint64_t, wire_message>, caf::reacts_to<handed_atom, std::uint64_t, std::uint64_t>,
+  // From the host, where the job wants it: when a step (epoch, step) was computed, begun and ended, in nanoseconds of this
+  // machine's steady clock.
+  caf::reacts_to<report_atom, std::uint64_t, std::uint64_t, std::uint64_t, std::uint64_t>,
   // From the host: its worker has died, and why.
   caf::reacts_to<fail_atom, std::string>,
   // The process has ended, and how.

@@ -6,7 +6,7 @@ namespace troupe {
 
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(row_channel_shape, slots, max_rows, width)
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(worker_seat, stage, stages, rank, epoch, group, shards, rows_in, rows_out, channel)
-NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(worker_job, parent, door, port, token, seat, vocabulary, kv_groups, reports,
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(worker_job, parent, door, port, token, seat, vocabulary, kv_groups, reports, times,
                                    device)
 
 std::vector<std::byte> encode(const worker_job& job) {

@@ -18,7 +18,8 @@ struct worker_job {
   worker_seat seat;
   std::uint32_t vocabulary = 0;
   std::uint64_t kv_groups = 1;
-  bool reports = true; ///< Results of steps are wanted from it.
+  bool reports = true; ///< Results of steps are wanted from it,
+  bool times = false;  ///< and when it has computed each.
   std::string device;  ///< What makes its backend; the meaning is between those who give and take it.
 };
 

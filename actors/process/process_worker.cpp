@@ -124,6 +124,17 @@ void pass_result(self_pointer self, std::uint64_t epoch, const wire_message& byt
   self->send(state.options.results, result_atom::value, epoch, std::move(*outcome));
 }
 
+void pass_times(const process_worker_options& options, std::uint64_t epoch, std::uint64_t step, std::uint64_t begun,
+                std::uint64_t ended) {
+  const auto& seat = options.job.seat;
+  const auto at = [](std::uint64_t ns) {
+    return std::chrono::steady_clock::time_point(std::chrono::nanoseconds(ns));
+  };
+  const part_record part{options.engine, step, epoch, seat.stage, seat.rank, at(begun), at(ended)};
+  for (const auto& each : options.observed_by)
+    each->computed(part);
+}
+
 bool start(self_pointer self) {
   auto& state = self->state;
   auto& options = state.options;
@@ -183,6 +194,9 @@ process_worker_actor::behavior_type process_worker(self_pointer self, process_wo
     [=](info_atom atom) { return ask_host<worker_info>(self, atom); },
     [=](attach_atom, const caf::strong_actor_ptr& host) { connected(self, host); },
     [=](result_atom, std::uint64_t epoch, const wire_message& outcome) { pass_result(self, epoch, outcome); },
+    [=](report_atom, std::uint64_t epoch, std::uint64_t step, std::uint64_t begun, std::uint64_t ended) {
+      pass_times(self->state.options, epoch, step, begun, ended);
+    },
     [=](handed_atom, std::uint64_t epoch, std::uint64_t step) {
       if (self->state.next)
         self->send(self->state.next, rows_atom::value, epoch, step);

@@ -20,6 +20,8 @@ struct process_worker_options {
   worker_job job; ///< All but its token, which is made here.
   worker_door_actor door;
   results_actor results;
+  std::uint32_t engine = 0;
+  observers observed_by; ///< Those who want parts of steps.
 };
 
 struct process_worker_state {

@@ -32,7 +32,7 @@ engine_options options_of(const world_plan& plan) {
     options.cache.tier.max_loading = plan.tier->max_loading;
     options.cache.tier.max_hashes = plan.tier->max_hashes;
   }
-  options.warn = [](const std::string&) {};
+  options.log.take = [](const log_entry&) {};
   options.detached_workers = false;
   return options;
 }
