@@ -13,6 +13,7 @@
 #include "actors/admin.hpp"
 #include "actors/endpoint.hpp"
 #include "actors/event_descriptor.hpp"
+#include "actors/zap_gate.hpp"
 #include "protocol/codec.hpp"
 #include "protocol/limits.hpp"
 #include "protocol/validate.hpp"
@@ -33,6 +34,7 @@ constexpr int frames_ahead = 16; ///< Received for one client and not looked at 
 struct bound_socket {
   zmq::context_t context{1};
   zmq::socket_t router{context, zmq::socket_type::router};
+  std::optional<zap_gate> gate; ///< Where clients have keys.
 };
 
 class gateway : public caf::blocking_actor {
@@ -52,14 +54,19 @@ public:
     monitor(supervisor_);
     next_keepalive_ = std::chrono::steady_clock::now();
     while (running_) {
-      zmq::pollitem_t items[] = {{socket_->router.handle(), 0, ZMQ_POLLIN, 0}, {nullptr, mail_.fd(), ZMQ_POLLIN, 0}};
+      auto& gate = socket_->gate;
+      zmq::pollitem_t items[] = {{socket_->router.handle(), 0, ZMQ_POLLIN, 0},
+                                 {nullptr, mail_.fd(), ZMQ_POLLIN, 0},
+                                 {gate ? gate->handle() : nullptr, 0, ZMQ_POLLIN, 0}};
       try {
-        zmq::poll(items, 2, wait_time());
+        zmq::poll(items, gate ? 3 : 2, wait_time());
       } catch (const zmq::error_t& problem) {
         if (problem.num() == EINTR)
           continue;
         throw;
       }
+      if (gate && items[2].revents != 0)
+        gate->answer();
       if (items[1].revents != 0)
         take_mail();
       if (items[0].revents != 0)
@@ -124,7 +131,7 @@ private:
     encoder_.begin(messages.messages);
     while (auto frame = encoder_.next())
       if (!send_frame(found->second.identity, *frame))
-        return drop(found->first);
+        return cut(found->first);
   }
 
   /// False when the client is gone, or so far behind that its queue is full.
@@ -206,6 +213,7 @@ private:
     monitor(*stream);
     connections_.emplace(id, connection{identity, *stream, std::chrono::steady_clock::now()});
     ids_.emplace(identity, id);
+    say(options_.log, log_level::debug, "client_came", "a ZeroMQ client has said hello", {{"connection", id}});
     send_message(identity,
                  welcome{protocol_version, options_.server_name, options_.model_name, options_.context_length});
   }
@@ -219,6 +227,7 @@ private:
 
   void take(connection&, const hello&) {}
   void take(connection& from, generate_request& request) {
+    request.origin.name = "zmq-" + std::to_string(ids_.at(from.identity)) + "-" + std::to_string(request.id);
     send(from.stream, submit_atom::value, std::move(request));
   }
   void take(connection& from, const cancel_request& request) { send(from.stream, cancel_atom::value, request.id); }
@@ -248,7 +257,13 @@ private:
       if (now - connection.last_heard > interval && !send_message(connection.identity, pong{0}))
         gone.push_back(id);
     for (auto id : gone)
-      drop(id);
+      cut(id);
+  }
+
+  void cut(connection_id id) {
+    say(options_.log, log_level::info, "client_gone", "a ZeroMQ client is gone, or does not read",
+        {{"connection", id}});
+    drop(id);
   }
 
   void drop(connection_id id) {
@@ -277,9 +292,13 @@ expected<running_gateway> spawn_gateway(caf::actor_system& system, supervisor_ac
                                         gateway_options options) {
   if (auto free = check_endpoint(options.endpoint, options.option); !free)
     return tl::unexpected(free.error());
+  if (auto may = check_access(options.access, options.endpoint, options.option); !may)
+    return tl::unexpected(may.error());
   auto socket = std::make_shared<bound_socket>();
   auto& router = socket->router;
   try {
+    if (options.access.has_keys())
+      socket->gate.emplace(socket->context, options.access, options.log).guard(router);
     router.set(zmq::sockopt::linger, 1000);
     router.set(zmq::sockopt::router_mandatory, true);
     router.set(zmq::sockopt::maxmsgsize, static_cast<std::int64_t>(max_frame_bytes));

@@ -7,6 +7,8 @@
 #include <string>
 
 #include "actors/interfaces.hpp"
+#include "actors/zmq_access.hpp"
+#include "protocol/log.hpp"
 
 namespace troupe {
 
@@ -18,6 +20,8 @@ struct gateway_options {
   std::uint32_t max_connections = 4096;
   bool takes_commands = false;  ///< An operator's, from whoever can connect.
   std::string option = "--zmq"; ///< What the endpoint was given with: errors name it.
+  zmq_access access;
+  logger log;
 };
 
 /// A gateway that has bound its socket.
@@ -26,7 +30,8 @@ struct running_gateway {
   std::string endpoint; ///< Where it listens, with the port that was chosen.
 };
 
-/// Binds and spawns. It ends with its supervisor, or on an exit message. Errors: io (the endpoint is taken or wrong).
+/// Binds and spawns. It ends with its supervisor, or on an exit message. Errors: io (the endpoint is taken or wrong),
+/// invalid_argument (see `check_access`).
 expected<running_gateway> spawn_gateway(caf::actor_system& system, supervisor_actor supervisor,
                                         gateway_options options);
 

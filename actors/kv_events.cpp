@@ -6,6 +6,7 @@
 
 #include "actors/endpoint.hpp"
 #include "actors/event_descriptor.hpp"
+#include "actors/zap_gate.hpp"
 #include "engine/kv/event_buffer.hpp"
 
 namespace troupe {
@@ -23,6 +24,7 @@ struct bound_sockets {
   zmq::context_t context{1};
   zmq::socket_t publisher{context, zmq::socket_type::pub};
   zmq::socket_t replay{context, zmq::socket_type::router};
+  std::optional<zap_gate> gate; ///< Where subscribers have keys.
 };
 
 /// A frame that shares a payload with the buffer, and with all subscribers to which it is still on its way.
@@ -66,9 +68,12 @@ public:
 
   void act() override {
     while (running_) {
-      zmq::pollitem_t items[] = {{nullptr, mail_.fd(), ZMQ_POLLIN, 0}, {sockets_->replay.handle(), 0, ZMQ_POLLIN, 0}};
+      auto& gate = sockets_->gate;
+      zmq::pollitem_t items[] = {{nullptr, mail_.fd(), ZMQ_POLLIN, 0},
+                                 {sockets_->replay.handle(), 0, ZMQ_POLLIN, 0},
+                                 {gate ? gate->handle() : nullptr, 0, ZMQ_POLLIN, 0}};
       try {
-        zmq::poll(items, options_.replay_endpoint.empty() ? 1 : 2, -1ms); // Idle is idle.
+        zmq::poll(items, gate ? 3 : 2, -1ms); // Idle is idle.
       } catch (const zmq::error_t& problem) {
         if (problem.num() == EINTR)
           continue;
@@ -76,6 +81,8 @@ public:
       }
       if (items[0].revents != 0)
         take_mail();
+      if (gate && items[2].revents != 0)
+        gate->answer();
       if (items[1].revents != 0)
         for (int i = 0; i < replays_a_turn && take_request(); ++i) {
         }
@@ -85,6 +92,7 @@ public:
         ::unlink(file.c_str()); // While it is still ours: a server that starts now finds nobody who listens.
     sockets_->publisher.close();
     sockets_->replay.close();
+    sockets_->gate.reset();
     sockets_->context.close(); // Only then is an endpoint free for a successor.
   }
 
@@ -182,10 +190,15 @@ void configure(bound_sockets& sockets, const kv_events_options& options) {
   sockets.replay.set(zmq::sockopt::linger, linger_ms);
 }
 
-expected<std::string> bind_socket(zmq::socket_t& socket, const std::string& endpoint, const std::string& option) {
+expected<std::string> bind_socket(bound_sockets& sockets, zmq::socket_t& socket, const zmq_access& access,
+                                  const std::string& endpoint, const std::string& option) {
   if (auto free = check_endpoint(endpoint, option); !free)
     return tl::unexpected(free.error());
+  if (auto may = check_access(access, endpoint, option); !may)
+    return tl::unexpected(may.error());
   try {
+    if (sockets.gate)
+      sockets.gate->guard(socket);
     socket.bind(endpoint);
   } catch (const zmq::error_t& problem) {
     return fail(errc::io, "Cannot publish block events on " + endpoint + ": " + problem.what() +
@@ -201,16 +214,19 @@ expected<running_kv_events> spawn_kv_events(caf::actor_system& system, kv_events
   try {
     sockets = std::make_shared<bound_sockets>();
     configure(*sockets, options);
+    if (options.access.has_keys())
+      sockets->gate.emplace(sockets->context, options.access, options.log);
   } catch (const zmq::error_t& problem) {
     return fail(errc::io, std::string("Cannot publish block events: ") + problem.what() + ".");
   }
   running_kv_events result;
-  auto published_at = bind_socket(sockets->publisher, options.endpoint, "--kv-events");
+  auto published_at = bind_socket(*sockets, sockets->publisher, options.access, options.endpoint, "--kv-events");
   if (!published_at)
     return tl::unexpected(published_at.error());
   result.endpoint = std::move(*published_at);
   if (!options.replay_endpoint.empty()) {
-    auto replayed_at = bind_socket(sockets->replay, options.replay_endpoint, "--kv-events-replay");
+    auto replayed_at =
+      bind_socket(*sockets, sockets->replay, options.access, options.replay_endpoint, "--kv-events-replay");
     if (!replayed_at)
       return tl::unexpected(replayed_at.error());
     result.replay_endpoint = std::move(*replayed_at);

@@ -17,7 +17,9 @@
 #include <string>
 
 #include "actors/interfaces.hpp"
+#include "actors/zmq_access.hpp"
 #include "engine/kv/event_codec.hpp"
+#include "protocol/log.hpp"
 
 namespace troupe {
 
@@ -31,6 +33,8 @@ struct kv_events_options {
   std::uint32_t max_queued_frames = 10'000; ///< For one subscriber that reads too slowly; then it misses some.
   /// In batches on their way to the actor; over that, new ones are lost.
   std::uint32_t max_waiting_blocks = 262'144;
+  zmq_access access;
+  logger log;
 };
 
 /// A publisher that has bound its sockets, with the ports that were chosen.
