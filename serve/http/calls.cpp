@@ -3,9 +3,11 @@
 #include <algorithm>
 #include <exception>
 
+#include <fmt/format.h>
+
 namespace troupe::serve {
 
-running_calls::call_id running_calls::begin(api_call_ptr call, call_listener& listener) {
+running_calls::call_id running_calls::begin(api_call_ptr call, call_listener& listener, request_origin origin) {
   auto requests = call->take_requests();
   const auto id = next_id_;
   next_id_ += std::max<std::size_t>(requests.size(), 1);
@@ -34,8 +36,13 @@ running_calls::call_id running_calls::begin(api_call_ptr call, call_listener& li
     });
     return id;
   }
+  if (origin.name.empty())
+    origin.name = fmt::format("http-{}", id);
   for (std::size_t i = 0; i < requests.size(); ++i) {
     requests[i].id = id + i;
+    requests[i].origin = origin;
+    if (requests.size() > 1)
+      requests[i].origin.name += fmt::format(".{}", i);
     engine_->submit(*stream, std::move(requests[i]));
   }
   return id;

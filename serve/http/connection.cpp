@@ -35,6 +35,9 @@ request_head head_of(const http::request<http::string_body>& message) {
   request.content_encoding = field(message, http::field::content_encoding);
   request.id = request_id_of(field(message, "x-request-id"));
   request.origin = field(message, http::field::origin);
+  request.request_id = field(message, "x-request-id");
+  if (message.count("traceparent") == 1)
+    request.traceparent = field(message, "traceparent");
   request.asked_method = field(message, http::field::access_control_request_method);
   request.asked_headers = field(message, http::field::access_control_request_headers);
   head.http_1_1 = message.version() >= 11;
@@ -77,8 +80,11 @@ void connection::enter(state next, std::uint32_t limit_ms) {
 }
 
 void connection::look_at(time_point now) {
-  if (write_under_way_ && now >= write_deadline_)
-    return close(); // It takes nothing.
+  if (write_under_way_ && now >= write_deadline_) { // It takes nothing.
+    say(core_->options.log, log_level::info, "client_cut", "a client that takes nothing of its answer is cut",
+        {{"client", bytes_->peer()}, {"path", head_.request.path}, {"unsent_bytes", std::uint64_t{unsent()}}});
+    return close();
+  }
   if (state_ == state::answering || now < deadline_)
     return;
   if (state_ != state::head && state_ != state::body)
@@ -141,8 +147,10 @@ void connection::keep_bytes(std::size_t count) {
 
 void connection::take_bytes() {
   while ((state_ == state::idle || state_ == state::head || state_ == state::body) && in_.size() > 0) {
-    if (state_ == state::idle)
+    if (state_ == state::idle) {
+      begun_ = std::chrono::steady_clock::now();
       enter(state::head, limits_.header_ms);
+    }
     error_code problem;
     const auto taken = parser_->put(in_.data(), problem);
     in_.consume(taken);

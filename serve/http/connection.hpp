@@ -75,6 +75,7 @@ private:
   void respond(http_answer answer, const std::string& fields = {});
   std::string common_fields();
   void start_answering();
+  void log_answer(unsigned status);
   void finish_exchange();
   bool keeps_alive() const;
 
@@ -108,6 +109,7 @@ private:
   bool reading_ = false;
   std::optional<parser> parser_;
   request_head head_;
+  time_point begun_; ///< When the request's first byte was there.
   head_decision decision_;
   std::uint64_t request_number_ = 0;
   std::size_t accounted_ = 0;                            ///< Of `server_core::bodies_bytes`.

@@ -1,8 +1,10 @@
 // The half of a connection that answers and writes.
+#include <algorithm>
 #include <exception>
 
 #include <boost/asio/post.hpp>
 
+#include "protocol/trace_context.hpp"
 #include "serve/http/connection.hpp"
 #include "serve/http/errors.hpp"
 #include "serve/http/response.hpp"
@@ -10,6 +12,23 @@
 namespace troupe::serve {
 
 using boost::system::error_code;
+
+namespace {
+
+constexpr std::size_t max_request_id_bytes = 128;
+
+/// What the client calls its request, if that can stand in a log; and its trace, if it has one.
+request_origin origin_of(const http_request& request) {
+  request_origin origin;
+  const auto& id = request.request_id;
+  if (id.size() <= max_request_id_bytes && std::ranges::all_of(id, [](char c) { return c > ' ' && c < 0x7f; }))
+    origin.name = id;
+  if (parse_traceparent(request.traceparent)) // Otherwise it counts as absent, as the specification has it.
+    origin.traceparent = request.traceparent.substr(0, traceparent_bytes);
+  return origin;
+}
+
+} // namespace
 
 void connection::start_answering() {
   if (state_ != state::answering)
@@ -71,7 +90,26 @@ void connection::take_outcome(api_outcome outcome) {
     return respond(std::move(outcome.answer));
   if (const auto why = refusal_in(core_->facts.phase)) // Since its header came.
     return refuse(503, *why);
-  call_ = core_->calls.begin(std::move(outcome.call), *this);
+  call_ = core_->calls.begin(std::move(outcome.call), *this, origin_of(head_.request));
+}
+
+/// Who may not come in is told of at once, everything else where somebody looks for it.
+void connection::log_answer(unsigned status) {
+  const bool refused = status == 401 || status == 403;
+  const auto level = refused ? log_level::info : log_level::debug;
+  const auto& log = core_->options.log;
+  if (!log.takes(level))
+    return;
+  const std::chrono::duration<double, std::milli> took = std::chrono::steady_clock::now() - begun_;
+  const auto& request = head_.request;
+  say(log, level, refused ? "client_refused" : "http_answer",
+      refused ? "an HTTP client may not do this" : "HTTP request answered",
+      {{"client", bytes_->peer()},
+       {"method", request.method},
+       {"path", request.path},
+       {"status", std::uint64_t{status}},
+       {"ms", took.count()},
+       {"request", origin_of(request).name}});
 }
 
 bool connection::keeps_alive() const {
@@ -108,6 +146,7 @@ void connection::respond(http_answer answer, const std::string& fields) {
   if (head_.request.method != "HEAD")
     text += answer.body;
   complete_ = true;
+  log_answer(answer.status);
   write(text);
 }
 
@@ -134,6 +173,7 @@ void connection::send(std::string&& bytes) {
 void connection::end() {
   call_.reset();
   complete_ = true;
+  log_answer(200);
   write(head_.http_1_1 ? last_chunk : std::string_view());
 }
 

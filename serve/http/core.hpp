@@ -11,6 +11,7 @@
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/thread_pool.hpp>
 
+#include "protocol/log.hpp"
 #include "serve/http/calls.hpp"
 #include "serve/http/keys.hpp"
 #include "serve/http/limits.hpp"
@@ -28,6 +29,7 @@ struct http_options {
   std::string tls_certificates, tls_key; ///< Files; empty: no TLS.
   bool open_access = false;              ///< Without keys, listens where other machines can reach it, too.
   http_limits limits;
+  logger log;
 };
 
 class connection;

@@ -38,11 +38,6 @@ private:
   sigset_t before_;
 };
 
-std::string text_of(const tcp::endpoint& endpoint) {
-  const auto address = endpoint.address().to_string();
-  return (endpoint.address().is_v6() ? "[" + address + "]" : address) + ":" + std::to_string(endpoint.port());
-}
-
 /// An acceptor that listens at the first of the host's addresses where that goes.
 expected<tcp::acceptor> listen_at(asio::io_context& thread, const http_options& options) {
   error_code problem;

@@ -10,6 +10,12 @@ namespace asio = boost::asio;
 using asio::ip::tcp;
 using boost::system::error_code;
 
+std::string peer_of(const tcp::socket& socket) {
+  error_code gone;
+  const auto endpoint = socket.remote_endpoint(gone);
+  return gone ? std::string() : text_of(endpoint);
+}
+
 class plain : public transport {
 public:
   explicit plain(tcp::socket socket) : socket_(std::move(socket)) {}
@@ -24,6 +30,7 @@ public:
     error_code ignored;
     socket_.close(ignored);
   }
+  std::string peer() const override { return peer_of(socket_); }
 
 private:
   tcp::socket socket_;
@@ -49,12 +56,18 @@ public:
     error_code ignored;
     stream_->lowest_layer().close(ignored);
   }
+  std::string peer() const override { return peer_of(stream_->next_layer()); }
 
 private:
   std::shared_ptr<asio::ssl::stream<tcp::socket>> stream_; ///< Shared with the end of writing.
 };
 
 } // namespace
+
+std::string text_of(const tcp::endpoint& endpoint) {
+  const auto address = endpoint.address().to_string();
+  return (endpoint.address().is_v6() ? "[" + address + "]" : address) + ":" + std::to_string(endpoint.port());
+}
 
 std::unique_ptr<transport> plain_transport(tcp::socket socket) {
   return std::make_unique<plain>(std::move(socket));

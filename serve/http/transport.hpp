@@ -19,6 +19,9 @@ class context;
 
 namespace troupe::serve {
 
+/// "127.0.0.1:8000", "[::1]:8000".
+std::string text_of(const boost::asio::ip::tcp::endpoint& endpoint);
+
 class transport {
 public:
   using handler = std::function<void(const boost::system::error_code&, std::size_t)>;
@@ -30,6 +33,8 @@ public:
   /// Says that nothing more comes; reading goes on.
   virtual void end_writing() = 0;
   virtual void close() = 0;
+  /// "127.0.0.1:50000"; empty once the other side has gone.
+  virtual std::string peer() const = 0;
 };
 
 std::unique_ptr<transport> plain_transport(boost::asio::ip::tcp::socket socket);
