@@ -8,9 +8,11 @@
 //   zmq_client --n 3 --temperature 1 "Name a city."          Three answers, shown when all have ended.
 //   zmq_client --logprobs 2 --top-p 0.9 "Yes or no?"
 //   zmq_client --pause-after 5 "Tell me a long story."       Stands still for a second.
+//   zmq_client --key me.key --server-key server.pub "Hello."  Encrypted; `troupe keygen me` makes a key.
 #include <algorithm>
 #include <chrono>
 #include <cstdint>
+#include <fstream>
 #include <functional>
 #include <iostream>
 #include <map>
@@ -38,19 +40,36 @@ struct options {
   std::uint32_t cancel_after = 0; ///< Tokens; 0: never.
   std::uint32_t pause_after = 0;  ///< The same.
   std::uint32_t timeout_ms = 10000;
+  std::string key, server_key; ///< Files with our secret key and the server's public one; empty: no CURVE.
   troupe::generate_request request{.id = 1}; ///< But for its prompt.
 };
+
+/// The first word of the file: what follows is a note.
+std::string key_in(const std::string& file) {
+  std::string key;
+  std::ifstream(file) >> key;
+  return key;
+}
 
 /// One connection: it sends and receives whole messages, and pings while it waits.
 class connection {
 public:
   explicit connection(const options& given) : timeout_(given.timeout_ms) {
     socket_.set(zmq::sockopt::linger, 1000);
+    if (!given.key.empty()) {
+      const auto secret = key_in(given.key);
+      char ours[41] = "";
+      zmq_curve_public(ours, secret.c_str());
+      socket_.set(zmq::sockopt::curve_secretkey, secret);
+      socket_.set(zmq::sockopt::curve_publickey, ours);
+      socket_.set(zmq::sockopt::curve_serverkey, key_in(given.server_key));
+    }
     socket_.connect(given.endpoint);
   }
 
   void send(const troupe::client_message& message) {
-    socket_.send(zmq::buffer(troupe::encode(message)), zmq::send_flags::none);
+    // What cannot be sent (the server has turned us away, or takes nothing) is not answered either.
+    socket_.send(zmq::buffer(troupe::encode(message)), zmq::send_flags::dontwait);
     last_sent_ = clock_type::now();
   }
 
@@ -229,6 +248,10 @@ int main(int argc, char** argv) {
   CLI::App app{"Asks `troupe serve` over ZeroMQ and prints the answer as it comes."};
   app.add_option("prompt", given.prompt, "What to ask")->required();
   app.add_option("--endpoint", given.endpoint, "Where the server is")->capture_default_str();
+  auto* key = app.add_option("--key", given.key, "A file with our secret key, where the server wants one");
+  auto* server_key = app.add_option("--server-key", given.server_key, "A file with its public key");
+  key->needs(server_key);
+  server_key->needs(key);
   app.add_flag("--raw", given.raw, "The prompt as it stands, without the chat template");
   app.add_option("--temperature", given.request.sampling.temperature, "0 is greedy")->capture_default_str();
   app.add_option("--seed", given.request.sampling.seed, "Of the noise")->capture_default_str();

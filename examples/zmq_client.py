@@ -12,6 +12,7 @@ docs/protocol.md.
     zmq_client.py --logprobs 2 --field top_k=40 "Yes or no?"      # Any field of a generate_request, as JSON.
     zmq_client.py --pause-after 5 "Tell me a long story."         # Stands still for a second.
     zmq_client.py --admin status                                  # For operators: also check, drain, ...
+    zmq_client.py --key me.key --server-key server.pub "Hello."   # Encrypted; `troupe keygen me` makes a key.
 
 The answer goes to stdout as it comes, all else to stderr. The exit code is 0 if every request ended well.
 """
@@ -88,7 +89,8 @@ class Request:
 class Client:
     """One connection. Any number of requests may be open on it at once."""
 
-    def __init__(self, endpoint, timeout):
+    def __init__(self, endpoint, timeout, key=None, server_key=None):
+        """key, server_key: our secret key and the server's public one, as Z85 (CURVE)."""
         self.endpoint, self.timeout = endpoint, timeout
         self.open = {}  # id -> Request
         self.asked = {}  # nonce -> where the admin_reply goes
@@ -98,6 +100,9 @@ class Client:
         # No routing id is set: if the connection breaks and is made again, it is a new one to the server.
         self.socket = self.context.socket(zmq.DEALER)
         self.socket.linger = 1000  # Milliseconds for a last cancel to leave.
+        if key:
+            self.socket.curve_secretkey, self.socket.curve_publickey = key, zmq.curve_public(key)
+            self.socket.curve_serverkey = server_key
 
     async def __aenter__(self):
         self.socket.connect(self.endpoint)
@@ -308,8 +313,15 @@ async def cancel_all(client):
         await request.cancel()
 
 
+def key_in(file):
+    """The key is the first word of the file: what follows is a note."""
+    with open(file, "rb") as content:
+        return (content.read().split() or [b""])[0]
+
+
 async def run(options):
-    async with Client(options.endpoint, options.timeout) as client:
+    keys = [key_in(options.key), key_in(options.server_key)] if options.key else []
+    async with Client(options.endpoint, options.timeout, *keys) as client:
         print(f"{client.welcome['server']}, {client.welcome['model']}, context {client.welcome['context_length']}",
               file=sys.stderr)
         # Ctrl-C cancels what is open; its end comes as always.
@@ -326,6 +338,8 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("prompt", nargs="?", help="with --concurrent, {n} in it becomes the number of the request")
     parser.add_argument("--endpoint", default="tcp://127.0.0.1:5555", help="(default: %(default)s)")
+    parser.add_argument("--key", metavar="FILE", help="our secret key, where the server wants one")
+    parser.add_argument("--server-key", metavar="FILE", help="and its public one")
     parser.add_argument("--messages", metavar="FILE",
                         help="a JSON array of {role, content} instead of a prompt; - is stdin")
     parser.add_argument("--raw", action="store_true", help="the prompt as it stands, without the chat template")
@@ -350,6 +364,8 @@ def main():
     options = parser.parse_args()
     if [options.prompt, options.messages, options.admin].count(None) != 2:
         parser.error("give either a prompt, --messages or --admin")
+    if bool(options.key) != bool(options.server_key):
+        parser.error("--key and --server-key go together")
     if options.concurrent and options.n:
         parser.error("--concurrent shows one answer to each prompt: leave --n out")
     if options.concurrent and options.messages == "-":

@@ -88,7 +88,7 @@ class TestCase(unittest.TestCase):
         self.assertFalse(result.stdout)
         lines = [line for line in result.stderr.strip().splitlines() if not line.endswith("the model is being loaded.")]
         last = lines[-1]
-        self.assertRegex(last, r"^troupe: [A-Z/-].*\.$")
+        self.assertRegex(last, r"^(troupe|\S+Z error): [A-Z/-].*\.$")
         self.assertEqual(len(lines), 1, result.stderr)
         for word in words:
             self.assertIn(word, last)
@@ -156,9 +156,11 @@ class Server:
         self.ready.set()
 
     def stop(self, signal_number=signal.SIGTERM):
-        """Asks it to stop, and returns its exit code."""
+        """Asks it to stop, and returns its exit code. All that it has said is in `log` then."""
         self.process.send_signal(signal_number)
-        return self.process.wait(PATIENCE)
+        code = self.process.wait(PATIENCE)
+        self.reader.join(PATIENCE)
+        return code
 
     def kill(self):
         self.process.kill()
@@ -231,8 +233,12 @@ class Client:
     """One connection: a DEALER of its own."""
     context = zmq.Context()
 
-    def __init__(self, endpoint, hello=True):
+    def __init__(self, endpoint, hello=True, key=None, server_key=None):
+        """key, server_key: our secret key and the server's public one."""
         self.socket = self.context.socket(zmq.DEALER)
+        if key:
+            self.socket.curve_secretkey, self.socket.curve_publickey = key, zmq.curve_public(key)
+            self.socket.curve_serverkey = server_key
         self.socket.linger = 0
         self.socket.sndhwm = self.socket.rcvhwm = 0
         self.socket.connect(endpoint)

@@ -100,7 +100,7 @@ class End(HttpCase):
         self.assertEqual(events[-1], "[DONE]")
         self.assertEqual(server.process.wait(PATIENCE), 0)
         server.reader.join()
-        self.assertEqual(server.log[-1], "troupe: stopping.\n")
+        self.assertRegex(server.log[-1], r"Z info: stopping\.\n$")
 
     def test_requests_over_zeromq_finish_too(self):
         server = self.serve(*tiny(context=65536))

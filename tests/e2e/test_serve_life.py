@@ -17,7 +17,7 @@ class StartAndEnd(TestCase):
             self.assertEqual(server.stop(signal_number), 0)
             self.assertFalse(server.socket_file.exists(), "the socket's file is left")
             server.reader.join()
-            self.assertEqual(server.log[-1], "troupe: stopping.\n")
+            self.assertRegex(server.log[-1], r"Z info: stopping\.\n$")
             self.assertEqual(server.process.stdout.read(), "")
 
     def test_it_stops_while_it_answers_and_every_request_gets_its_end(self):

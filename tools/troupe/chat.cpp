@@ -91,7 +91,9 @@ bool read_line(std::string& line) {
 } // namespace
 
 int chat(const run_flags& flags) {
-  auto started = local_engine::start(flags.engine, {SIGINT}); // SIGTERM ends it, also at the prompt.
+  surroundings around; // SIGTERM ends it, also at the prompt.
+  around.signals = std::make_unique<signal_watch>(std::initializer_list<int>{SIGINT});
+  auto started = local_engine::start(flags.engine, std::move(around));
   if (!started)
     return report(started.error());
   auto& engine = **started;

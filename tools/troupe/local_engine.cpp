@@ -1,7 +1,5 @@
 #include "tools/troupe/local_engine.hpp"
 
-#include <iostream>
-
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
@@ -77,13 +75,14 @@ void add_tiers(engine_options& options, const engine_flags& flags, const worker_
   }
   // Engines share a folder, but each has memory of its own.
   if (const auto host_bytes = (std::uint64_t{settings.kv_host_gib} << 30) / flags.data_parallel_size; host_bytes > 0)
-    options.open_tier = [=, open_disk = options.open_tier]() -> expected<std::unique_ptr<block_tier>> {
+    options.open_tier = [=, open_disk = options.open_tier,
+                         log = options.log]() -> expected<std::unique_ptr<block_tier>> {
       if (!open_disk)
         return std::make_unique<memory_tier>(host_bytes);
       auto disk = open_disk();
       if (disk)
         return std::make_unique<layered_tier>(host_bytes, std::move(*disk));
-      std::cerr << "troupe: " << disk.error().message << " Prefixes are kept in memory alone." << std::endl;
+      say(log, log_level::warning, "kv_disk_missing", disk.error().message + " Prefixes are kept in memory alone.");
       return std::make_unique<memory_tier>(host_bytes);
     };
 }
@@ -98,18 +97,31 @@ signal_watch::signal_watch(std::initializer_list<int> which) {
   pthread_sigmask(SIG_BLOCK, &signals_, nullptr);
 }
 
+void signal_watch::before_watch(std::function<void()> early) {
+  early_ = std::move(early);
+  thread_ = std::thread([this] { run(); });
+}
+
 void signal_watch::watch(caf::actor whom) {
-  thread_ = std::thread([this, whom = std::move(whom)] {
-    for (int signal = 0; sigwait(&signals_, &signal) == 0 && !ending_;) {
-      if (signal != wake_up) {
-        caf::anon_send(whom, stop_atom::value);
-        continue;
-      }
+  const std::lock_guard guard(lock_);
+  whom_ = std::move(whom);
+  if (!thread_.joinable())
+    thread_ = std::thread([this] { run(); });
+}
+
+void signal_watch::run() {
+  for (int signal = 0; sigwait(&signals_, &signal) == 0 && !ending_;) {
+    const std::lock_guard guard(lock_);
+    if (!whom_) {
+      early_();
+    } else if (signal != wake_up) {
+      caf::anon_send(whom_, stop_atom::value);
+    } else {
       for (constexpr timespec at_once{}; sigtimedwait(&signals_, nullptr, &at_once) > 0;)
         ; // Those that came before `forget`: it drops them.
-      caf::anon_send(whom, reset_atom::value);
+      caf::anon_send(whom_, reset_atom::value);
     }
-  });
+  }
 }
 
 void signal_watch::forget() {
@@ -122,6 +134,7 @@ void signal_watch::stop() {
     pthread_kill(thread_.native_handle(), wake_up);
     thread_.join();
   }
+  whom_ = nullptr;
   pthread_sigmask(SIG_UNBLOCK, &signals_, nullptr); // From here on they end the program, as ever.
 }
 
@@ -192,7 +205,7 @@ expected<void> share_among_workers(const engine_flags& flags, worker_device& dev
 
 } // namespace
 
-expected<engine_options> make_engine_options(const engine_flags& flags) {
+expected<engine_options> make_engine_options(const engine_flags& flags, const logger& log) {
   if (flags.device != "cpu")
     return fail(errc::unsupported, "--device " + flags.device + " is not part of this build; there is: cpu.");
   const bool reference = flags.backend == "reference";
@@ -206,8 +219,13 @@ expected<engine_options> make_engine_options(const engine_flags& flags) {
     return fail(errc::invalid_argument,
                 "--cpu-arithmetic is of --backend cpu: leave it out with --backend reference.");
   engine_options options;
+  options.log = log;
   if (auto taken = hand_over(flags.settings, options); !taken)
     return tl::unexpected(taken.error());
+  if (options.events) {
+    options.events->access = flags.access;
+    options.events->log = log;
+  }
   auto path = find_model(flags.model);
   if (!path)
     return tl::unexpected(path.error());
@@ -242,15 +260,25 @@ prompt make_prompt(const prompt_flags& flags, std::string text) {
   return messages;
 }
 
-expected<std::unique_ptr<local_engine>>
-local_engine::start(const engine_flags& flags, std::initializer_list<int> signals, observers observed_by) {
-  auto options = make_engine_options(flags);
+expected<std::unique_ptr<local_engine>> local_engine::start(const engine_flags& flags, surroundings around) {
+  auto options = make_engine_options(flags, around.log);
   if (!options)
     return tl::unexpected(options.error());
-  std::unique_ptr<local_engine> engine(new local_engine(signals));
+  if (!around.signals)
+    around.signals = std::make_unique<signal_watch>(std::initializer_list<int>{SIGINT, SIGTERM});
+  std::unique_ptr<local_engine> engine(new local_engine(std::move(around.signals)));
   engine->model_ = options->source;
   engine->context_length_ = context_length_of(*options);
-  options->observed_by = std::move(observed_by);
+  options->observed_by = std::move(around.observed_by);
+  if (!flags.trace.empty()) {
+    serve::trace_options trace;
+    trace.log = around.log;
+    auto opened = serve::trace_writer::open(flags.trace, std::move(trace));
+    if (!opened)
+      return tl::unexpected(opened.error());
+    engine->trace_ = *opened;
+    options->observed_by.push_back(engine->trace_);
+  }
   configure(engine->config_);
   if (options->processes)
     configure_processes(engine->config_);
@@ -259,7 +287,7 @@ local_engine::start(const engine_flags& flags, std::initializer_list<int> signal
   auto& self = *engine->self_;
   engine->supervisor_ = spawn_engine(*engine->system_, std::move(*options));
   self->monitor(engine->supervisor_);
-  engine->signals_.watch(caf::actor_cast<caf::actor>(self));
+  engine->signals_->watch(caf::actor_cast<caf::actor>(self));
   const auto client = caf::actor_cast<client_actor>(caf::strong_actor_ptr{self->ctrl()});
   std::optional<error> failed;
   auto ended = [&](const caf::error& reason) {
@@ -286,7 +314,7 @@ local_engine::start(const engine_flags& flags, std::initializer_list<int> signal
 }
 
 local_engine::~local_engine() {
-  signals_.stop();
+  signals_->stop();
   if (!system_)
     return;
   stream_ = nullptr;
@@ -295,6 +323,8 @@ local_engine::~local_engine() {
   supervisor_ = nullptr;
   self_.reset();
   system_->await_all_actors_done();
+  if (trace_)
+    trace_->finish();
 }
 
 expected<worker_info> local_engine::info() {
@@ -371,7 +401,7 @@ expected<void> local_engine::receive(const std::function<bool(server_message&)>&
 }
 
 void local_engine::forget_signals() {
-  signals_.forget();
+  signals_->forget();
   bool more = true;
   while (more)
     (*self_)->receive([](stop_atom) {}, [&](reset_atom) { more = false; },

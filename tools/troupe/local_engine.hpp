@@ -8,9 +8,11 @@
 #include <csignal>
 #include <functional>
 #include <memory>
+#include <mutex>
 #include <thread>
 
 #include "actors/system.hpp"
+#include "serve/observe/trace_writer.hpp"
 #include "tools/troupe/options.hpp"
 
 namespace troupe::cli {
@@ -24,24 +26,36 @@ public:
   ~signal_watch();
   signal_watch(const signal_watch&) = delete;
   void watch(caf::actor whom);
+  /// Until then `early` is called for each, in a thread of its own. Without it they wait.
+  void before_watch(std::function<void()> early);
   /// Drops the signals that nobody has been told of, and tells with `reset_atom` when that is done: a `stop_atom` from
   /// before has come by then.
   void forget();
   void stop();
 
 private:
+  void run();
+
   sigset_t signals_;
+  std::function<void()> early_;
+  std::mutex lock_;
+  caf::actor whom_;
   std::atomic<bool> ending_{false};
   std::thread thread_;
 };
 
+/// What an engine tells, and whom.
+struct surroundings {
+  std::unique_ptr<signal_watch> signals; ///< Null: for SIGINT and SIGTERM.
+  observers observed_by;
+  logger log;
+};
+
 class local_engine {
 public:
-  /// Starts everything; weights are loaded while the caller goes on. Errors: those of load_model, and options that do
-  /// not fit. `signals` are taken over, see `receive`; others keep their effect.
-  static expected<std::unique_ptr<local_engine>> start(const engine_flags& flags,
-                                                       std::initializer_list<int> signals = {SIGINT, SIGTERM},
-                                                       observers observed_by = {});
+  /// Starts everything; weights are loaded while the caller goes on. Errors: those of load_model, options that do
+  /// not fit, io (the trace cannot be written). Signals are taken over, see `receive`; others keep their effect.
+  static expected<std::unique_ptr<local_engine>> start(const engine_flags& flags, surroundings around = {});
   ~local_engine();
 
   caf::actor_system& system() { return *system_; }
@@ -71,9 +85,10 @@ public:
   void forget_signals();
 
 private:
-  explicit local_engine(std::initializer_list<int> signals) : signals_(signals) {}
+  explicit local_engine(std::unique_ptr<signal_watch> signals) : signals_(std::move(signals)) {}
 
-  signal_watch signals_;
+  std::unique_ptr<signal_watch> signals_;
+  std::shared_ptr<serve::trace_writer> trace_; ///< Null: none.
   std::shared_ptr<const troupe::model> model_;
   std::uint32_t context_length_ = 0;
   caf::actor_system_config config_;
@@ -85,7 +100,7 @@ private:
 };
 
 /// Loads the model and lays out the engine that the flags ask for.
-expected<engine_options> make_engine_options(const engine_flags& flags);
+expected<engine_options> make_engine_options(const engine_flags& flags, const logger& log = {});
 
 /// A text prompt as the flags want it: raw, or as the last message of a chat.
 prompt make_prompt(const prompt_flags& flags, std::string text);

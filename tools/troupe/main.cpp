@@ -60,6 +60,12 @@ void add_engine_options(CLI::App* command, engine_flags& flags) {
   add_engine_settings(group, flags.settings);
 }
 
+void add_trace_option(CLI::App* command, engine_flags& flags) {
+  command->add_option("--trace", flags.trace,
+                      "Write what is computed when, step by step and request by request, into this file: it can be "
+                      "loaded in ui.perfetto.dev");
+}
+
 void add_prompt_options(CLI::App* command, prompt_flags& flags, answers which) {
   auto* group = command->add_option_group("Generation");
   auto* raw = group->add_flag("--raw", flags.raw, "Use the prompt as it stands, without the model's chat template");
@@ -79,8 +85,10 @@ void add_serve_options(CLI::App* command, serve_flags& flags) {
   http->add_option(
     "--api-key-file", flags.api_key_file,
     "Keys that clients must send, one a line; those in TROUPE_API_KEY (separated by commas) count, too");
-  http->add_flag("--allow-open-access", flags.allow_open_access,
-                 "Listen where other machines can reach it although there is no API key: whoever can may use it");
+  http->add_flag(
+    "--allow-open-access", flags.allow_open_access,
+    "Listen where other machines can reach it although there is no key, over HTTP and ZeroMQ: whoever can may "
+    "use it");
   http->add_option("--tls-cert", flags.tls_cert, "Certificate chain for HTTPS, in PEM");
   http->add_option("--tls-key", flags.tls_key, "Its private key, in PEM");
   http
@@ -105,6 +113,24 @@ void add_serve_options(CLI::App* command, serve_flags& flags) {
   zmq->add_option("--admin-zmq", flags.admin_zmq,
                   "Another endpoint, for an operator's commands (troupe status): then they are taken there "
                   "alone. Without it they are taken where --zmq is, if only this machine can reach that");
+  auto* server_key =
+    zmq->add_option("--zmq-curve-server-key", flags.curve_server_key,
+                    "A file with the server's secret key (troupe keygen): ZeroMQ is encrypted, and for "
+                    "clients that have keys alone");
+  auto* client_keys = zmq->add_option("--zmq-curve-client-keys", flags.curve_client_keys,
+                                      "A file with the public keys of those who may connect, one a line");
+  server_key->needs(client_keys);
+  client_keys->needs(server_key);
+  auto* log = command->add_option_group("Log");
+  using level = troupe::log_level;
+  add_choice<level>(
+    log, "--log-level", flags.least_logged,
+    {{"info", level::info}, {"debug", level::debug}, {"warning", level::warning}, {"error", level::error}},
+    "What is said on stderr: this and what is worse");
+  add_choice<bool>(log, "--log-format", flags.log_json, {{"text", false}, {"json", true}},
+                   "How: text for people, or a JSON object a line");
+  log->add_flag("--log-prompts", flags.log_prompts, "Show the beginnings of prompts at the level debug");
+  add_trace_option(command, flags.engine);
   add_admission_settings(command->add_option_group("Admission"), flags.engine.settings);
 }
 
@@ -140,6 +166,7 @@ int main(int argc, char** argv) {
   tokenize_flags tokenize_with;
   inspect_flags inspect_with;
   roofline_flags roofline_with;
+  keygen_flags keygen_with;
 
   auto* run_command = app.add_subcommand("run", "Answer one prompt: the argument, or all of stdin without one");
   std::string text;
@@ -147,6 +174,7 @@ int main(int argc, char** argv) {
   run_command->add_flag("--json", run_with.json, "Print one JSON object at the end, with token ids and timings");
   add_prompt_options(run_command, run_with.prompt, answers::several);
   add_engine_options(run_command, run_with.engine);
+  add_trace_option(run_command, run_with.engine);
 
   auto* chat_command = app.add_subcommand("chat", "Talk with the model; Ctrl-C cancels an answer, Ctrl-D ends");
   add_prompt_options(chat_command, chat_with.prompt, answers::one);
@@ -166,6 +194,7 @@ int main(int argc, char** argv) {
   batch_command->add_option("--output", batch_with.output, "Where results go; default: FILE with .out.jsonl");
   add_prompt_options(batch_command, batch_with.prompt, answers::several);
   add_engine_options(batch_command, batch_with.engine);
+  add_trace_option(batch_command, batch_with.engine);
 
   auto* status_command = app.add_subcommand("status", "Ask a server that is running how it is, or to do something");
   status_command
@@ -173,6 +202,12 @@ int main(int argc, char** argv) {
     ->capture_default_str();
   status_command->add_option("--zmq", status_with.zmq,
                              "The server's ZeroMQ endpoint instead; the commands that follow need it");
+  auto* curve_key = status_command->add_option("--zmq-curve-key", status_with.curve_key,
+                                               "A file with our secret key, where the server wants one");
+  auto* curve_server =
+    status_command->add_option("--zmq-curve-server", status_with.curve_server, "A file with its public key");
+  curve_key->needs(curve_server);
+  curve_server->needs(curve_key);
   status_command->add_flag("--check", status_with.check, "Check what must always be true of the engine");
   status_command->add_flag("--reset-prefix-cache", status_with.reset_prefix_cache,
                            "Forget all cached prefixes that no request is using");
@@ -207,6 +242,10 @@ int main(int argc, char** argv) {
   roofline_command->add_option("--svg", roofline_with.svg, "Draw a picture into this file");
   roofline_command->add_flag("--json", roofline_with.json, "Print one JSON object");
 
+  auto* keygen_command =
+    app.add_subcommand("keygen", "Make a pair of keys for ZeroMQ (CURVE): NAME.key, which is secret, and NAME.pub");
+  keygen_command->add_option("NAME", keygen_with.name, "Of the files")->required();
+
   auto* worker_command = app.add_subcommand("worker", "What an engine starts with --workers process")->group("");
 
   try {
@@ -232,6 +271,8 @@ int main(int argc, char** argv) {
     return serve(serve_with);
   if (*worker_command)
     return worker();
+  if (*keygen_command)
+    return keygen(keygen_with);
   if (*status_command)
     return status(status_with);
   if (*tokenize_command)

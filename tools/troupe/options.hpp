@@ -7,8 +7,10 @@
 #include <string>
 #include <vector>
 
+#include "actors/zmq_access.hpp"
 #include "model/backend.hpp"
 #include "model/gguf/file.hpp"
+#include "protocol/log.hpp"
 #include "protocol/messages.hpp"
 #include "tools/troupe/engine_settings.hpp"
 
@@ -31,6 +33,8 @@ struct engine_flags {
   std::uint32_t kv_tokens =
     0; ///< --kv-tokens: 0 is the context, but `least_kv_tokens` at least and `most_kv_tokens` at most
   engine_settings settings;
+  std::filesystem::path trace; ///< --trace: where a trace is written; empty: none
+  zmq_access access;           ///< Of --kv-events
 };
 
 struct prompt_flags {
@@ -48,23 +52,30 @@ struct run_flags {
 
 struct serve_flags {
   engine_flags engine;
-  std::string host = "127.0.0.1";         ///< --host
-  std::uint16_t port = 8000;              ///< --port: 0 takes a free one
-  std::string api_key_file;               ///< --api-key-file
-  bool allow_open_access = false;         ///< --allow-open-access
-  std::string tls_cert, tls_key;          ///< --tls-cert, --tls-key
-  std::vector<std::string> cors_origins;  ///< --cors-origin
-  std::uint32_t shutdown_timeout_s = 30;  ///< --shutdown-timeout
-  std::uint32_t client_timeout_s = 60;    ///< --client-timeout
-  std::optional<std::string> zmq;         ///< --zmq: without it no ZeroMQ
-  std::string served_model_name; ///< --served-model-name; empty: as --model says
+  std::string host = "127.0.0.1";        ///< --host
+  std::uint16_t port = 8000;             ///< --port: 0 takes a free one
+  std::string api_key_file;              ///< --api-key-file
+  bool allow_open_access = false;        ///< --allow-open-access
+  std::string tls_cert, tls_key;         ///< --tls-cert, --tls-key
+  std::vector<std::string> cors_origins; ///< --cors-origin
+  std::uint32_t shutdown_timeout_s = 30; ///< --shutdown-timeout
+  std::uint32_t client_timeout_s = 60;   ///< --client-timeout
+  std::optional<std::string> zmq;        ///< --zmq: without it no ZeroMQ
+  std::string served_model_name;         ///< --served-model-name; empty: as --model says
   std::string admin_zmq; ///< --admin-zmq: where an operator's commands are taken; empty: at `zmq`, if that is local
+  std::filesystem::path curve_server_key;   ///< --zmq-curve-server-key: the server's secret key
+  std::filesystem::path curve_client_keys;  ///< --zmq-curve-client-keys: public keys of those who may connect
+  log_level least_logged = log_level::info; ///< --log-level
+  bool log_json = false;                    ///< --log-format
+  bool log_prompts = false;                 ///< --log-prompts
 };
 
 /// What to ask a server that is running; its counts, if nothing is set.
 struct status_flags {
   std::string url = "http://127.0.0.1:8000"; ///< Where its counts are asked for over HTTP,
   std::string zmq;                           ///< unless this is given, where it takes commands, too
+  std::filesystem::path curve_key;           ///< --zmq-curve-key: our secret key, where the server wants one,
+  std::filesystem::path curve_server;        ///< --zmq-curve-server: and its public one
   bool check = false;
   bool reset_prefix_cache = false;
   bool drain = false;
@@ -98,6 +109,11 @@ struct roofline_flags {
   bool json = false;
 };
 
+/// `troupe keygen`: a pair of keys for CURVE.
+struct keygen_flags {
+  std::filesystem::path name; ///< Of the files, without .key (the secret one) and .pub
+};
+
 /// What `troupe worker` runs: a worker's process, which an engine starts. Not for a person to call.
 int worker();
 
@@ -110,6 +126,7 @@ int status(const status_flags& flags);
 int tokenize(const tokenize_flags& flags);
 int inspect(const inspect_flags& flags);
 int bench_roofline(const roofline_flags& flags);
+int keygen(const keygen_flags& flags);
 
 inline constexpr int exit_failed = 1; ///< The work could not be done; a sentence on stderr says why.
 inline constexpr int exit_usage = 2;  ///< The command line is wrong.

@@ -5,7 +5,6 @@
 #include <chrono>
 #include <cstdlib>
 #include <filesystem>
-#include <iostream>
 
 #include <fmt/format.h>
 
@@ -15,7 +14,10 @@
 #include "serve/api/api.hpp"
 #include "serve/http/front.hpp"
 #include "serve/http/server.hpp"
+#include "serve/observe/request_log.hpp"
 #include "serve/observe/views.hpp"
+#include "tools/troupe/console_log.hpp"
+#include "tools/troupe/curve_keys.hpp"
 #include "tools/troupe/local_engine.hpp"
 #include "troupe_version.hpp"
 
@@ -24,6 +26,7 @@ namespace troupe::cli {
 namespace {
 
 constexpr rlim_t wanted_descriptors = 65536;
+constexpr const char* early_stop = "stopping before the model is loaded.";
 
 /// A connection is a descriptor, and what is usual is 1,024.
 void allow_many_descriptors() {
@@ -38,8 +41,9 @@ bool is_this_machine(const std::string& host) {
   return host == "localhost" || host == "::1" || is_local("tcp://" + host + ":0");
 }
 
-expected<serve::http_options> http_options_of(const serve_flags& flags) {
+expected<serve::http_options> http_options_of(const serve_flags& flags, const logger& log) {
   serve::http_options options;
+  options.log = log;
   options.host = flags.host;
   options.port = flags.port;
   options.version = version;
@@ -57,6 +61,24 @@ expected<serve::http_options> http_options_of(const serve_flags& flags) {
     if (auto added = options.keys.add_list(list, "TROUPE_API_KEY"); !added)
       return tl::unexpected(added.error());
   return options;
+}
+
+expected<zmq_access> zmq_access_of(const serve_flags& flags) {
+  zmq_access access;
+  access.open = flags.allow_open_access;
+  if (flags.curve_server_key.empty())
+    return access;
+  auto secret = read_secret_key(flags.curve_server_key, "--zmq-curve-server-key");
+  if (!secret)
+    return tl::unexpected(secret.error());
+  auto clients = read_public_keys(flags.curve_client_keys, "--zmq-curve-client-keys");
+  if (!clients)
+    return tl::unexpected(clients.error());
+  if (auto possible = public_key_of(*secret); !possible)
+    return tl::unexpected(possible.error());
+  access.secret_key = std::move(*secret);
+  access.client_keys = std::move(*clients);
+  return access;
 }
 
 /// The API by path. `context` is filled in before the first request is taken.
@@ -87,8 +109,11 @@ void describe(const local_engine& engine, const std::string& served_name, serve:
 }
 
 /// The ZeroMQ endpoints that are wanted; the answer is that of clients, or nothing.
-expected<std::string> open_gateways(local_engine& engine, const serve_flags& flags) {
+expected<std::string> open_gateways(local_engine& engine, const serve_flags& flags, const zmq_access& access,
+                                    const logger& log) {
   gateway_options options;
+  options.access = access;
+  options.log = log;
   options.server_name = std::string("troupe ") + version;
   options.model_name = engine.model().name;
   options.context_length = engine.context_length();
@@ -114,14 +139,15 @@ expected<std::string> open_gateways(local_engine& engine, const serve_flags& fla
     auto opened = open(flags.admin_zmq, true, "--admin-zmq");
     if (!opened)
       return opened;
-    std::cerr << "troupe: an operator's commands are taken on " << *opened << "." << std::endl;
+    say(log, log_level::info, "admin_zmq", "an operator's commands are taken on " + *opened + ".");
   }
   return clients;
 }
 
 /// Until a signal comes, and then until what is open has ended, or the time for that, or a second signal. Errors:
 /// unavailable, when the engine has ended by itself.
-expected<void> serve_until_stopped(local_engine& engine, serve::http_server& http, std::chrono::seconds patience) {
+expected<void> serve_until_stopped(local_engine& engine, serve::http_server& http, std::chrono::seconds patience,
+                                   const logger& log) {
   auto& self = engine.self();
   const auto me = caf::actor_cast<caf::actor>(self);
   const auto client = caf::actor_cast<client_actor>(caf::strong_actor_ptr{self->ctrl()});
@@ -132,10 +158,9 @@ expected<void> serve_until_stopped(local_engine& engine, serve::http_server& htt
       more = !std::exchange(stopping, true) && patience.count() > 0;
       if (!more)
         return;
-      std::cerr << fmt::format(
-                     "troupe: what is open has {} s to finish, and no more is taken. A second signal stops at once.",
-                     patience.count())
-                << std::endl;
+      say(log, log_level::info, "draining",
+          fmt::format("what is open has {} s to finish, and no more is taken. A second signal stops at once.",
+                      patience.count()));
       http.drain([me] { caf::anon_send(me, flush_atom::value); });
       answer_admin(engine.system(), engine.supervisor(), client, 0, {0, admin_command::drain});
       caf::delayed_anon_send(me, patience, alarm_atom::value);
@@ -158,15 +183,17 @@ expected<void> serve_until_stopped(local_engine& engine, serve::http_server& htt
   return result;
 }
 
-} // namespace
-
-int serve(const serve_flags& flags) {
-  allow_many_descriptors();
-  auto options = http_options_of(flags);
+/// Everything but the log, which says what has become of it.
+expected<void> serve(const serve_flags& flags, std::unique_ptr<signal_watch> signals, const logger& log) {
+  auto options = http_options_of(flags, log);
   if (!options)
-    return report(options.error());
+    return tl::unexpected(options.error());
+  const auto access = zmq_access_of(flags);
+  if (!access)
+    return tl::unexpected(access.error());
   if (!options->keys.empty() && options->tls_key.empty() && !is_this_machine(flags.host))
-    std::cerr << "troupe: API keys travel as they are, since there is no TLS (--tls-cert, --tls-key)." << std::endl;
+    say(log, log_level::warning, "keys_in_the_open",
+        "API keys travel as they are, since there is no TLS (--tls-cert, --tls-key).");
   std::unique_ptr<local_engine> engine; // Outlives HTTP, which talks to its actors.
   const auto context = std::make_shared<serve::api_context>();
   const serve::views views;
@@ -174,39 +201,59 @@ int serve(const serve_flags& flags) {
     std::move(*options), api_of(context),
     [&](serve::route_table& routes, serve::status_board& board) { serve::add_views(routes, board, views); });
   if (!http)
-    return report(http.error());
+    return tl::unexpected(http.error());
   auto& server = **http;
-  std::cerr << "troupe: " << server.url() << " is there; the model is being loaded." << std::endl;
-  auto started = local_engine::start(flags.engine, {SIGINT, SIGTERM}, views.all());
+  say(log, log_level::info, "start", server.url() + " is there; the model is being loaded.");
+  surroundings around{std::move(signals), views.all(), log};
+  around.observed_by.push_back(std::make_shared<serve::request_log>(log, flags.log_prompts));
+  auto with_access = flags.engine;
+  with_access.access = *access;
+  auto started = local_engine::start(with_access, std::move(around));
   if (!started)
-    return report(started.error());
+    return tl::unexpected(started.error());
   engine = std::move(*started);
   describe(*engine, served_name_of(flags), *context);
   views.counts->describe({context->model_name, context->context_length, tokens_per_block});
-  auto endpoint = open_gateways(*engine, flags);
+  auto endpoint = open_gateways(*engine, flags, *access, log);
   if (!endpoint)
-    return report(endpoint.error());
+    return tl::unexpected(endpoint.error());
   auto device = engine->info_or_stop();
   if (!device && device.error().code == errc::cancelled) {
-    std::cerr << "troupe: stopping before the model is loaded." << std::endl;
-    return 0;
+    say(log, log_level::info, "stop", early_stop);
+    return {};
   }
   if (!device)
-    return report(device.error());
+    return tl::unexpected(device.error());
   auto front = serve::spawn_front(engine->system(), engine->supervisor(), server.door());
   if (!front)
-    return report(front.error());
+    return tl::unexpected(front.error());
   server.attach(std::move(*front), *context);
-  std::cerr << fmt::format("troupe {}: {} on {} ({}), {} MB of weights. Listening on {}{}. Ctrl-C stops.", version,
-                           context->model_name, device->device, device->backend,
-                           device->memory.weight_bytes / 1000000, server.url(),
-                           endpoint->empty() ? "" : " and " + *endpoint)
-            << std::endl;
-  auto ended = serve_until_stopped(*engine, server, std::chrono::seconds(flags.shutdown_timeout_s));
-  if (!ended)
-    return report(ended.error());
-  std::cerr << "troupe: stopping." << std::endl;
-  return 0;
+  say(log, log_level::info, "ready",
+      fmt::format("troupe {}: {} on {} ({}), {} MB of weights. Listening on {}{}. Ctrl-C stops.", version,
+                  context->model_name, device->device, device->backend, device->memory.weight_bytes / 1000000,
+                  server.url(), endpoint->empty() ? "" : " and " + *endpoint));
+  auto ended = serve_until_stopped(*engine, server, std::chrono::seconds(flags.shutdown_timeout_s), log);
+  if (ended)
+    say(log, log_level::info, "stop", "stopping.");
+  return ended;
+}
+
+} // namespace
+
+int serve(const serve_flags& flags) {
+  allow_many_descriptors();
+  auto signals = std::make_unique<signal_watch>(std::initializer_list<int>{SIGINT, SIGTERM});
+  console_log log(flags.least_logged, flags.log_json); // After that, so that its thread takes no signals.
+  signals->before_watch([&log] {
+    say(log.entries(), log_level::info, "stop", early_stop);
+    log.close();
+    std::_Exit(0); // Nothing is there yet that would have to be ended in order.
+  });
+  auto served = serve(flags, std::move(signals), log.entries());
+  if (served)
+    return 0;
+  say(log.entries(), log_level::error, "failed", served.error().message);
+  return exit_failed;
 }
 
 } // namespace troupe::cli

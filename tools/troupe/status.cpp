@@ -10,6 +10,7 @@
 #include "protocol/codec.hpp"
 #include "protocol/limits.hpp"
 #include "serve/http/status_json.hpp"
+#include "tools/troupe/curve_keys.hpp"
 #include "tools/troupe/http_get.hpp"
 #include "tools/troupe/options.hpp"
 
@@ -25,7 +26,24 @@ class server_connection {
 public:
   explicit server_connection(const status_flags& flags) : endpoint_(flags.zmq), patience_(flags.timeout_ms) {
     socket_.set(zmq::sockopt::linger, 0);
+  }
+
+  /// Errors: those of the keys' files.
+  expected<void> connect(const status_flags& flags) {
+    if (!flags.curve_key.empty()) {
+      const auto secret = read_secret_key(flags.curve_key, "--zmq-curve-key");
+      const auto server = read_public_key(flags.curve_server, "--zmq-curve-server");
+      if (!secret || !server)
+        return tl::unexpected(secret ? server.error() : secret.error());
+      const auto ours = public_key_of(*secret);
+      if (!ours)
+        return tl::unexpected(ours.error());
+      socket_.set(zmq::sockopt::curve_serverkey, *server);
+      socket_.set(zmq::sockopt::curve_publickey, *ours);
+      socket_.set(zmq::sockopt::curve_secretkey, *secret);
+    }
     socket_.connect(endpoint_);
+    return {};
   }
 
   expected<void> greet() {
@@ -55,7 +73,8 @@ public:
   }
 
 private:
-  void send(const client_message& message) { socket_.send(zmq::buffer(encode(message)), zmq::send_flags::none); }
+  /// What cannot be sent (the server has turned us away) is not answered either.
+  void send(const client_message& message) { socket_.send(zmq::buffer(encode(message)), zmq::send_flags::dontwait); }
 
   expected<server_message> receive() {
     const auto interval = std::min(patience_ / 2, std::chrono::milliseconds(ping_interval_ms));
@@ -67,8 +86,11 @@ private:
       if (socket_.recv(frame, zmq::recv_flags::dontwait))
         return decode_server(frame.to_string_view());
       if (clock_type::now() - since >= patience_)
-        return fail(errc::unavailable,
-                    "No answer from " + endpoint_ + ": is `troupe serve` running there? Name another with --zmq.");
+        return fail(
+          errc::unavailable,
+          "No answer from " + endpoint_ +
+            ": is `troupe serve` running there, and does it want a key (--zmq-curve-key)? Name another with "
+            "--zmq.");
       send(ping{1});
     }
   }
@@ -108,6 +130,8 @@ std::vector<admin_command> commands_of(const status_flags& flags) {
 /// All commands, one after the other, up to the first that is refused.
 expected<json> ask_all(const status_flags& flags) {
   server_connection server(flags);
+  if (auto connected = server.connect(flags); !connected)
+    return tl::unexpected(connected.error());
   if (auto greeted = server.greet(); !greeted)
     return tl::unexpected(greeted.error());
   json said = json::object();
