@@ -33,8 +33,8 @@ constexpr int frames_ahead = 16; ///< Received for one client and not looked at 
 /// The context outlives its sockets; both belong to the actor's thread once it runs.
 struct bound_socket {
   zmq::context_t context{1};
-  zmq::socket_t router{context, zmq::socket_type::router};
   std::optional<zap_gate> gate; ///< Where clients have keys.
+  zmq::socket_t router{context, zmq::socket_type::router};
 };
 
 class gateway : public caf::blocking_actor {

@@ -22,9 +22,9 @@ constexpr std::int64_t max_request_bytes = 1024; ///< A request for a replay has
 /// The context outlives its sockets; all belong to the actor's thread once it runs.
 struct bound_sockets {
   zmq::context_t context{1};
+  std::optional<zap_gate> gate; ///< Where subscribers have keys.
   zmq::socket_t publisher{context, zmq::socket_type::pub};
   zmq::socket_t replay{context, zmq::socket_type::router};
-  std::optional<zap_gate> gate; ///< Where subscribers have keys.
 };
 
 /// A frame that shares a payload with the buffer, and with all subscribers to which it is still on its way.

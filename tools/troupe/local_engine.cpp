@@ -285,9 +285,9 @@ expected<std::unique_ptr<local_engine>> local_engine::start(const engine_flags& 
   engine->system_ = std::make_unique<caf::actor_system>(engine->config_);
   engine->self_ = std::make_unique<caf::scoped_actor>(*engine->system_);
   auto& self = *engine->self_;
+  engine->signals_->watch(caf::actor_cast<caf::actor>(self)); // From the first actor on the end has an order.
   engine->supervisor_ = spawn_engine(*engine->system_, std::move(*options));
   self->monitor(engine->supervisor_);
-  engine->signals_->watch(caf::actor_cast<caf::actor>(self));
   const auto client = caf::actor_cast<client_actor>(caf::strong_actor_ptr{self->ctrl()});
   std::optional<error> failed;
   auto ended = [&](const caf::error& reason) {
