@@ -36,8 +36,6 @@ running_calls::call_id running_calls::begin(api_call_ptr call, call_listener& li
     });
     return id;
   }
-  if (origin.name.empty())
-    origin.name = fmt::format("http-{}", id);
   for (std::size_t i = 0; i < requests.size(); ++i) {
     requests[i].id = id + i;
     requests[i].origin = origin;

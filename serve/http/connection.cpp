@@ -35,7 +35,6 @@ request_head head_of(const http::request<http::string_body>& message) {
   request.content_encoding = field(message, http::field::content_encoding);
   request.id = request_id_of(field(message, "x-request-id"));
   request.origin = field(message, http::field::origin);
-  request.request_id = field(message, "x-request-id");
   if (message.count("traceparent") == 1)
     request.traceparent = field(message, "traceparent");
   request.asked_method = field(message, http::field::access_control_request_method);

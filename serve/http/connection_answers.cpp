@@ -1,5 +1,4 @@
 // The half of a connection that answers and writes.
-#include <algorithm>
 #include <exception>
 
 #include <boost/asio/post.hpp>
@@ -15,14 +14,10 @@ using boost::system::error_code;
 
 namespace {
 
-constexpr std::size_t max_request_id_bytes = 128;
-
-/// What the client calls its request, if that can stand in a log; and its trace, if it has one.
+/// What its answer calls the request, and its trace, if it has one.
 request_origin origin_of(const http_request& request) {
   request_origin origin;
-  const auto& id = request.request_id;
-  if (id.size() <= max_request_id_bytes && std::ranges::all_of(id, [](char c) { return c > ' ' && c < 0x7f; }))
-    origin.name = id;
+  origin.name = request.id;
   if (parse_traceparent(request.traceparent)) // Otherwise it counts as absent, as the specification has it.
     origin.traceparent = request.traceparent.substr(0, traceparent_bytes);
   return origin;
@@ -109,7 +104,7 @@ void connection::log_answer(unsigned status) {
        {"path", request.path},
        {"status", std::uint64_t{status}},
        {"ms", took.count()},
-       {"request", origin_of(request).name}});
+       {"request", request.id}});
 }
 
 bool connection::keeps_alive() const {

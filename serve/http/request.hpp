@@ -17,7 +17,6 @@ struct http_request {
   std::string content_type;
   std::string content_encoding;
   std::string origin;
-  std::string request_id;    ///< x-request-id
   std::string traceparent;   ///< W3C Trace Context; empty where there are several, too.
   std::string asked_method;  ///< Access-Control-Request-Method
   std::string asked_headers; ///< Access-Control-Request-Headers
