@@ -36,8 +36,7 @@ public:
   void attach(std::shared_ptr<engine_link> engine) { engine_ = std::move(engine); }
 
   /// Submits what the call asks of the engine. The listener must abandon it before it is gone itself. What the call throws
-  /// comes out of here. origin: of its requests; without a name they are called http-NUMBER, and of several each has its
-  /// own number behind that.
+  /// comes out of here. origin: of its requests; of several each has its number behind the name.
   call_id begin(api_call_ptr call, call_listener& listener, request_origin origin = {});
 
   /// Nobody waits for it any more: its requests are cancelled. An unknown one has ended.

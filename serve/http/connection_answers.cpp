@@ -15,7 +15,7 @@ using boost::system::error_code;
 
 namespace {
 
-/// How the request is called, and its trace, if it has one.
+/// What its answer calls the request, and its trace, if it has one.
 request_origin origin_of(const http_request& request) {
   request_origin origin;
   origin.name = request.id;
@@ -105,7 +105,7 @@ void connection::log_answer(unsigned status) {
        {"path", request.path},
        {"status", std::uint64_t{status}},
        {"ms", took.count()},
-       {"request", origin_of(request).name}});
+       {"request", request.id}});
 }
 
 bool connection::keeps_alive() const {

@@ -80,7 +80,7 @@ class Serve(TraceCase):
         self.assertEqual(spans["queue"][1], spans["prefill"][0])
         self.assertEqual(spans["prefill"][1], spans["decode"][0])
         self.assertNotIn("trace_id", by_name["malformed"][0])
-        several = [args for name, (args, _) in by_name.items() if name.startswith("http-")]
+        several = [args for name, (args, _) in by_name.items() if name.startswith("req_")]
         self.assertEqual([(args["n"], args["completion_tokens"]) for args in several], [(2, 10), (2, 10)])
         self.assertEqual(by_name["zmq-1-7"][0]["trace_id"], TRACE)
         self.assertEqual(by_name["zmq-1-8"][0]["reason"], "cancelled")

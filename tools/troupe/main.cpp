@@ -8,6 +8,7 @@
 #include <CLI/CLI.hpp>
 
 #include "tools/troupe/bench/bench_options.hpp"
+#include "tools/troupe/choice_option.hpp"
 #include "tools/troupe/engine_options.hpp"
 #include "tools/troupe/options.hpp"
 #include "tools/troupe/request_options.hpp"
@@ -16,6 +17,12 @@
 namespace {
 
 using namespace troupe::cli;
+
+void add_trace_option(CLI::App* command, engine_flags& flags) {
+  command->add_option("--trace", flags.trace,
+                      "Write what is computed when, step by step and request by request, into this file: it can be "
+                      "loaded in ui.perfetto.dev");
+}
 
 void add_trace_option(CLI::App* command, engine_flags& flags) {
   command->add_option("--trace", flags.trace,
@@ -184,6 +191,10 @@ int main(int argc, char** argv) {
   inspect_command->add_flag("--json", inspect_with.json, "Print one JSON object");
 
   const auto bench_commands = add_bench_commands(app);
+
+  auto* keygen_command =
+    app.add_subcommand("keygen", "Make a pair of keys for ZeroMQ (CURVE): NAME.key, which is secret, and NAME.pub");
+  keygen_command->add_option("NAME", keygen_with.name, "Of the files")->required();
 
   auto* keygen_command =
     app.add_subcommand("keygen", "Make a pair of keys for ZeroMQ (CURVE): NAME.key, which is secret, and NAME.pub");
