@@ -43,18 +43,20 @@ struct turn {
 using conversation = std::vector<turn>;
 
 /// All requests together are `flags.requests` (but "prefix_repetition" has as many for each prefix, as vLLM has it, and so
-/// perhaps fewer). The same seed makes the same of the same codec. Errors: invalid_argument (lengths that cannot be, a data set without
-/// its file), those of the codec and of `read_sharegpt`.
+/// perhaps fewer). The same seed makes the same of the same codec. Errors: invalid_argument (lengths that cannot be, a
+/// data set without its file, or a file for one that has none), those of the codec and of `read_sharegpt`.
 expected<std::vector<conversation>> make_workload(const dataset_flags& flags, text_codec& codec);
 
 std::uint32_t requests_of(const std::vector<conversation>& work);
 
-/// A text of random tokens that is encoded as exactly `tokens`, or close to that where ten attempts do not do.
-/// `ids`: what to begin with. Returns the text and what it is encoded as.
+/// A text, and what it is encoded as.
 struct exact_text {
   std::string text;
   std::vector<token_id> ids;
 };
+
+/// A text that is encoded as exactly so many tokens, or close to that where ten attempts do not do: that of `ids`, with what
+/// is too much cut off and what lacks drawn at random. Errors: those of the codec.
 expected<exact_text> make_exact(text_codec& codec, std::vector<token_id> ids, std::uint32_t tokens,
                                 std::mt19937_64& random);
 

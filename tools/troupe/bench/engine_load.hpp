@@ -13,7 +13,8 @@ struct engine_totals {
 };
 
 /// Submits them in their order, as many at once as a client may have, and waits for all; their ids are given here.
-/// `ended` is told how many have ended. Errors: that of the first request that fails, unavailable (the engine has ended), cancelled (a signal came).
+/// `ended` is told how many have ended. Errors: that of the first request that fails, unavailable (the engine has
+/// ended), cancelled (a signal came).
 expected<engine_totals> run_requests(local_engine& engine, std::vector<generate_request> requests,
                                      const std::function<void(std::size_t)>& ended);
 

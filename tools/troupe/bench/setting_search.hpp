@@ -33,8 +33,8 @@ struct setting_score {
 };
 setting_score score_of(const std::vector<measurement>& runs);
 
-/// Whether a setting beats another: by being within the bounds, or both being so by throughput with at least `gain` more (0.02 is
-/// two percent), or neither by exceeding them less.
+/// Whether a setting beats another: by being within the bounds alone; where both are, by throughput with at least `gain`
+/// more (0.02 is two percent); where neither is, by exceeding them less.
 bool beats(const setting_score& one, const setting_score& other, double gain);
 
 struct search_limits {
