@@ -24,12 +24,6 @@ void add_trace_option(CLI::App* command, engine_flags& flags) {
                       "loaded in ui.perfetto.dev");
 }
 
-void add_trace_option(CLI::App* command, engine_flags& flags) {
-  command->add_option("--trace", flags.trace,
-                      "Write what is computed when, step by step and request by request, into this file: it can be "
-                      "loaded in ui.perfetto.dev");
-}
-
 void add_prompt_options(CLI::App* command, prompt_flags& flags, answers which) {
   auto* group = command->add_option_group("Generation");
   auto* raw = group->add_flag("--raw", flags.raw, "Use the prompt as it stands, without the model's chat template");
@@ -191,10 +185,6 @@ int main(int argc, char** argv) {
   inspect_command->add_flag("--json", inspect_with.json, "Print one JSON object");
 
   const auto bench_commands = add_bench_commands(app);
-
-  auto* keygen_command =
-    app.add_subcommand("keygen", "Make a pair of keys for ZeroMQ (CURVE): NAME.key, which is secret, and NAME.pub");
-  keygen_command->add_option("NAME", keygen_with.name, "Of the files")->required();
 
   auto* keygen_command =
     app.add_subcommand("keygen", "Make a pair of keys for ZeroMQ (CURVE): NAME.key, which is secret, and NAME.pub");

@@ -105,11 +105,6 @@ struct keygen_flags {
   std::filesystem::path name; ///< Of the files, without .key (the secret one) and .pub
 };
 
-/// `troupe keygen`: a pair of keys for CURVE.
-struct keygen_flags {
-  std::filesystem::path name; ///< Of the files, without .key (the secret one) and .pub
-};
-
 /// What `troupe worker` runs: a worker's process, which an engine starts. Not for a person to call.
 int worker();
 
