@@ -44,7 +44,7 @@ struct decode_attention {
     global<const bf16> query;            ///< [rows, heads, head size]
     global<const bf16> cache;            ///< One layer's; see kv_layout.hpp.
     global<const std::uint32_t> table;   ///< [rows, table stride]: blocks of each row's sequence.
-    global<const std::uint32_t> lengths; ///< [rows]: positions that a row sees, its own included.
+    global<const std::uint32_t> lengths; ///< [rows]: positions that a row sees, its own included; 0: the result is 0.
     global<float> parts;
     std::uint32_t heads, kv_heads, table_stride, splits;
     float scale;
@@ -173,7 +173,7 @@ struct combine_splits {
       weights = weights * keep + from.load(at + 1) * take;
       all = all * keep + from.load(at + partial_extra + thread_index()) * take;
     }
-    a.attended.store(head * HeadSize + thread_index(), to_bf16(all / weights));
+    a.attended.store(head * HeadSize + thread_index(), to_bf16(weights > 0 ? all / weights : 0.0f));
   }
 };
 

@@ -12,7 +12,7 @@ namespace troupe::gpu {
 using all_kernels =
   kernel_list<add_rms_norm, swiglu, take_rows, rope_store, decode_attention<64, 1>, decode_attention<64, 2>,
               decode_attention<64, 3>, decode_attention<64, 4>, decode_attention<128, 1>, decode_attention<128, 2>,
-              decode_attention<128, 4>, combine_splits<64>, combine_splits<128>, prefill_attention<64>,
-              prefill_attention<128>, product_q8_0<1>, product_q8_0<4>>;
+              decode_attention<128, 3>, decode_attention<128, 4>, combine_splits<64>, combine_splits<128>,
+              prefill_attention<64>, prefill_attention<128>, product_q8_0<1>, product_q8_0<4>>;
 
 } // namespace troupe::gpu

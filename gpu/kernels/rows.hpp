@@ -8,7 +8,7 @@
 namespace troupe::gpu {
 
 /// hidden += added (where there is one); normed = hidden / sqrt(mean(hidden^2) + epsilon) * weight.
-/// A block a row; width a multiple of 4, up to 4 * max_threads * 8.
+/// A block a row; width a multiple of 4, up to 32 for each thread of the block: 8,192.
 struct add_rms_norm {
   static constexpr const char* name = "add_rms_norm";
   static constexpr unsigned max_threads = 256;
@@ -27,6 +27,7 @@ struct add_rms_norm {
     const auto row = static_cast<std::size_t>(block_index().x) * a.width;
     floats4 own[most_parts];
     float squares = 0;
+    TROUPE_UNROLL
     for (unsigned part = 0; part < most_parts; ++part) {
       const auto i = (part * thread_count() + thread_index()) * 4;
       if (i >= a.width)
@@ -42,6 +43,7 @@ struct add_rms_norm {
         squares += own[part].at[j] * own[part].at[j];
     }
     const float scale = reciprocal_root(block_sum(squares, memory) / static_cast<float>(a.width) + a.epsilon);
+    TROUPE_UNROLL
     for (unsigned part = 0; part < most_parts; ++part) {
       const auto i = (part * thread_count() + thread_index()) * 4;
       if (i >= a.width)

@@ -48,8 +48,7 @@ device_memory::~device_memory() {
 expected<address> device_memory::allocate(std::size_t bytes) {
   if (bytes == 0)
     return fail(errc::invalid_argument, "An allocation of no bytes.");
-  // The gap behind it is what finds an access beyond its end.
-  const auto taken = round_up(bytes, alignment) + alignment;
+  const auto taken = round_up(bytes + std::max(bytes, least_gap), alignment);
   if (bytes > capacity_ - std::min(used_, capacity_) || taken > reserved_bytes - next_)
     return fail(errc::out_of_memory, fmt::format("The device has {} of {} bytes left, and {} are wanted.",
                                                  capacity_ - std::min(used_, capacity_), capacity_, bytes));

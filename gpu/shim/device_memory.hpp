@@ -65,7 +65,9 @@ private:
   struct sector {
     std::uint32_t launch_read, launch_written, block_read, block_written;
   };
-  static constexpr std::size_t reserved_bytes = std::size_t{1} << 36;
+  static constexpr std::size_t reserved_bytes = std::size_t{1} << 40;
+  /// Behind each allocation, and as much again as it is large: a row or a block too far must not be the next one's.
+  static constexpr std::size_t least_gap = 1 << 20;
 
   std::byte* check(address at, std::size_t bytes, bool reads);
   [[noreturn]] void fail_at(address at, std::size_t bytes, bool reads, std::uint8_t state) const;

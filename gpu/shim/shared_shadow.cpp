@@ -38,7 +38,7 @@ const std::byte* shared_shadow::read(std::size_t offset, std::size_t bytes, mome
     if (state.writer.interval < block_began_)
       throw violation(violation_kind::uninitialised_read,
                       fmt::format("byte {} of shared memory is read by thread {}", i, now.thread));
-    if (unordered(state.writer, now))
+    if (unordered(state.writer, now) || (state.several_atomics && state.writer.interval == now.interval))
       race(i, state.writer, "written", now, "read");
     const auto& last = state.reader;
     if (last.interval != now.interval) {
@@ -60,15 +60,17 @@ std::byte* shared_shadow::write(std::size_t offset, std::size_t bytes, moment no
     if (atomic && state.writer.interval < block_began_)
       throw violation(violation_kind::uninitialised_read,
                       fmt::format("byte {} of shared memory is added to by thread {}", i, now.thread));
-    if (unordered(state.writer, now) && !(atomic && state.atomic))
+    const bool adds_to_others = atomic && state.atomic && state.writer.interval == now.interval;
+    if (!adds_to_others &&
+        (unordered(state.writer, now) || (state.several_atomics && state.writer.interval == now.interval)))
       race(i, state.writer, "written", now, "written");
     const auto& reader = state.reader;
     const bool others_have_read =
       state.several_warps || unordered(reader, now) ||
       (state.several_lanes && reader.thread / 32 == now.thread / 32 && reader.warp_interval == now.warp_interval);
-    if (reader.interval == now.interval && others_have_read &&
-        !(atomic && state.atomic && state.writer.interval == now.interval))
+    if (reader.interval == now.interval && others_have_read)
       race(i, reader, "read", now, "written");
+    state.several_atomics = adds_to_others && (state.several_atomics || state.writer.thread != now.thread);
     state.writer = now;
     state.atomic = atomic;
   }

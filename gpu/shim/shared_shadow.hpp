@@ -33,9 +33,10 @@ public:
 private:
   struct byte_state {
     moment writer, reader;
-    bool atomic = false;        ///< The last write was.
-    bool several_lanes = false; ///< Readers of the reader's warp since its last barrier, or
-    bool several_warps = false; ///< of the block since its last.
+    bool atomic = false;          ///< The last write was, and
+    bool several_atomics = false; ///< others have added to it since the writer's last barrier.
+    bool several_lanes = false;   ///< Readers of the reader's warp since its last barrier, or
+    bool several_warps = false;   ///< of the block since its last.
   };
 
   void check_inside(std::size_t offset, std::size_t bytes, bool reads, moment now) const;

@@ -22,7 +22,7 @@ void stream_set::add(stream_id on, work what) {
     stream.after = {capture_->nodes.size() - 1};
     return;
   }
-  stream.queue.push_back({std::move(what), {}, 0, nullptr, {}});
+  stream.queue.push_back({std::move(what), nullptr, nullptr, {}});
   run_a_few();
 }
 
@@ -33,7 +33,8 @@ void stream_set::record(event_id id, stream_id on) {
     event.nodes = at(on).after;
     return;
   }
-  add(on, [this, id, version = ++event.recorded] { at(id).done = version; });
+  event.done = std::make_shared<bool>(false);
+  add(on, [done = event.done] { *done = true; });
 }
 
 void stream_set::wait(stream_id on, event_id id) {
@@ -45,7 +46,7 @@ void stream_set::wait(stream_id on, event_id id) {
     stream.after.insert(stream.after.end(), event.nodes.begin(), event.nodes.end());
     return;
   }
-  stream.queue.push_back({nullptr, id, event.recorded, nullptr, {}});
+  stream.queue.push_back({nullptr, event.done, nullptr, {}});
   run_a_few();
 }
 
@@ -53,7 +54,7 @@ void stream_set::launch(stream_id on, graph_id id) {
   const auto& graph = graphs_[static_cast<std::size_t>(id)];
   std::vector<std::size_t> left(graph->nodes.size());
   std::iota(left.begin(), left.end(), std::size_t{0});
-  at(on).queue.push_back({nullptr, {}, 0, graph, std::move(left)});
+  at(on).queue.push_back({nullptr, nullptr, graph, std::move(left)});
   run_a_few();
 }
 
@@ -61,7 +62,7 @@ bool stream_set::can_run(const stream& of) const {
   if (of.empty())
     return false;
   const auto& next = of.queue[of.begin];
-  return next.run || next.graph || events_[static_cast<std::size_t>(next.event)].done >= next.version;
+  return next.run || next.graph || *next.event;
 }
 
 void stream_set::run_one(stream& of) {
@@ -118,11 +119,11 @@ expected<void> stream_set::run_until(Done done) {
 
 bool stream_set::is_done(event_id event) {
   run_a_few();
-  return at(event).done >= at(event).recorded;
+  return *at(event).done;
 }
 
 expected<void> stream_set::finish(event_id event) {
-  return run_until([&, version = at(event).recorded] { return at(event).done >= version; });
+  return run_until([done = at(event).done] { return *done; });
 }
 
 expected<void> stream_set::finish(stream_id on) {

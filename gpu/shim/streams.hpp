@@ -53,8 +53,7 @@ public:
 private:
   struct operation {
     work run;                                ///< Or, where it is empty:
-    event_id event{};                        ///< waits for this,
-    std::uint64_t version = 0;               ///< recorded so many times;
+    std::shared_ptr<const bool> event;       ///< waits for this to be true,
     std::shared_ptr<const work_graph> graph; ///< or runs this,
     std::vector<std::size_t> left;           ///< of which these nodes are left.
   };
@@ -66,7 +65,8 @@ private:
     bool empty() const { return begin == queue.size(); }
   };
   struct event {
-    std::uint64_t recorded = 0, done = 0;
+    std::shared_ptr<bool> done =
+      std::make_shared<bool>(true); ///< What was recorded last has come; each record has its own.
     bool captured = false;
     std::vector<std::size_t> nodes; ///< Of the capture, that it stands for.
   };

@@ -1,4 +1,4 @@
-// What nvcc makes of the same source; on a machine with a GPU, what that computes.
+// What nvcc makes of the same source, and what is said where there is no GPU.
 #include "gpu/cuda/runtime.hpp"
 #include "gpu/kernels/tables.hpp"
 #include "tests/gpu/planted_list.hpp"

@@ -161,6 +161,7 @@ BOOST_AUTO_TEST_CASE(a_missing_barrier_is_a_race) {
   EXPECT_FOUND(run_block_sums, missing_second_barrier, violation_kind::race);
   EXPECT_FOUND(run_count_and_swap, missing_warp_barrier, violation_kind::race);
   EXPECT_FOUND(run_count_and_swap, plain_add_for_atomic, violation_kind::race);
+  EXPECT_FOUND(run_count_and_swap, sum_read_too_early, violation_kind::race);
   // Whoever comes first there reads what the others' copies have not written yet.
   EXPECT_FOUND(run_matrix_tile, copy_without_barrier, violation_kind::uninitialised_read);
 }

@@ -157,6 +157,21 @@ BOOST_AUTO_TEST_CASE(an_event_that_was_recorded_again_is_waited_for_as_it_was) {
   }
 }
 
+BOOST_AUTO_TEST_CASE(an_event_that_is_recorded_on_another_stream_stands_for_that_one_from_then_on) {
+  for (std::uint32_t seed = 1; seed <= seeds; ++seed) {
+    two_streams s(seed);
+    s.add(s.stream, s.x.at, s.y.at, 1);
+    must(s.device.record(s.event, s.stream));
+    const auto third = must(s.device.make_stream());
+    must(s.device.wait(third, s.event)); // For the first stream's work, whatever is recorded later.
+    must(s.device.record(s.event, s.other));
+    must(s.device.synchronize(s.event));
+    s.add(third, s.y.at, s.z.at, 1);
+    must(s.device.synchronize(third));
+    BOOST_TEST(s.download(s.z, 32)[7] == 3.0f);
+  }
+}
+
 BOOST_AUTO_TEST_CASE(after_a_violation_everything_is_refused_with_what_it_was) {
   two_streams s(1);
   s.add(s.stream, s.x.at + 64, s.y.at, 1);
