@@ -64,7 +64,6 @@ json text_format(); ///< response_format
 json prompts();     ///< One prompt or several.
 json completion_body();
 json chat_body();
-json embedding_body();
 
 } // namespace kind
 

@@ -132,8 +132,6 @@ expected<api_call_ptr> make_call(const api_context& context, std::string_view te
   const field_table<embedding_fields> tables[] = {embedding_table()};
   if (auto read = read_members<embedding_fields>("", *body, tables, fields); !read)
     return tl::unexpected(std::move(read.error()));
-  if (fields.call.prompts.empty())
-    return fail(errc::invalid_argument, "Field 'input' is missing. Give the model something to embed.");
   auto requests = make_requests(context, std::move(fields.call));
   if (!requests)
     return tl::unexpected(rename_field(std::move(requests.error()), "prompt", "input"));

@@ -12,4 +12,10 @@ struct embedding_fields {
 
 field_table<embedding_fields> embedding_table();
 
+namespace kind {
+
+json embedding_body();
+
+} // namespace kind
+
 } // namespace troupe::serve

@@ -92,7 +92,8 @@ constexpr field_rule<anthropic_fields> prompt_rules[] = {
 
 /// What makes the answer.
 constexpr field_rule<anthropic_fields> answer_rules[] = {
-  {"max_tokens", kind::integer_from<1>, &as_shared, "", is_needed},
+  {"max_tokens", kind::integer_from<1>,
+   [](const place& at, anthropic_fields& to) { return read_length(at, to.call.max_tokens); }, "", is_needed},
   {"stop_sequences", kind::list<kind::filled_text<max_stop_bytes>, max_stop_strings>, &read_stops},
   {"stream", kind::boolean, &as_shared},
   {"temperature", kind::number_in<0, max_temperature>, &as_shared},

@@ -2,6 +2,7 @@
 
 #include "serve/api/answer_kinds.hpp"
 #include "serve/api/call_fields.hpp"
+#include "serve/api/embedding_fields.hpp"
 #include "serve/api/response_fields.hpp"
 
 namespace troupe::serve {
