@@ -47,9 +47,9 @@ void zap_gate::answer() {
                      frames[domain_name].to_string_view() == domain &&
                      frames[mechanism].to_string_view() == "CURVE" &&
                      known_.contains(frames[credentials].to_string());
-    if (!may)
+    if (const auto unsaid = may ? std::nullopt : refusals_.next(std::chrono::steady_clock::now()))
       say(log_, log_level::info, "client_refused", "a ZeroMQ client has no key that is known",
-          {{"client", frames.size() > address ? frames[address].to_string() : std::string()}});
+          {{"client", frames.size() > address ? frames[address].to_string() : std::string()}, {"unsaid", *unsaid}});
     const std::array<std::string, 6> reply{"1.0",
                                            frames.size() > request ? frames[request].to_string() : std::string(),
                                            may ? "200" : "400",

@@ -11,6 +11,7 @@
 
 #include "actors/zmq_access.hpp"
 #include "protocol/log.hpp"
+#include "protocol/told_rarely.hpp"
 
 namespace troupe {
 
@@ -32,6 +33,7 @@ private:
   std::string secret_key_;
   std::set<std::string> known_; ///< Public keys, 32 bytes each.
   logger log_;
+  told_rarely refusals_;
 };
 
 } // namespace troupe

@@ -19,9 +19,10 @@ expected<void> check_access(const zmq_access& access, const std::string& endpoin
   return fail(
     errc::invalid_argument,
     option + " " + endpoint +
-      ": other machines could connect, and nothing says who may. Give keys (--zmq-curve-server-key and "
-      "--zmq-curve-client-keys; `troupe keygen` makes them), choose tcp://127.0.0.1:PORT or ipc://PATH, or say "
-      "--allow-open-access.");
+      ": other machines could connect, and nothing says who may. Choose tcp://127.0.0.1:PORT or ipc://PATH. `troupe "
+      "serve` takes others with keys (--zmq-curve-server-key and --zmq-curve-client-keys; `troupe keygen` makes "
+      "them), "
+      "or with --allow-open-access.");
 }
 
 } // namespace troupe

@@ -87,7 +87,13 @@ public:
 
   void take(std::size_t request, const request_end& end, std::string&) override {
     progress_.end(end);
-    embeddings_[request] = end.embedding;
+    auto& text = embeddings_[request];
+    text = base64_ ? "\"" : "[";
+    if (base64_)
+      text += base64_of(end.embedding);
+    else
+      append_numbers(end.embedding, text);
+    text += base64_ ? '"' : ']';
   }
 
   bool failed() const override { return progress_.failed(); }
@@ -101,12 +107,8 @@ public:
     for (std::size_t i = 0; i < embeddings_.size(); ++i) {
       fmt::format_to(std::back_inserter(out), R"({}{{"object":"embedding","index":{},"embedding":)", i > 0 ? "," : "",
                      i);
-      out += base64_ ? '"' : '[';
-      if (base64_)
-        out += base64_of(embeddings_[i]);
-      else
-        append_numbers(embeddings_[i], out);
-      out += base64_ ? "\"}" : "]}";
+      out += embeddings_[i];
+      out += '}';
     }
     const auto tokens = progress_.used().prompt_tokens;
     const json rest = {{"model", model_}, {"usage", {{"prompt_tokens", tokens}, {"total_tokens", tokens}}}};
@@ -119,7 +121,7 @@ private:
   bool base64_;
   call_progress progress_;
   std::vector<generate_request> requests_; ///< Until they are taken.
-  std::vector<std::vector<float>> embeddings_;
+  std::vector<std::string> embeddings_;    ///< As JSON: each is formatted when it comes, not all of them at the end.
 };
 
 expected<api_call_ptr> make_call(const api_context& context, std::string_view text) {

@@ -1,13 +1,15 @@
 #include "serve/http/calls.hpp"
 
 #include <algorithm>
-#include <exception>
 
 #include <fmt/format.h>
 
+#include "serve/http/errors.hpp"
+
 namespace troupe::serve {
 
-running_calls::call_id running_calls::begin(api_call_ptr call, call_listener& listener, request_origin origin) {
+running_calls::call_id running_calls::begin(api_call_ptr call, call_listener& listener,
+                                            const request_origin& origin) {
   auto requests = call->take_requests();
   const auto id = next_id_;
   next_id_ += std::max<std::size_t>(requests.size(), 1);
@@ -36,8 +38,6 @@ running_calls::call_id running_calls::begin(api_call_ptr call, call_listener& li
     });
     return id;
   }
-  if (origin.name.empty())
-    origin.name = fmt::format("http-{}", id);
   for (std::size_t i = 0; i < requests.size(); ++i) {
     requests[i].id = id + i;
     requests[i].origin = origin;
@@ -91,11 +91,11 @@ running_calls::table::iterator running_calls::find(request_id id) {
   return id - after->first < after->second.ended.size() ? after : calls_.end(); // Otherwise it was abandoned.
 }
 
-void running_calls::give_up(table::iterator which) {
+void running_calls::give_up(table::iterator which, const std::exception& thrown) {
   cancel_requests(which);
   auto* listener = which->second.listener;
   calls_.erase(which);
-  listener->fail();
+  listener->fail(type_of(thrown));
 }
 
 void running_calls::take(token_delta&& delta) {
@@ -106,8 +106,8 @@ void running_calls::take(token_delta&& delta) {
   touched_.push_back(id);
   try {
     call.call->take(delta.id - id, std::move(delta), call.out);
-  } catch (const std::exception&) {
-    give_up(found);
+  } catch (const std::exception& thrown) {
+    give_up(found, thrown);
   }
 }
 
@@ -124,8 +124,8 @@ void running_calls::take(const request_end& end) {
   --call.left;
   try {
     call.call->take(index, end, call.out);
-  } catch (const std::exception&) {
-    return give_up(found);
+  } catch (const std::exception& thrown) {
+    return give_up(found, thrown);
   }
   if (call.left > 0 && call.call->failed() && !std::exchange(call.failed, true))
     end_others(found);
@@ -205,8 +205,8 @@ void running_calls::settle(call_id id) {
   try {
     auto answer = done->whole();
     listener->finish(std::move(answer));
-  } catch (const std::exception&) {
-    listener->fail();
+  } catch (const std::exception& thrown) {
+    listener->fail(type_of(thrown));
   }
 }
 

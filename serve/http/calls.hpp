@@ -4,6 +4,7 @@
 // abandoned before.
 #pragma once
 
+#include <exception>
 #include <functional>
 #include <map>
 #include <memory>
@@ -22,7 +23,8 @@ public:
   virtual void send(std::string&& bytes) = 0;  ///< More of the stream.
   virtual void end() = 0;                      ///< The stream is complete.
   virtual void finish(http_answer answer) = 0; ///< The answer is this, and nothing was sent before.
-  virtual void fail() = 0;                     ///< A bug of ours: the rest will not come.
+  /// A bug of ours: the rest will not come. thrown: the type of the exception; what it says may quote a prompt.
+  virtual void fail(const std::string& thrown) = 0;
 };
 
 class running_calls : public engine_listener {
@@ -37,7 +39,7 @@ public:
 
   /// Submits what the call asks of the engine. The listener must abandon it before it is gone itself. What the call throws
   /// comes out of here. origin: of its requests; of several each has its number behind the name.
-  call_id begin(api_call_ptr call, call_listener& listener, request_origin origin = {});
+  call_id begin(api_call_ptr call, call_listener& listener, const request_origin& origin);
 
   /// Nobody waits for it any more: its requests are cancelled. An unknown one has ended.
   void abandon(call_id id);
@@ -69,7 +71,7 @@ private:
   void take(token_delta&& delta);
   void take(const request_end& end);
   /// The call has thrown: a bug of ours.
-  void give_up(table::iterator which);
+  void give_up(table::iterator which, const std::exception& thrown);
   void cancel_requests(table::iterator which);
   /// One of its requests has failed, and so has the call: the others are not waited for.
   void end_others(table::iterator which);

@@ -81,7 +81,7 @@ void connection::enter(state next, std::uint32_t limit_ms) {
 void connection::look_at(time_point now) {
   if (write_under_way_ && now >= write_deadline_) { // It takes nothing.
     say(core_->options.log, log_level::info, "client_cut", "a client that takes nothing of its answer is cut",
-        {{"client", bytes_->peer()}, {"path", head_.request.path}, {"unsent_bytes", std::uint64_t{unsent()}}});
+        {{"client", bytes_->peer()}, {"path", path_to_log()}, {"unsent_bytes", std::uint64_t{unsent()}}});
     return close();
   }
   if (state_ == state::answering || now < deadline_)
@@ -100,6 +100,8 @@ void connection::close() {
   if (state_ == state::closed)
     return;
   const auto self = shared_from_this(); // The set may hold the last of us.
+  if (state_ == state::answering && !complete_)
+    log_unfinished();
   abandon_call();
   if (reading_elsewhere_)
     *reading_elsewhere_ = false;

@@ -42,7 +42,7 @@ public:
   void send(std::string&& bytes) override;
   void end() override;
   void finish(http_answer answer) override;
-  void fail() override;
+  void fail(const std::string& thrown) override;
 
 private:
   enum class state {
@@ -76,6 +76,9 @@ private:
   std::string common_fields();
   void start_answering();
   void log_answer(unsigned status);
+  std::string path_to_log() const { return head_.request.path.substr(0, limits_.max_logged_path_bytes); }
+  void log_unfinished();
+  void log_bug(const std::string& thrown);
   void finish_exchange();
   bool keeps_alive() const;
 

@@ -45,8 +45,8 @@ void connection::run(const route& found) {
     head_.request.body = {};
     account_body(0);
     take_outcome(std::move(outcome));
-  } catch (const std::exception&) {
-    fail();
+  } catch (const std::exception& thrown) {
+    fail(type_of(thrown));
   }
 }
 
@@ -55,28 +55,30 @@ void connection::run(const route& found) {
 void connection::read_body_elsewhere(const api_handler& read) {
   auto body = std::make_shared<std::string>(std::move(head_.request.body));
   const auto wanted = reading_elsewhere_ = std::make_shared<std::atomic<bool>>(true);
-  auto done = for_this_request([](connection& self, std::shared_ptr<api_outcome> outcome) {
+  auto done = for_this_request([](connection& self, std::shared_ptr<api_outcome> outcome, const std::string& thrown) {
     self.reading_elsewhere_ = nullptr;
     if (!outcome)
-      return self.fail();
+      return self.fail(thrown);
     try {
       self.take_outcome(std::move(*outcome));
-    } catch (const std::exception&) {
-      self.fail();
+    } catch (const std::exception& bug) {
+      self.fail(type_of(bug));
     }
   });
   boost::asio::post(core_->readers,
                     [&read, body, wanted, done, core = core_.get(), bytes = std::exchange(accounted_, 0)]() mutable {
                       std::shared_ptr<api_outcome> outcome;
+                      std::string thrown;
                       try {
                         if (*wanted)
                           outcome = std::make_shared<api_outcome>(read(*body));
-                      } catch (const std::exception&) { // A bug of ours, or no memory.
+                      } catch (const std::exception& bug) { // Or no memory.
+                        thrown = type_of(bug);
                       }
                       body.reset();
-                      core->post([done, outcome, core, bytes]() mutable {
+                      core->post([done, outcome, thrown, core, bytes]() mutable {
                         core->bodies_bytes -= bytes;
-                        done(outcome);
+                        done(outcome, thrown);
                       });
                     });
 }
@@ -89,23 +91,38 @@ void connection::take_outcome(api_outcome outcome) {
   call_ = core_->calls.begin(std::move(outcome.call), *this, origin_of(head_.request));
 }
 
-/// Who may not come in is told of at once, everything else where somebody looks for it.
+/// Who may not come in is told of, though not each time; everything else where somebody looks for it.
 void connection::log_answer(unsigned status) {
-  const bool refused = status == 401 || status == 403;
-  const auto level = refused ? log_level::info : log_level::debug;
   const auto& log = core_->options.log;
+  const auto now = std::chrono::steady_clock::now();
+  const auto unsaid = status == 401 || status == 403 ? core_->refusals.next(now) : std::nullopt;
+  const auto level = unsaid ? log_level::info : log_level::debug;
   if (!log.takes(level))
     return;
-  const std::chrono::duration<double, std::milli> took = std::chrono::steady_clock::now() - begun_;
+  const std::chrono::duration<double, std::milli> took = now - begun_;
   const auto& request = head_.request;
-  say(log, level, refused ? "client_refused" : "http_answer",
-      refused ? "an HTTP client may not do this" : "HTTP request answered",
-      {{"client", bytes_->peer()},
-       {"method", request.method},
-       {"path", request.path},
-       {"status", std::uint64_t{status}},
-       {"ms", took.count()},
-       {"request", request.id}});
+  std::vector<log_field> fields{{"client", bytes_->peer()}, {"method", request.method},
+                                {"path", path_to_log()},    {"status", std::uint64_t{status}},
+                                {"ms", took.count()},       {"request", request.id}};
+  if (unsaid)
+    fields.push_back({"unsaid", *unsaid});
+  say(log, level, unsaid ? "client_refused" : "http_answer",
+      unsaid ? "an HTTP client may not do this" : "HTTP request answered", std::move(fields));
+}
+
+/// Nobody else would tell what has become of the request.
+void connection::log_unfinished() {
+  const auto& log = core_->options.log;
+  if (!log.takes(log_level::debug))
+    return;
+  say(log, log_level::debug, "http_unfinished", "an HTTP request ended without all of its answer",
+      {{"client", bytes_->peer()}, {"path", path_to_log()}, {"request", head_.request.id}});
+}
+
+void connection::log_bug(const std::string& thrown) {
+  say(core_->options.log, log_level::error, "http_failed",
+      "a bug of the server ended an HTTP request: report it, please",
+      {{"exception", thrown}, {"path", path_to_log()}, {"request", head_.request.id}});
 }
 
 bool connection::keeps_alive() const {
@@ -178,8 +195,9 @@ void connection::finish(http_answer answer) {
   respond(std::move(answer));
 }
 
-void connection::fail() {
+void connection::fail(const std::string& thrown) {
   call_.reset();
+  log_bug(thrown);
   if (streaming_)
     return close();
   refuse(500, {errc::internal, "Something is wrong in the server itself: this request cannot be answered."});

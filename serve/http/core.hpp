@@ -12,6 +12,7 @@
 #include <boost/asio/thread_pool.hpp>
 
 #include "protocol/log.hpp"
+#include "protocol/told_rarely.hpp"
 #include "serve/http/calls.hpp"
 #include "serve/http/keys.hpp"
 #include "serve/http/limits.hpp"
@@ -54,6 +55,7 @@ struct server_core {
   boost::asio::thread_pool readers{1}; ///< Of large bodies.
   std::unordered_set<std::shared_ptr<connection>> connections;
   std::size_t bodies_bytes = 0;   ///< Of all bodies that are being received or read.
+  told_rarely refusals;           ///< In the log.
   std::size_t answering = 0;      ///< Connections that owe an answer.
   std::function<void()> on_quiet; ///< Called once, when nothing is being answered.
 };

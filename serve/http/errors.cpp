@@ -1,5 +1,9 @@
 #include "serve/http/errors.hpp"
 
+#include <typeinfo>
+
+#include <boost/core/demangle.hpp>
+
 #include <fmt/format.h>
 
 namespace troupe::serve {
@@ -27,6 +31,10 @@ void add_request_id(std::string_view path, std::string_view request_id, http_ans
   if (answer.status >= 400 && is_anthropic(path) &&
       answer.body.ends_with('}')) // An id has nothing that JSON would escape.
     answer.body.insert(answer.body.size() - 1, fmt::format(",\"request_id\":\"{}\"", request_id));
+}
+
+std::string type_of(const std::exception& thrown) {
+  return boost::core::demangle(typeid(thrown).name());
 }
 
 } // namespace troupe::serve

@@ -1,6 +1,7 @@
 // Errors of the transport, in the shape that the client of a path expects.
 #pragma once
 
+#include <exception>
 #include <string>
 #include <string_view>
 
@@ -16,5 +17,8 @@ std::string id_fields(std::string_view path, std::string_view request_id);
 
 /// The same in the body of an error, where the API's shape has a place for it.
 void add_request_id(std::string_view path, std::string_view request_id, http_answer& answer);
+
+/// What the log says of an exception: its type, and not its text, which may quote a prompt.
+std::string type_of(const std::exception& thrown);
 
 } // namespace troupe::serve

@@ -24,6 +24,8 @@ struct http_limits {
   std::uint32_t max_calls = 4096;            ///< HTTP requests that wait for the engine; one more gets 429.
   std::size_t max_bodies_bytes = 512u << 20; ///< Of all bodies that are being received; one more gets 503.
 
+  std::size_t max_logged_path_bytes = 256; ///< Of a request's path, in the log.
+
   // Milliseconds.
   std::uint32_t handshake_ms = 10000;  ///< Of TLS.
   std::uint32_t header_ms = 10000;     ///< From a request's first byte to the end of its header; then 408.

@@ -5,6 +5,7 @@
 
 #include <cerrno>
 #include <cstring>
+#include <utility>
 
 namespace troupe::serve {
 
@@ -25,7 +26,7 @@ expected<std::shared_ptr<trace_writer>> trace_writer::open(const std::filesystem
 trace_writer::trace_writer(int file, trace_options options) : file_(file), options_(std::move(options)) {
   std::string head;
   text_.begin(head);
-  full_ = !write(head);
+  full_ = torn_ = !write(head);
   thread_ = std::thread([this] { run(); });
 }
 
@@ -87,13 +88,17 @@ bool trace_writer::write(const std::string& bytes) {
     if (put < 0 && errno == EINTR)
       continue;
     if (put <= 0) {
-      say(options_.log, log_level::warning, "trace_failed",
-          std::string("the trace cannot be written any more: ") + std::strerror(errno) + ".");
+      const int problem = errno;
+      if (!std::exchange(failed_, true))
+        say(options_.log, log_level::warning, "trace_failed",
+            std::string("the trace cannot be written any more: ") + std::strerror(problem) + ".");
+      const auto whole = static_cast<off_t>(written_);
+      torn_ = torn_ || (done > 0 && (::ftruncate(file_, whole) != 0 || ::lseek(file_, whole, SEEK_SET) != whole));
       return false;
     }
     done += static_cast<std::size_t>(put);
-    written_ += static_cast<std::uint64_t>(put);
   }
+  written_ += bytes.size();
   return true;
 }
 
@@ -113,7 +118,7 @@ void trace_writer::finish() {
   thread_.join();
   std::string end;
   text_.end(end, std::chrono::steady_clock::now(), dropped_);
-  if (written_ + end.size() <= options_.max_bytes)
+  if (!torn_ && written_ + end.size() <= options_.max_bytes)
     write(end);
   if (dropped_ > 0)
     say(options_.log, log_level::warning, "trace_dropped",

@@ -49,7 +49,7 @@ private:
   void keep(record what);
   void run();
   void write_all(const std::vector<record>& records);
-  /// False: it is not in the file.
+  /// False: it is not in the file, nor is any part of it, unless the file is `torn_`.
   bool write(const std::string& bytes);
 
   const int file_;
@@ -62,7 +62,9 @@ private:
   // Of the thread.
   trace_text text_{std::chrono::steady_clock::now()};
   std::uint64_t written_ = 0; ///< Bytes.
-  bool full_ = false;         ///< Nothing more can be written.
+  bool full_ = false;         ///< Nothing more can be written but the end,
+  bool torn_ = false;         ///< and not even that: it would not stand behind a whole event.
+  bool failed_ = false;       ///< It has been told.
   std::thread thread_;
 };
 

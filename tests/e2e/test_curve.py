@@ -2,6 +2,8 @@
 """ZeroMQ with keys: who has a known one is served, and nobody else; beyond this machine there is no other way."""
 import itertools
 import os
+import resource
+import signal
 import stat
 import subprocess
 import sys
@@ -64,6 +66,18 @@ class Keys(TestCase):
         before = secret.read_bytes()
         self.assert_refused(run("keygen", str(secret).removesuffix(".key")), "exists")
         self.assertEqual(secret.read_bytes(), before)
+        secret.unlink()
+        self.assert_refused(run("keygen", str(secret).removesuffix(".key")), str(public), "exists")
+        self.assertFalse(secret.exists())
+
+    def test_on_a_full_disk_there_is_no_pair(self):
+        def full():
+            signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+            resource.setrlimit(resource.RLIMIT_FSIZE, (20, 20))
+        name = folder / f"key-{next(names)}"
+        made = subprocess.run([troupe(), "keygen", name], capture_output=True, preexec_fn=full, timeout=PATIENCE)
+        self.assertEqual(made.returncode, 1, made.stderr)
+        self.assertEqual([name.with_name(name.name + end).exists() for end in (".key", ".pub")], [False, False])
 
     def test_the_secret_is_said_nowhere(self):
         name = folder / f"key-{next(names)}"
@@ -185,7 +199,7 @@ class OtherMachines(CurveCase):
                 with self.subTest(options=options):
                     self.assert_refused(run(*serve_command(*options), *tiny()), options[-2], endpoint, "--zmq-curve-server-key",
                                         "troupe keygen", "--allow-open-access")
-        self.assert_refused(run("run", "hi", *tiny(), "--kv-events", OPEN_ENDPOINTS[0]), "--kv-events")
+        self.assert_refused(run("run", "hi", *tiny(), "--kv-events", OPEN_ENDPOINTS[0]), "--kv-events", "`troupe serve` takes others with keys")
 
     def test_consent_is_enough(self):
         """A name may be any machine's; this one is the loopback's."""

@@ -46,11 +46,12 @@ class OpenApi(TestCase):
                     self.assertIn("200", operation["responses"])
                     self.assertEqual(method == "post", "requestBody" in operation)
                     self.assertNotIn("security", operation)
-        # What is there, by its own answer to OPTIONS; and nothing that is there is missing.
-        for path in ("/", "/live", "/ready", "/health", "/version", "/load", "/metrics", "/stage", "/openapi.json", "/v1/models",
-                     "/v1/models/{model}", "/v1/completions", "/v1/chat/completions", "/v1/responses", "/v1/messages",
-                     "/v1/messages/count_tokens", "/tokenize", "/detokenize"):
-            self.assertIn(path, document["paths"])
+        # What is there, by its own answer to OPTIONS; nothing that is there is missing, and nothing else is told of.
+        paths = {"/", "/live", "/ready", "/health", "/version", "/load", "/metrics", "/stage", "/openapi.json", "/v1/models",
+                 "/v1/models/{model}", "/v1/completions", "/v1/chat/completions", "/v1/responses", "/v1/messages",
+                 "/v1/messages/count_tokens", "/v1/embeddings", "/tokenize", "/detokenize"}
+        self.assertEqual(set(document["paths"]), paths)
+        for path in paths:
             asked = urllib.request.Request(server.url + path.replace("{model}", "caller"), method="OPTIONS")
             allowed = {method.lower() for method in urllib.request.urlopen(asked).headers["Allow"].split(", ")}
             self.assertEqual(set(document["paths"][path]), allowed - {"head", "options"}, path)

@@ -7,7 +7,7 @@
 
 #include <cerrno>
 #include <cstring>
-#include <fstream>
+#include <memory>
 #include <sstream>
 
 #include <zmq.h>
@@ -22,14 +22,40 @@ using std::filesystem::path;
 
 const error no_curve{errc::unsupported, "This libzmq has no CURVE: it was built without libsodium."};
 
-expected<std::vector<std::string>> read_keys(const path& file, const std::string& option) {
-  std::ifstream in(file, std::ios::binary);
-  std::string text(max_key_file_bytes + 1, '\0');
-  if (!in || (in.read(text.data(), static_cast<std::streamsize>(text.size())), in.bad()))
+enum class readers { any, owner_alone };
+
+/// As much of it as a file of keys may have, and one byte more. Who may read it is asked of the file that is read, and not of
+/// one that had its name before.
+expected<std::string> read_text(const path& file, const std::string& option, readers may) {
+  const auto failed = [&] {
     return fail(errc::io, option + " " + file.string() + ": " + std::strerror(errno) + ".");
-  text.resize(static_cast<std::size_t>(in.gcount()));
+  };
+  const int in = ::open(file.c_str(), O_RDONLY | O_CLOEXEC);
+  if (in < 0)
+    return failed();
+  const std::unique_ptr<const int, void (*)(const int*)> closed(&in, [](const int* open) { ::close(*open); });
+  struct stat what {};
+  if (::fstat(in, &what) != 0)
+    return failed();
+  if (may == readers::owner_alone && (what.st_mode & (S_IRWXG | S_IRWXO)) != 0)
+    return fail(errc::invalid_argument, option + " " + file.string() +
+                                          ": others may open this file, so that it keeps no secret: chmod 600 it.");
+  std::string text(max_key_file_bytes + 1, '\0');
+  std::size_t size = 0;
+  for (ssize_t got = 1; got > 0 && size < text.size(); size += static_cast<std::size_t>(got))
+    if ((got = ::read(in, text.data() + size, text.size() - size)) < 0)
+      return failed();
+  text.resize(size);
+  return text;
+}
+
+expected<std::vector<std::string>> read_keys(const path& file, const std::string& option,
+                                             readers may = readers::any) {
+  const auto text = read_text(file, option, may);
+  if (!text)
+    return tl::unexpected(text.error());
   std::vector<std::string> keys;
-  std::istringstream lines(text);
+  std::istringstream lines(*text);
   for (std::string line; std::getline(lines, line);) {
     std::string key;
     if (!(std::istringstream(line) >> key))
@@ -41,7 +67,7 @@ expected<std::vector<std::string>> read_keys(const path& file, const std::string
                     "them.");
     keys.push_back(std::move(key));
   }
-  if (text.size() > max_key_file_bytes || keys.size() > max_curve_clients)
+  if (text->size() > max_key_file_bytes || keys.size() > max_curve_clients)
     return fail(errc::limit_exceeded, option + " " + file.string() + " has more than " +
                                         std::to_string(max_curve_clients) + " keys, or more than 1 MiB.");
   if (keys.empty())
@@ -58,17 +84,19 @@ expected<std::string> only_one_of(expected<std::vector<std::string>> keys, const
   return std::move(keys->front());
 }
 
-/// For its owner alone, and never in place of another file.
+/// For its owner alone, and never in place of another file; whole, or not at all.
 expected<void> write_key(const path& file, const std::string& key) {
   const int out = ::open(file.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
   const auto line = key + "\n";
-  const bool written = out >= 0 && ::write(out, line.data(), line.size()) == static_cast<ssize_t>(line.size());
-  const int problem = errno;
-  if (out >= 0)
-    ::close(out);
-  if (!written)
-    return fail(errc::io, "Cannot write " + file.string() + ": " + std::strerror(problem) + ". Choose another name.");
-  return {};
+  if (out < 0)
+    return fail(errc::io, "Cannot write " + file.string() + ": " + std::strerror(errno) + ". Choose another name.");
+  const auto written = ::write(out, line.data(), line.size());
+  const int problem = written < 0 ? errno : ENOSPC;
+  ::close(out);
+  if (written == static_cast<ssize_t>(line.size()))
+    return {};
+  ::unlink(file.c_str());
+  return fail(errc::io, "Cannot write " + file.string() + ": " + std::strerror(problem) + ".");
 }
 
 } // namespace
@@ -78,11 +106,7 @@ expected<std::string> read_public_key(const path& file, const std::string& optio
 }
 
 expected<std::string> read_secret_key(const path& file, const std::string& option) {
-  struct stat what {};
-  if (::stat(file.c_str(), &what) == 0 && (what.st_mode & (S_IRWXG | S_IRWXO)) != 0)
-    return fail(errc::invalid_argument, option + " " + file.string() +
-                                          ": others may open this file, so that it keeps no secret: chmod 600 it.");
-  return only_one_of(read_keys(file, option), file, option);
+  return only_one_of(read_keys(file, option, readers::owner_alone), file, option);
 }
 
 expected<std::vector<std::string>> read_public_keys(const path& file, const std::string& option) {
@@ -103,8 +127,10 @@ int keygen(const keygen_flags& flags) {
   const auto secret_file = flags.name.string() + ".key", public_file = flags.name.string() + ".pub";
   if (auto written = write_key(secret_file, secret_text); !written)
     return report(written.error());
-  if (auto written = write_key(public_file, public_text); !written)
+  if (auto written = write_key(public_file, public_text); !written) {
+    ::unlink(secret_file.c_str()); // One without the other is of no use, and in the way of the next attempt.
     return report(written.error());
+  }
   if (!write_stdout(secret_file + " is the secret key: it stays here.\n" + public_file +
                     " is the public one: " + public_text + "\n"))
     return report({errc::io, "Cannot write to stdout: it is closed or full."});

@@ -1,6 +1,9 @@
 // A trace: events as Perfetto wants them, nested and in their places; and a writer that holds nobody up.
 #include <boost/test/unit_test.hpp>
 
+#include <sys/resource.h>
+
+#include <csignal>
 #include <fstream>
 #include <iterator>
 #include <map>
@@ -288,7 +291,40 @@ BOOST_AUTO_TEST_CASE(a_file_that_cannot_be_had_is_an_error_and_a_full_disk_none)
   (*writer)->ended(some_step(steady::now()));
   (*writer)->finish();
   BOOST_TEST((*writer)->dropped() == 1u);
-  BOOST_TEST(said.events.front() == "trace_failed");
+  BOOST_TEST(said.events == (std::vector<std::string>{"trace_failed", "trace_dropped"}),
+             boost::test_tools::per_element());
+}
+
+BOOST_AUTO_TEST_CASE(a_file_whose_disk_becomes_full_ends_with_a_whole_event) {
+  const test::temporary_file kept({}, ".json");
+  heard said;
+  const auto& file = kept.path();
+  trace_options options;
+  options.gather = 0ms;
+  options.log = said.log();
+  auto writer = trace_writer::open(file, options);
+  BOOST_REQUIRE(writer);
+  (*writer)->ended(some_step(steady::now()));
+  while (content_of(file).find("\"step\"") == std::string::npos)
+    std::this_thread::sleep_for(1ms);
+  rlimit before{};
+  BOOST_REQUIRE(getrlimit(RLIMIT_FSIZE, &before) == 0);
+  const auto limited = std::filesystem::file_size(file) + 1000;
+  const rlimit small{limited, before.rlim_max};
+  const auto of_limit = std::signal(SIGXFSZ, SIG_IGN);
+  BOOST_REQUIRE(setrlimit(RLIMIT_FSIZE, &small) == 0);
+  auto request = some_request(steady::now());
+  request.origin.name.assign(5000, 'x'); // One event does not fit.
+  (*writer)->ended(request);
+  (*writer)->finish();
+  setrlimit(RLIMIT_FSIZE, &before);
+  std::signal(SIGXFSZ, of_limit);
+  const auto events = events_of(file);
+  BOOST_TEST(some_of(events, "X", "step").size() == 1u);
+  BOOST_TEST(some_of(events, "b", "request").empty());
+  BOOST_TEST(events.back()["args"]["dropped"] == 1);
+  BOOST_TEST(said.events == (std::vector<std::string>{"trace_failed", "trace_dropped"}),
+             boost::test_tools::per_element());
 }
 
 BOOST_AUTO_TEST_SUITE_END()
