@@ -98,6 +98,17 @@ class Children(Bench):
                                 "The server has ended", "--kv-disk")
         self.assert_refused(run("bench", "startup", "--", "--model", "/nonexistent.gguf"), "/nonexistent.gguf")
 
+    def test_the_model_is_found_among_the_options_wherever_it_is(self):
+        result = run("bench", "startup", "--cold", "--", "--threads", "2", "/nonexistent.gguf")
+        self.assert_refused(result, "/nonexistent.gguf")
+        self.assertNotIn("The server has ended", result.stderr)  # No other model's file was forgotten, and none loaded.
+
+    def test_options_that_a_measured_server_cannot_have_are_named(self):
+        for option, value in (("--log-level", "warning"), ("--log-format", "text"), ("--port", "8000")):
+            for command in ("startup", "tune"):
+                self.assert_refused(run("bench", command, "--", *self.serve(option, value)), option)
+        self.assert_refused(run("bench", "startup", "--", "--no-such-option"), "--no-such-option")
+
     def test_a_sweep_starts_its_own_server(self):
         _, result = self.bench("sweep", "--request-rates", "20,inf", "--num-prompts", "4", "--random-input-len", "10",
                                "--random-output-len", "3", "--ignore-eos", serve=self.serve())
