@@ -72,6 +72,29 @@ class InProcess(Bench):
         self.assertEqual((process.returncode, out, err), (130, "", "troupe: interrupted.\n"))
 
 
+class Options(Bench):
+    def test_an_option_that_would_be_ignored_is_refused_by_name(self):
+        for option, *more in (("--random-input-len", "9", "--dataset-name", "sharegpt"),
+                              ("--random-output-len", "9", "--dataset-name", "multi-turn", "--dataset-path", "x.json"),
+                              ("--random-prefix-len", "9", "--dataset-name", "prefix_repetition"),
+                              ("--random-range-ratio", "0.5", "--dataset-name", "sharegpt"),
+                              ("--sharegpt-output-len", "9"),
+                              ("--sharegpt-output-len", "9", "--dataset-name", "multi-turn"),
+                              ("--prefix-repetition-num-prefixes", "2"),
+                              ("--multi-turn-turns", "2"),
+                              ("--dataset-path", "x.json"),
+                              ("--burstiness", "2"),
+                              ("--burstiness", "2", "--request-rate", "inf")):
+            result = run("bench", "serve", option, *more)
+            self.assertEqual((result.returncode, result.stdout), (2, ""), (option, more))
+            self.assertIn(f"{option}: it ", result.stderr)
+        for over in (("--request-rates", "inf"), ("--max-concurrencies", "1,2")):
+            result = run("bench", "sweep", *over, "--burstiness", "2")
+            self.assertEqual(result.returncode, 2)
+            self.assertIn("--burstiness: it ", result.stderr)
+        self.assertEqual(run("bench", "throughput", "--sharegpt-output-len", "9").returncode, 2)
+
+
 class Children(Bench):
     def serve(self, *more):
         return [*tiny("cpu"), *more]

@@ -190,11 +190,6 @@ BOOST_AUTO_TEST_CASE(texts_that_are_too_short_or_too_long_are_left_out) {
   BOOST_TEST(made.error().message.find("has no conversation") != std::string::npos);
 }
 
-BOOST_AUTO_TEST_CASE(a_file_for_a_data_set_that_has_none_is_refused) {
-  flags.path = "/nonexistent/talks.json";
-  BOOST_TEST((make_workload(flags, *codec).error().code == errc::invalid_argument));
-}
-
 BOOST_AUTO_TEST_CASE(a_file_that_is_not_there_or_of_another_shape_is_an_error_that_names_it) {
   flags.name = "sharegpt";
   BOOST_TEST(make_workload(flags, *codec).error().message.find("--dataset-path") != std::string::npos);

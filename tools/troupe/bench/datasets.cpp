@@ -210,8 +210,6 @@ expected<exact_text> make_exact(text_codec& codec, std::vector<token_id> ids, st
 }
 
 expected<std::vector<conversation>> make_workload(const dataset_flags& flags, text_codec& codec) {
-  if (!flags.path.empty() && flags.name != "sharegpt" && flags.name != "multi-turn")
-    return fail(errc::invalid_argument, "--dataset-path goes with --dataset-name sharegpt and multi-turn alone.");
   if (flags.name == "sharegpt")
     return sharegpt_work(flags, codec, 1);
   if (flags.name == "prefix_repetition")

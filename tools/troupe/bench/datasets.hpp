@@ -44,7 +44,7 @@ using conversation = std::vector<turn>;
 
 /// All requests together are `flags.requests` (but "prefix_repetition" has as many for each prefix, as vLLM has it, and so
 /// perhaps fewer). The same seed makes the same of the same codec. Errors: invalid_argument (lengths that cannot be, a
-/// data set without its file, or a file for one that has none), those of the codec and of `read_sharegpt`.
+/// data set without its file), those of the codec and of `read_sharegpt`.
 expected<std::vector<conversation>> make_workload(const dataset_flags& flags, text_codec& codec);
 
 std::uint32_t requests_of(const std::vector<conversation>& work);
