@@ -19,6 +19,7 @@ class FakeOpenAiServer:
 
     def __init__(self, answer):
         self.answer, self.bodies, self.lock = answer, [], threading.Lock()
+        self.asked_for_tokens = []  # By connections from these addresses.
         outer = self
 
         class Handler(http.server.BaseHTTPRequestHandler):
@@ -39,6 +40,8 @@ class FakeOpenAiServer:
 
             def do_POST(self):
                 body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+                if self.path in ("/tokenize", "/detokenize"):
+                    outer.asked_for_tokens.append(self.client_address)
                 if self.path == "/tokenize":
                     words = body["prompt"].split(" ")
                     return self.reply(200, json.dumps({"tokens": [int(word[1:]) if word[1:].isdigit() else len(word) for word in words]}).encode())

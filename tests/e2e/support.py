@@ -86,7 +86,7 @@ class TestCase(unittest.TestCase):
         """It ended with a sentence on stderr, and nothing on stdout; a server may have listened already."""
         self.assertEqual(result.returncode, code, result.stderr)
         self.assertFalse(result.stdout)
-        lines = [line for line in result.stderr.strip().splitlines() if not line.endswith("the model is being loaded.")]
+        lines = [line for line in result.stderr.strip().splitlines() if "the model is being loaded." not in line]
         last = lines[-1]
         self.assertRegex(last, r"^(troupe|\S+Z error): [A-Z/-].*\.$")
         self.assertEqual(len(lines), 1, result.stderr)

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shlex
 import signal
 import subprocess
 import time
@@ -71,6 +72,29 @@ class InProcess(Bench):
         self.assertEqual((process.returncode, out, err), (130, "", "troupe: interrupted.\n"))
 
 
+class Options(Bench):
+    def test_an_option_that_would_be_ignored_is_refused_by_name(self):
+        for option, *more in (("--random-input-len", "9", "--dataset-name", "sharegpt"),
+                              ("--random-output-len", "9", "--dataset-name", "multi-turn", "--dataset-path", "x.json"),
+                              ("--random-prefix-len", "9", "--dataset-name", "prefix_repetition"),
+                              ("--random-range-ratio", "0.5", "--dataset-name", "sharegpt"),
+                              ("--sharegpt-output-len", "9"),
+                              ("--sharegpt-output-len", "9", "--dataset-name", "multi-turn"),
+                              ("--prefix-repetition-num-prefixes", "2"),
+                              ("--multi-turn-turns", "2"),
+                              ("--dataset-path", "x.json"),
+                              ("--burstiness", "2"),
+                              ("--burstiness", "2", "--request-rate", "inf")):
+            result = run("bench", "serve", option, *more)
+            self.assertEqual((result.returncode, result.stdout), (2, ""), (option, more))
+            self.assertIn(f"{option}: it ", result.stderr)
+        for over in (("--request-rates", "inf"), ("--max-concurrencies", "1,2")):
+            result = run("bench", "sweep", *over, "--burstiness", "2")
+            self.assertEqual(result.returncode, 2)
+            self.assertIn("--burstiness: it ", result.stderr)
+        self.assertEqual(run("bench", "throughput", "--sharegpt-output-len", "9").returncode, 2)
+
+
 class Children(Bench):
     def serve(self, *more):
         return [*tiny("cpu"), *more]
@@ -98,6 +122,17 @@ class Children(Bench):
                                 "The server has ended", "--kv-disk")
         self.assert_refused(run("bench", "startup", "--", "--model", "/nonexistent.gguf"), "/nonexistent.gguf")
 
+    def test_the_model_is_found_among_the_options_wherever_it_is(self):
+        result = run("bench", "startup", "--cold", "--", "--threads", "2", "/nonexistent.gguf")
+        self.assert_refused(result, "/nonexistent.gguf")
+        self.assertNotIn("The server has ended", result.stderr)  # No other model's file was forgotten, and none loaded.
+
+    def test_options_that_a_measured_server_cannot_have_are_named(self):
+        for option, value in (("--log-level", "warning"), ("--log-format", "text"), ("--port", "8000")):
+            for command in ("startup", "tune"):
+                self.assert_refused(run("bench", command, "--", *self.serve(option, value)), option)
+        self.assert_refused(run("bench", "startup", "--", "--no-such-option"), "--no-such-option")
+
     def test_a_sweep_starts_its_own_server(self):
         _, result = self.bench("sweep", "--request-rates", "20,inf", "--num-prompts", "4", "--random-input-len", "10",
                                "--random-output-len", "3", "--ignore-eos", serve=self.serve())
@@ -106,13 +141,15 @@ class Children(Bench):
         self.assertEqual(result["points"][0]["serve"], list(map(str, self.serve())))
 
     def test_settings_are_searched_and_the_command_line_is_told(self):
+        serve = self.serve("--served-model-name", "it's a model")
         text, result = self.bench("tune", "--search", "max-num-seqs=1,4", "--search", "long-prefill-tokens=0", "--num-iters", "2",
                                   "--num-prompts", "6", "--random-input-len", "8", "--random-output-len", "5", "--ignore-eos",
-                                  "--max-p99-e2el-ms", "100000", serve=self.serve())
+                                  "--max-p99-e2el-ms", "100000", serve=serve)
         self.assertEqual([setting["arguments"][1] for setting in result["settings"]], ["1", "4"])
         self.assertTrue(all(1 <= len(setting["runs"]) <= 2 and setting["within_bounds"] for setting in result["settings"]))
         self.assertEqual(result["bounds"], "P99 E2EL 100000 ms")
-        self.assertEqual(result["command"], " ".join(["troupe serve", *map(str, self.serve()), *result["best"]]))
+        self.assertEqual(shlex.split(result["command"]), ["troupe", "serve", *serve, *result["best"]])
+        self.assertTrue(result["best_within_bounds"])
         self.assertTrue(text.endswith(result["command"] + "\n"))
         self.assertIn("out tok/s", text)
 

@@ -231,6 +231,13 @@ class OfOthers(Bench):
                                       "--max-concurrency", "1")
         self.assertEqual(figures["Successful requests:"], 9)
 
+    def test_prompts_are_made_over_one_connection(self):
+        server = self.fake(lambda number, body: (200, [events(chunk("a"), usage(4, 1), "data: [DONE]")]))
+        figures, _, _ = self.measured(server.url, "--num-prompts", "9", "--random-input-len", "4")
+        self.assertEqual(figures["Successful requests:"], 9)
+        self.assertGreaterEqual(len(server.asked_for_tokens), 18)
+        self.assertEqual(len(set(server.asked_for_tokens)), 1)
+
     def test_what_takes_long_shows_how_far_it_is_on_a_terminal_alone(self):
         def slow(number, body):
             time.sleep(0.5)
@@ -290,6 +297,17 @@ class WrongUse(Bench):
         self.assert_refused(run("bench", "serve", "--base-url", server.url, "--dataset-name", "sharegpt"), "--dataset-path")
         self.assert_refused(run("bench", "serve", "--base-url", server.url, "--dataset-name", "sharegpt", "--dataset-path", "/nonexistent"),
                             "/nonexistent")
+
+    def test_a_signal_ends_the_making_of_prompts(self):
+        server = self.fake(lambda number, body: (200, b"{}"))
+        for codec in ([], ["--tokenizer", str(tiny_model())]):
+            process = subprocess.Popen([troupe(), "bench", "serve", "--base-url", server.url, "--num-prompts", "10000000", *codec],
+                                       stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+            time.sleep(1)
+            process.send_signal(signal.SIGINT)
+            out, err = process.communicate(timeout=PATIENCE)
+            self.assertEqual((process.returncode, out, err), (130, "", "troupe: interrupted.\n"))
+        self.assertEqual(server.bodies, [])
 
     def test_a_signal_ends_it(self):
         def endless():

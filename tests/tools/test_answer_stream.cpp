@@ -53,6 +53,15 @@ BOOST_AUTO_TEST_CASE(counts_that_come_with_each_chunk_say_how_many_tokens_it_has
   BOOST_TEST(outcome.output_tokens == 3u);
 }
 
+BOOST_AUTO_TEST_CASE(a_first_chunk_without_a_token_leaves_the_counts_of_the_others) {
+  answer_stream stream(api::chat);
+  for (const std::uint32_t so_far : {0, 2, 3})
+    stream.feed(event({{"choices", {{{"delta", {{"content", "x"}}}}}}, {"usage", {{"completion_tokens", so_far}}}}),
+                so_far);
+  stream.feed("data: [DONE]\n\n", 4);
+  BOOST_TEST(stream.end().chunk_tokens == (std::vector<std::uint32_t>{0, 2, 1}), boost::test_tools::per_element());
+}
+
 BOOST_AUTO_TEST_CASE(of_a_chat_the_first_chunk_is_that_with_the_role) {
   answer_stream stream(api::chat);
   stream.feed(event({{"choices", {{{"delta", {{"role", "assistant"}, {"content", nullptr}}}}}}}), 1);
@@ -78,6 +87,7 @@ BOOST_AUTO_TEST_CASE(a_stream_that_is_no_answer_is_an_error_which_says_so) {
              "The stream ended with an error: Out of luck.");
   for (const json& odd : {json{{"choices", 1}}, json{{"choices", {1}}}, json{{"usage", 3}}, json::object()})
     BOOST_TEST(error_of(event(odd)).find("no chunk") != std::string::npos);
+  BOOST_TEST(error_of(event({{"error", nullptr}, {"choices", {{{"text", "a"}}}}}) + "data: [DONE]\n\n") == "");
   BOOST_TEST(error_of(event({{"choices", {{{"text", 5}, {"finish_reason", 1}}}}}) + "data: [DONE]\n\n") == "");
 }
 

@@ -190,9 +190,23 @@ BOOST_AUTO_TEST_CASE(texts_that_are_too_short_or_too_long_are_left_out) {
   BOOST_TEST(made.error().message.find("has no conversation") != std::string::npos);
 }
 
-BOOST_AUTO_TEST_CASE(a_file_for_a_data_set_that_has_none_is_refused) {
-  flags.path = "/nonexistent/talks.json";
-  BOOST_TEST((make_workload(flags, *codec).error().code == errc::invalid_argument));
+BOOST_AUTO_TEST_CASE(each_data_set_tells_how_far_it_is_and_can_be_stopped) {
+  const auto file =
+    file_of(sharegpt_json({{letters(9), letters(5)}, {letters(10), letters(6)}, {letters(11), letters(7)}}));
+  for (const char* name : {"random", "prefix_repetition", "sharegpt"}) {
+    flags.name = name;
+    flags.path = flags.name == "sharegpt" ? file.path() : "";
+    flags.requests = 3;
+    flags.repeated_prefixes = 1;
+    std::vector<std::uint32_t> told;
+    const auto made = make_workload(flags, *codec, [&](std::uint32_t done) {
+      told.push_back(done);
+      return done < 2;
+    });
+    BOOST_REQUIRE(!made);
+    BOOST_TEST((made.error().code == errc::cancelled));
+    BOOST_TEST(told == (std::vector<std::uint32_t>{0, 1, 2}), boost::test_tools::per_element());
+  }
 }
 
 BOOST_AUTO_TEST_CASE(a_file_that_is_not_there_or_of_another_shape_is_an_error_that_names_it) {

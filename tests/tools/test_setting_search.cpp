@@ -77,6 +77,30 @@ BOOST_AUTO_TEST_CASE(what_is_far_behind_is_measured_once_and_what_is_within_the_
   BOOST_TEST(search.confirmed({1}).empty());
 }
 
+BOOST_AUTO_TEST_CASE(what_was_found_by_luck_alone_does_not_stay) {
+  for (const bool is_luck : {true, false}) {
+    setting_search search({{"a", {"1", "2"}}}, {0}, {2, 10, 0.02});
+    climb(search, [&](const setting& where) {
+      const bool slow = where[0] == 0 || (search.confirming() && is_luck);
+      return measurement{slow ? 100.0 : 110.0, 0};
+    });
+    BOOST_TEST((search.found() == setting{1}));
+    BOOST_TEST((search.best() == setting{is_luck ? 0u : 1u}));
+    BOOST_TEST(search.confirmed(search.found()).size() == 2u);
+    BOOST_TEST(search.confirmed(search.start()).size() == 2u);
+  }
+}
+
+BOOST_AUTO_TEST_CASE(the_best_keeps_the_bounds_where_it_does_so_again) {
+  setting_search search({{"a", {"1", "2"}}}, {0}, {1, 10, 0.02});
+  climb(search, [&](const setting& where) {
+    return measurement{100.0 + 50.0 * static_cast<double>(where[0]),
+                       search.confirming() ? 1.2 - 0.1 * static_cast<double>(where[0]) : 0.9};
+  });
+  BOOST_TEST((search.best() == setting{1}));
+  BOOST_TEST(!search.score_of_best().within_bounds());
+}
+
 BOOST_AUTO_TEST_CASE(it_tries_no_more_settings_than_it_may) {
   setting_search search(options, {0, 0, 3}, {1, 4, 0.02});
   climb(search, hill);

@@ -203,7 +203,7 @@ expected<void> serve(const serve_flags& flags, std::unique_ptr<signal_watch> sig
   if (!http)
     return tl::unexpected(http.error());
   auto& server = **http;
-  say(log, log_level::info, "start", server.url() + " is there; the model is being loaded.");
+  say(log, log_level::info, "start", "listening; the model is being loaded.", {{"url", server.url()}});
   surroundings around{std::move(signals), views.all(), log};
   around.observed_by.push_back(std::make_shared<serve::request_log>(log, flags.log_prompts));
   auto with_access = flags.engine;

@@ -1,5 +1,7 @@
 #include "tools/troupe/bench/answer_stream.hpp"
 
+#include <algorithm>
+
 #include <nlohmann/json.hpp>
 
 #include "protocol/utf8.hpp"
@@ -89,13 +91,14 @@ void answer_stream::take(const std::string& data, double seconds) {
     outcome_.error = "A chunk of the stream is no JSON object: " + std::string(cut_utf8(data, most_message_bytes));
     return;
   }
-  if (chunk.contains("error")) {
+  if (const auto error = chunk.find("error"); error != chunk.end() && !error->is_null()) {
     outcome_.error = "The stream ended with an error: " + message_of(data);
     return;
   }
   const auto usage = chunk.find("usage");
   const auto before = outcome_.output_tokens;
-  if (usage != chunk.end() && usage->is_object()) {
+  const bool has_count = usage != chunk.end() && usage->is_object();
+  if (has_count) {
     outcome_.output_tokens = count_of(*usage, "completion_tokens");
     outcome_.prompt_tokens = count_of(*usage, "prompt_tokens");
   }
@@ -107,10 +110,8 @@ void answer_stream::take(const std::string& data, double seconds) {
     outcome_.itl.push_back(seconds - last_);
   else
     outcome_.ttft = seconds;
-  if (outcome_.output_tokens > before)
-    outcome_.chunk_tokens.push_back(outcome_.output_tokens - before);
-  else if (!outcome_.chunk_tokens.empty())
-    outcome_.chunk_tokens.push_back(0);
+  if (has_count || !outcome_.chunk_tokens.empty())
+    outcome_.chunk_tokens.push_back(outcome_.output_tokens - std::min(before, outcome_.output_tokens));
   has_token_ = true;
   last_ = seconds;
   const auto delta = choice.find("delta");

@@ -65,7 +65,7 @@ work add_startup(CLI::App* command) {
 work add_sweep(CLI::App* command) {
   const auto flags = std::make_shared<sweep_flags>();
   auto* over = command->add_option_group("Sweep");
-  add_rates_option(over, flags->rates);
+  add_rates_option(command, over, flags->load, flags->rates);
   over->add_option("--max-concurrencies", flags->concurrencies, "Requests open at once, separated by commas")
     ->delimiter(',')
     ->allow_extra_args(false)

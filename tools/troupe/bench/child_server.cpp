@@ -11,26 +11,45 @@
 #include <cstring>
 #include <sstream>
 
+#include <nlohmann/json.hpp>
+
+#include "tools/troupe/serve_options.hpp"
+
 namespace troupe::cli {
 
 namespace {
 
 constexpr int moment_ms = 1;             ///< How exact the time of the start is.
 constexpr int patience_at_end_ms = 5000; ///< After which the child is killed.
-constexpr std::string_view announcement = " is there; the model is being loaded.";
+
+// Where a child listens is free, and its log such that its events can be read.
+constexpr std::pair<const char*, const char*> set_here[] = {
+  {"--port", "0"}, {"--log-format", "json"}, {"--log-level", "info"}};
 
 std::string system_says(const char* what) {
   return std::string("Cannot ") + what + ": " + std::strerror(errno) + ".";
 }
 
-/// Its last word as a sentence; of a wrong command line the first, which says what is wrong.
-std::string reason_in(const std::string& said) {
-  constexpr std::string_view mark = "troupe: ";
-  std::string reason = said.substr(0, said.find('\n'));
+/// A member of the last entry of its log with this event; empty where there is none.
+std::string last_of(const std::string& said, const char* event, const char* member) {
+  std::string found;
   std::istringstream lines(said);
   for (std::string line; std::getline(lines, line);)
-    if (line.starts_with(mark) && !line.ends_with(announcement))
-      reason = line.substr(mark.size());
+    if (const auto entry = nlohmann::json::parse(line, nullptr, false);
+        entry.is_object() && entry.value("event", "") == event)
+      found = entry.value(member, "");
+  return found;
+}
+
+/// Its last words: those of its log, or what has been said without one.
+std::string reason_in(const std::string& said) {
+  if (auto reason = last_of(said, "failed", "message"); !reason.empty())
+    return reason;
+  std::string reason;
+  std::istringstream lines(said);
+  for (std::string line; std::getline(lines, line);)
+    if (!line.empty() && !line.starts_with('{'))
+      reason = line;
   return reason;
 }
 
@@ -38,6 +57,11 @@ std::string reason_in(const std::string& said) {
 
 expected<std::unique_ptr<child_server>> child_server::start(std::vector<std::string> arguments,
                                                             const stop_signal& stop) {
+  std::vector<std::string> ours;
+  for (const auto& [option, value] : set_here)
+    ours.emplace_back(option);
+  if (const auto possible = serve_flags_of(arguments, ours); !possible)
+    return tl::unexpected(possible.error());
   std::unique_ptr<child_server> child(new child_server(stop));
   if (auto running = child->run(std::move(arguments)); !running)
     return tl::unexpected(running.error());
@@ -50,7 +74,9 @@ expected<void> child_server::run(std::vector<std::string> arguments) {
   log_ = memfd_create("troupe-serve", MFD_CLOEXEC);
   if (log_ < 0)
     return fail(errc::io, system_says("keep what a server says"));
-  arguments.insert(arguments.begin(), {"troupe", "serve", "--port", "0"});
+  arguments.insert(arguments.begin(), {"troupe", "serve"});
+  for (const auto& [option, value] : set_here)
+    arguments.insert(arguments.end(), {option, value});
   std::vector<char*> pointers;
   for (auto& each : arguments)
     pointers.push_back(each.data());
@@ -97,29 +123,27 @@ child_server::~child_server() {
     close(log_);
 }
 
-expected<void> child_server::wait_a_moment() {
+expected<void> child_server::wait_a_moment(int patience_ms) {
   if (stop_.came_within(moment_ms))
     return fail(errc::cancelled, "A signal came.");
   int status = 0;
-  if (waitpid(process_, &status, WNOHANG) != process_)
-    return {};
-  process_ = -1;
-  auto reason = reason_in(said());
-  if (reason.empty())
-    reason = "status " + std::to_string(status);
-  return fail(errc::unavailable, "The server has ended: " + reason + (reason.ends_with('.') ? "" : "."));
+  if (waitpid(process_, &status, WNOHANG) == process_) {
+    process_ = -1;
+    auto reason = reason_in(said());
+    if (reason.empty())
+      reason = "status " + std::to_string(status);
+    return fail(errc::unavailable, "The server has ended: " + reason + (reason.ends_with('.') ? "" : "."));
+  }
+  if (std::chrono::steady_clock::now() - started_ > std::chrono::milliseconds(patience_ms))
+    return fail(errc::unavailable, "The server has not started in " + std::to_string(patience_ms / 1000) + " s.");
+  return {};
 }
 
 expected<void> child_server::wait_until_listening() {
   while (true) {
-    const auto text = said();
-    if (const auto end = text.find(announcement); end != text.npos) {
-      const auto url = text.substr(0, end);
-      return parse_address(std::string_view(url).substr(url.rfind(' ') + 1)).map([&](server_address&& address) {
-        access_.address = std::move(address);
-      });
-    }
-    if (auto waited = wait_a_moment(); !waited)
+    if (const auto url = last_of(said(), "start", "url"); !url.empty())
+      return parse_address(url).map([&](server_address&& address) { access_.address = std::move(address); });
+    if (auto waited = wait_a_moment(listen_patience_ms); !waited)
       return waited;
   }
 }
@@ -130,7 +154,7 @@ expected<void> child_server::wait_until_ready() {
       return {};
     else if (!reply && reply.error().code == errc::cancelled)
       return tl::unexpected(reply.error());
-    if (auto waited = wait_a_moment(); !waited)
+    if (auto waited = wait_a_moment(ready_patience_ms); !waited)
       return waited;
   }
 }
@@ -140,16 +164,6 @@ std::string child_server::said() const {
   const auto got = pread(log_, text.data(), text.size(), 0);
   text.resize(got > 0 ? static_cast<std::size_t>(got) : 0);
   return text;
-}
-
-std::string model_of(const std::vector<std::string>& arguments) {
-  for (std::size_t i = 0; i < arguments.size(); ++i) {
-    if (arguments[i] == "--model" && i + 1 < arguments.size())
-      return arguments[i + 1];
-    if (arguments[i].starts_with("--model="))
-      return arguments[i].substr(8);
-  }
-  return !arguments.empty() && !arguments.front().starts_with('-') ? arguments.front() : "smollm2";
 }
 
 } // namespace troupe::cli

@@ -37,6 +37,10 @@ private:
   std::uniform_int_distribution<std::uint32_t> of_;
 };
 
+tl::unexpected<error> stopped() {
+  return fail(errc::cancelled, "A signal came.");
+}
+
 /// Makes random turns: a common prefix, then random tokens.
 class random_turns {
 public:
@@ -77,12 +81,15 @@ private:
 };
 
 /// So many requests in conversations of `turns` each; the last may be shorter.
-expected<std::vector<conversation>> random_work(const dataset_flags& flags, text_codec& codec, std::uint32_t turns) {
+expected<std::vector<conversation>> random_work(const dataset_flags& flags, text_codec& codec, std::uint32_t turns,
+                                                const workload_watch& goes_on) {
   random_turns source(flags, codec);
   if (auto begun = source.begin(flags); !begun)
     return tl::unexpected(begun.error());
   std::vector<conversation> work;
   for (std::uint32_t i = 0; i < flags.requests; ++i) {
+    if (!goes_on(i))
+      return stopped();
     if (i % turns == 0)
       work.emplace_back();
     auto made = source.next();
@@ -93,7 +100,8 @@ expected<std::vector<conversation>> random_work(const dataset_flags& flags, text
   return work;
 }
 
-expected<std::vector<conversation>> repeated_prefixes(const dataset_flags& flags, text_codec& codec) {
+expected<std::vector<conversation>> repeated_prefixes(const dataset_flags& flags, text_codec& codec,
+                                                      const workload_watch& goes_on) {
   const auto each = flags.requests / flags.repeated_prefixes;
   if (each == 0)
     return fail(
@@ -110,6 +118,8 @@ expected<std::vector<conversation>> repeated_prefixes(const dataset_flags& flags
     if (!prefix)
       return tl::unexpected(prefix.error());
     for (std::uint32_t i = 0; i < each; ++i) {
+      if (!goes_on(static_cast<std::uint32_t>(work.size())))
+        return stopped();
       const auto suffix = exact(flags.repeated_suffix);
       if (!suffix)
         return tl::unexpected(suffix.error());
@@ -146,8 +156,8 @@ bool is_taken(const dataset_flags& flags, const turn& which) {
 
 /// Of each conversation of the file so many turns, while they are of a length that is taken; from the first again when
 /// all have been taken.
-expected<std::vector<conversation>> sharegpt_work(const dataset_flags& flags, text_codec& codec,
-                                                  std::uint32_t turns) {
+expected<std::vector<conversation>> sharegpt_work(const dataset_flags& flags, text_codec& codec, std::uint32_t turns,
+                                                  const workload_watch& goes_on) {
   if (flags.path.empty())
     return fail(errc::invalid_argument,
                 "--dataset-name " + flags.name + " needs its file: --dataset-path FILE.json.");
@@ -163,6 +173,8 @@ expected<std::vector<conversation>> sharegpt_work(const dataset_flags& flags, te
       break;
     conversation made;
     for (std::size_t i = 0; i + 1 < texts.size() && made.size() < turns && requests < flags.requests; i += 2) {
+      if (!goes_on(requests))
+        return stopped();
       auto next = sharegpt_turn(flags, codec, std::move(texts[i]), texts[i + 1]);
       if (!next)
         return tl::unexpected(next.error());
@@ -209,16 +221,15 @@ expected<exact_text> make_exact(text_codec& codec, std::vector<token_id> ids, st
   }
 }
 
-expected<std::vector<conversation>> make_workload(const dataset_flags& flags, text_codec& codec) {
-  if (!flags.path.empty() && flags.name != "sharegpt" && flags.name != "multi-turn")
-    return fail(errc::invalid_argument, "--dataset-path goes with --dataset-name sharegpt and multi-turn alone.");
+expected<std::vector<conversation>> make_workload(const dataset_flags& flags, text_codec& codec,
+                                                  const workload_watch& goes_on) {
   if (flags.name == "sharegpt")
-    return sharegpt_work(flags, codec, 1);
+    return sharegpt_work(flags, codec, 1, goes_on);
   if (flags.name == "prefix_repetition")
-    return repeated_prefixes(flags, codec);
+    return repeated_prefixes(flags, codec, goes_on);
   if (flags.name == "multi-turn" && !flags.path.empty())
-    return sharegpt_work(flags, codec, flags.turns);
-  return random_work(flags, codec, flags.name == "multi-turn" ? flags.turns : 1);
+    return sharegpt_work(flags, codec, flags.turns, goes_on);
+  return random_work(flags, codec, flags.name == "multi-turn" ? flags.turns : 1, goes_on);
 }
 
 std::uint32_t requests_of(const std::vector<conversation>& work) {

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <optional>
 #include <random>
 #include <string>
@@ -42,10 +43,14 @@ struct turn {
 /// Each turn is sent when the one before it has been answered, with all that was said before.
 using conversation = std::vector<turn>;
 
+/// Asked before each request is made, with how many there are: whether to go on.
+using workload_watch = std::function<bool(std::uint32_t done)>;
+
 /// All requests together are `flags.requests` (but "prefix_repetition" has as many for each prefix, as vLLM has it, and so
 /// perhaps fewer). The same seed makes the same of the same codec. Errors: invalid_argument (lengths that cannot be, a
-/// data set without its file, or a file for one that has none), those of the codec and of `read_sharegpt`.
-expected<std::vector<conversation>> make_workload(const dataset_flags& flags, text_codec& codec);
+/// data set without its file), cancelled (`goes_on` says no), those of the codec and of `read_sharegpt`.
+expected<std::vector<conversation>> make_workload(
+  const dataset_flags& flags, text_codec& codec, const workload_watch& goes_on = [](std::uint32_t) { return true; });
 
 std::uint32_t requests_of(const std::vector<conversation>& work);
 

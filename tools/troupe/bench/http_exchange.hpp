@@ -1,7 +1,8 @@
-// One question to a server over HTTP, and its whole answer.
+// Questions to a server over HTTP, and their whole answers.
 #pragma once
 
 #include <chrono>
+#include <memory>
 #include <string>
 
 #include <nlohmann/json_fwd.hpp>
@@ -25,13 +26,30 @@ struct server_access {
 
 inline constexpr std::chrono::seconds exchange_patience{60};
 
-/// A GET, or a POST of JSON where there is a body. Errors: unavailable (nobody listens, or answers in time), cancelled (a
-/// signal came).
-expected<http_reply> exchange(const server_access& server, const std::string& path, const std::string& body = {},
-                              std::chrono::milliseconds patience = exchange_patience);
+/// A connection that stays open between questions; `server` outlives it. One question at a time.
+class http_connection {
+public:
+  explicit http_connection(const server_access& server);
+  ~http_connection();
 
-/// The same where 200 and a JSON object are wanted. Errors: also unavailable (another status, with the server's words),
-/// malformed (no JSON object).
+  /// A GET, or a POST of JSON where there is a body. Where the server has closed the connection since the last answer it
+  /// is asked again on another. Errors: unavailable (nobody listens, or answers in time), cancelled (a signal came).
+  expected<http_reply> ask(const std::string& path, const std::string& body = {},
+                           std::chrono::milliseconds patience = exchange_patience);
+
+  /// The same where 200 and a JSON object are wanted. Errors: also unavailable (another status, with the server's
+  /// words), malformed (no JSON object).
+  expected<nlohmann::ordered_json> ask_json(const std::string& path, const std::string& body = {});
+
+private:
+  class session;
+
+  const server_access& server_;
+  std::unique_ptr<session> session_; ///< Open, where there is one.
+};
+
+/// On a connection of its own.
+expected<http_reply> exchange(const server_access& server, const std::string& path, const std::string& body = {});
 expected<nlohmann::ordered_json> exchange_json(const server_access& server, const std::string& path,
                                                const std::string& body = {});
 

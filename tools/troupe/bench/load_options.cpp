@@ -1,6 +1,7 @@
 #include "tools/troupe/bench/load_options.hpp"
 
 #include <algorithm>
+#include <cmath>
 #include <cstdlib>
 
 #include <CLI/CLI.hpp>
@@ -22,6 +23,52 @@ const CLI::Validator more_than_0(
 void add_length(CLI::App* group, const char* option, std::uint32_t& value, const char* help,
                 std::uint32_t least = 0) {
   group->add_option(option, value, help)->capture_default_str()->check(CLI::Range(least, most_length));
+}
+
+/// The kinds of prompts: the data sets, but what a multi-turn conversation is made of is one of two things.
+constexpr const char* talks_of_random = "multi-turn without --dataset-path";
+constexpr const char* talks_of_file = "multi-turn with --dataset-path";
+
+struct dataset_option {
+  const char* option;
+  std::vector<std::string> kinds; ///< Of prompts, for which it says something.
+};
+const std::vector<dataset_option> dataset_options{
+  {"--dataset-path", {"sharegpt", talks_of_file}},
+  {"--random-input-len", {"random", talks_of_random}},
+  {"--random-output-len", {"random", talks_of_random}},
+  {"--random-range-ratio", {"random", talks_of_random}},
+  {"--random-prefix-len", {"random", talks_of_random}},
+  {"--prefix-repetition-prefix-len", {"prefix_repetition"}},
+  {"--prefix-repetition-suffix-len", {"prefix_repetition"}},
+  {"--prefix-repetition-num-prefixes", {"prefix_repetition"}},
+  {"--prefix-repetition-output-len", {"prefix_repetition"}},
+  {"--sharegpt-output-len", {"sharegpt", talks_of_file}},
+  {"--multi-turn-turns", {talks_of_random, talks_of_file}},
+};
+
+void check_dataset_options(const CLI::App& group, const dataset_flags& flags) {
+  const std::string talks = flags.path.empty() ? talks_of_random : talks_of_file;
+  const auto& kind = flags.name == "multi-turn" ? talks : flags.name;
+  for (const auto& [name, kinds] : dataset_options) {
+    const auto* option = group.get_option_no_throw(name);
+    if (option && option->count() > 0 && std::ranges::find(kinds, kind) == kinds.end())
+      throw CLI::ValidationError(name, "it goes with --dataset-name " + CLI::detail::join(kinds, " or ") +
+                                         ", and not with " + kind);
+  }
+}
+
+void add_burstiness(CLI::App* command, load_flags& flags, const std::function<bool()>& has_rate) {
+  auto* group = command->add_option_group("Arrivals");
+  group
+    ->add_option("--burstiness", flags.burstiness,
+                 "Shape of the times between arrivals: 1 is Poisson, less is in bursts")
+    ->capture_default_str()
+    ->check(more_than_0);
+  group->callback([has_rate] {
+    if (!has_rate())
+      throw CLI::ValidationError("--burstiness", "it is the shape of a finite rate, and none is given");
+  });
 }
 
 void add_goodput(const std::vector<std::string>& pairs, goodput_bounds& bounds) {
@@ -84,6 +131,7 @@ void add_dataset_options(CLI::App* command, dataset_flags& flags, const std::vec
     group->add_option("--multi-turn-turns", flags.turns, "multi-turn: requests of a conversation")
       ->capture_default_str()
       ->check(CLI::Range(1u, 1000u));
+  group->callback([group, &flags] { check_dataset_options(*group, flags); });
 }
 
 void add_load_options(CLI::App* command, load_flags& flags) {
@@ -94,11 +142,6 @@ void add_load_options(CLI::App* command, load_flags& flags) {
     "--tokenizer", flags.tokenizer,
     "A model by name, or a GGUF file, whose tokenizer makes random prompts; else the server's /tokenize");
   group->add_option("--api-key", flags.api_key, "Sent as a bearer's")->envname("OPENAI_API_KEY");
-  group
-    ->add_option("--burstiness", flags.burstiness,
-                 "Shape of the times between arrivals: 1 is Poisson, less is in bursts")
-    ->capture_default_str()
-    ->check(more_than_0);
   group->add_option("--num-warmups", flags.warmups, "Requests before that do not count")
     ->capture_default_str()
     ->check(CLI::Range(0u, most_requests));
@@ -116,13 +159,16 @@ void add_rate_option(CLI::App* command, load_flags& flags) {
   command->add_option("--request-rate", flags.request_rate, "Requests in a second; inf: all at once")
     ->default_str("inf")
     ->check(more_than_0);
+  add_burstiness(command, flags, [&flags] { return std::isfinite(flags.request_rate); });
 }
 
-void add_rates_option(CLI::App* group, std::vector<double>& rates) {
+void add_rates_option(CLI::App* command, CLI::App* group, load_flags& flags, std::vector<double>& rates) {
   group->add_option("--request-rates", rates, "Requests in a second, separated by commas; inf is allowed")
     ->delimiter(',')
     ->allow_extra_args(false)
     ->check(more_than_0);
+  add_burstiness(command, flags,
+                 [&rates] { return std::ranges::any_of(rates, [](double rate) { return std::isfinite(rate); }); });
 }
 
 void add_concurrency_option(CLI::App* command, load_flags& flags) {

@@ -60,32 +60,46 @@ expected<load_result> send(const server_access& server, const stream_settings& s
 }
 
 /// Where the server did not say how many tokens an answer has.
-expected<void> count_tokens(std::vector<request_outcome>& outcomes, text_codec& codec) {
-  for (auto& each : outcomes)
-    if (each.error.empty() && each.output_tokens == 0) {
-      const auto tokens = codec.encode(each.text);
-      if (!tokens)
-        return tl::unexpected(tokens.error());
-      each.output_tokens = static_cast<std::uint32_t>(tokens->size());
+expected<void> count_tokens(std::vector<request_outcome>& outcomes, const server_access& server,
+                            const prepared_load& load) {
+  std::shared_ptr<text_codec> codec;
+  for (auto& each : outcomes) {
+    if (!each.error.empty() || each.output_tokens > 0)
+      continue;
+    if (!codec) {
+      auto made = codec_of(server, load.flags, load.model);
+      if (!made)
+        return tl::unexpected(made.error());
+      codec = std::move(*made);
     }
+    if (server.stop->came())
+      return fail(errc::cancelled, "A signal came.");
+    const auto tokens = codec->encode(each.text);
+    if (!tokens)
+      return tl::unexpected(tokens.error());
+    each.output_tokens = static_cast<std::uint32_t>(tokens->size());
+  }
   return {};
 }
 
 } // namespace
 
 expected<prepared_load> prepare_load(const server_access& server, const load_flags& flags) {
-  prepared_load out{flags, flags.model, {}, {}};
+  prepared_load out{flags, flags.model, {}};
   if (out.model.empty()) {
     auto model = first_model(server);
     if (!model)
       return tl::unexpected(model.error());
     out.model = std::move(*model);
   }
-  auto codec = codec_of(server, flags, out.model);
+  const auto codec = codec_of(server, flags, out.model);
   if (!codec)
     return tl::unexpected(codec.error());
-  out.codec = std::move(*codec);
-  auto work = make_workload(flags.dataset, *out.codec);
+  progress bar("making prompts", flags.dataset.requests);
+  auto work = make_workload(flags.dataset, **codec, [&](std::uint32_t done) {
+    bar.show(done);
+    return !server.stop->came();
+  });
   if (!work)
     return tl::unexpected(work.error());
   out.work = std::move(*work);
@@ -114,7 +128,7 @@ expected<serving_result> measure_load(const server_access& server, const prepare
   auto came = send(server, settings, body, load.work, flags, what);
   if (!came)
     return tl::unexpected(came.error());
-  if (auto counted = count_tokens(came->outcomes, *load.codec); !counted)
+  if (auto counted = count_tokens(came->outcomes, server, load); !counted)
     return tl::unexpected(counted.error());
   serving_result out;
   out.load = flags;

@@ -6,17 +6,19 @@
 
 namespace troupe::cli {
 
-/// What the flags leave open is asked of the server. Errors: those of `make_workload`, of the codec and of `exchange`.
+/// A load that can be sent any number of times, to any server of the same model.
 struct prepared_load {
   load_flags flags;
   std::string model; ///< As the server calls it.
-  std::shared_ptr<text_codec> codec;
   std::vector<conversation> work;
 };
+
+/// What the flags leave open is asked of the server. Errors: those of `make_workload`, of the codec and of `exchange`;
+/// cancelled (a signal came).
 expected<prepared_load> prepare_load(const server_access& server, const load_flags& flags);
 
-/// Sends it, and warms up before if that is wanted. Errors: unavailable (the server's name is not known), cancelled (a signal
-/// came). `what`: in front of the progress.
+/// Sends it, and warms up before if that is wanted. `what`: in front of the progress. Errors: unavailable (the server's
+/// name is not known), cancelled (a signal came), those of the codec where the server does not count its tokens.
 expected<serving_result> measure_load(const server_access& server, const prepared_load& load,
                                       const std::string& what);
 

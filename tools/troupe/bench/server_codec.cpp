@@ -29,7 +29,7 @@ std::string text_of(const json& body) {
 
 class server_codec : public text_codec {
 public:
-  server_codec(const server_access& server, const std::string& model) : server_(server), model_(model) {}
+  server_codec(const server_access& server, const std::string& model) : connection_(server), model_(model) {}
 
   expected<void> begin() {
     auto probe = encode_as(false, "a");
@@ -62,7 +62,7 @@ public:
     json body{{"tokens", tokens}};
     if (!llama_)
       body["model"] = model_;
-    const auto reply = exchange_json(server_, "/detokenize", text_of(body));
+    const auto reply = connection_.ask_json("/detokenize", text_of(body));
     if (!reply)
       return tl::unexpected(reply.error());
     const auto found = reply->find(llama_ ? "content" : "prompt");
@@ -75,7 +75,7 @@ private:
   expected<std::vector<token_id>> encode_as(bool with_added, std::string_view text) {
     const auto body = llama_ ? json{{"content", text}, {"add_special", with_added}}
                              : json{{"model", model_}, {"prompt", text}, {"add_special_tokens", with_added}};
-    const auto reply = exchange_json(server_, "/tokenize", text_of(body));
+    const auto reply = connection_.ask_json("/tokenize", text_of(body));
     if (!reply)
       return tl::unexpected(reply.error());
     std::vector<token_id> ids;
@@ -86,7 +86,7 @@ private:
     return ids;
   }
 
-  const server_access& server_;
+  http_connection connection_;
   const std::string model_;
   bool llama_ = false;
 };

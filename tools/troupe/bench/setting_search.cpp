@@ -29,7 +29,7 @@ bool beats(const setting_score& one, const setting_score& other, double gain) {
 }
 
 setting_search::setting_search(std::vector<searched_option> options, setting start, search_limits limits)
-    : options_(std::move(options)), start_(std::move(start)), best_(start_), limits_(limits),
+    : options_(std::move(options)), start_(std::move(start)), found_(start_), best_(start_), limits_(limits),
       now_(start_), tried_{start_} {}
 
 std::optional<setting> setting_search::next() const {
@@ -40,12 +40,15 @@ void setting_search::tell(const measurement& what) {
   auto& runs = (confirming_ ? confirmed_ : runs_)[*now_];
   runs.push_back(what);
   if (confirming_) {
-    if (*now_ == best_)
+    if (*now_ == found_) {
       now_ = start_;
-    else if (confirmed_[best_].size() < limits_.repeats)
-      now_ = best_;
-    else
+    } else if (runs.size() < limits_.repeats) {
+      now_ = found_;
+    } else {
       now_.reset();
+      if (!beats(score_of(confirmed_.at(found_)), score_of(confirmed_.at(start_)), limits_.gain))
+        best_ = start_;
+    }
     return;
   }
   if (runs.size() < limits_.repeats && !is_hopeless())
@@ -76,14 +79,20 @@ void setting_search::choose() {
       now_ = std::move(neighbour);
       return;
     }
-  confirming_ = best_ != start_;
-  now_ = confirming_ ? std::optional(best_) : std::nullopt;
+  found_ = best_;
+  confirming_ = found_ != start_;
+  now_ = confirming_ ? std::optional(found_) : std::nullopt;
 }
 
 const std::vector<measurement>& setting_search::confirmed(const setting& which) const {
   static const std::vector<measurement> none;
   const auto found = confirmed_.find(which);
   return found == confirmed_.end() ? none : found->second;
+}
+
+setting_score setting_search::score_of_best() const {
+  const auto& again = confirmed(best_);
+  return score_of(again.empty() ? runs_.at(best_) : again);
 }
 
 std::vector<std::string> setting_search::arguments_of(const setting& which) const {

@@ -3,7 +3,8 @@
 // Hill climbing: the best setting so far is compared with its neighbours, which have one option one value further up or
 // down, and the first that is better by more than the noise takes its place. Each setting is measured several times and
 // counts by its median, but one whose first measurement is far behind has no second. In the end the winner and what the
-// search began with are measured again in turns, since the best of many noisy figures is better than it will be again.
+// search began with are measured again in turns, since the best of many noisy figures is better than it will be again:
+// what it began with stays, unless the winner beats it there.
 #pragma once
 
 #include <map>
@@ -52,14 +53,19 @@ public:
   /// The measurement of what `next` gave.
   void tell(const measurement& what);
 
-  bool confirming() const { return confirming_; } ///< Whether only winner and start are measured still.
+  bool confirming() const { return confirming_; } ///< Whether only `found` and `start` are measured still.
   const setting& start() const { return start_; }
+  const setting& found() const { return found_; } ///< The winner of the climb, once that is over.
+  /// In the end `found`, or `start` where that is not beaten again.
   const setting& best() const { return best_; }
   /// In the order in which they were tried.
   const std::vector<setting>& tried() const { return tried_; }
   const std::vector<measurement>& runs_of(const setting& which) const { return runs_.at(which); }
-  /// The measurements after the search, of `start` and `best` alone; empty where they are the same.
+  /// The measurements after the climb, of `start` and `found` alone; empty where they are the same.
   const std::vector<measurement>& confirmed(const setting& which) const;
+
+  /// By the measurements after the climb, where there are some.
+  setting_score score_of_best() const;
 
   /// {"--max-num-seqs", "32", ...}
   std::vector<std::string> arguments_of(const setting& which) const;
@@ -69,7 +75,7 @@ private:
   void choose();
 
   std::vector<searched_option> options_;
-  setting start_, best_;
+  setting start_, found_, best_;
   search_limits limits_;
   std::optional<setting> now_;
   std::vector<setting> tried_;

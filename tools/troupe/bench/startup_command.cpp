@@ -11,6 +11,7 @@
 #include "tools/troupe/bench/plot.hpp"
 #include "tools/troupe/bench/statistics.hpp"
 #include "tools/troupe/progress.hpp"
+#include "tools/troupe/serve_options.hpp"
 
 namespace troupe::cli {
 
@@ -93,7 +94,10 @@ std::string page_of(const std::string& text, const startups& seen) {
 int bench_startup(const startup_flags& flags) {
   if (auto writable = flags.files.check(); !writable)
     return report(writable.error());
-  const auto model = find_model(model_of(flags.serve));
+  const auto serve = serve_flags_of(flags.serve);
+  if (!serve)
+    return report(serve.error());
+  const auto model = find_model(serve->engine.model);
   if (!model)
     return report(model.error());
   const stop_signal stop;

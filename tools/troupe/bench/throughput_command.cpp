@@ -53,7 +53,13 @@ int bench_throughput(const throughput_flags& flags) {
   const auto codec = make_local_codec((*engine)->model().tokens);
   if (!codec)
     return report(codec.error());
-  auto work = make_workload(flags.dataset, **codec);
+  auto work = [&] {
+    progress bar("making prompts", flags.dataset.requests);
+    return make_workload(flags.dataset, **codec, [&](std::uint32_t done) {
+      bar.show(done);
+      return true;
+    });
+  }();
   if (!work)
     return report(work.error());
   std::vector<generate_request> requests;

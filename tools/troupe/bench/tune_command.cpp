@@ -1,6 +1,7 @@
 // `troupe bench tune`: which settings of a server give the most throughput within bounds of latency.
 #include <algorithm>
 #include <limits>
+#include <optional>
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
@@ -38,10 +39,10 @@ std::string sentence_of(const std::vector<bound>& bounds) {
   return out.empty() ? "none" : out;
 }
 
-/// Starts a server with these arguments, and sends it the load. A server that does not start, or fails a request, is
-/// beyond every bound; `reason` says why. Errors: cancelled (a signal came).
+/// Starts a server with these arguments, and sends it the load, which the first server that is ready makes. A server that
+/// does not start, or fails a request, is beyond every bound; `reason` says why. Errors: cancelled (a signal came).
 expected<measurement> measure(const tune_flags& flags, std::vector<std::string> arguments, const stop_signal& stop,
-                              const std::string& what, std::string& reason) {
+                              const std::string& what, std::optional<prepared_load>& load, std::string& reason) {
   const measurement beyond{0, std::numeric_limits<double>::infinity()};
   const auto failed = [&](const error& problem) -> expected<measurement> {
     if (problem.code == errc::cancelled)
@@ -54,9 +55,12 @@ expected<measurement> measure(const tune_flags& flags, std::vector<std::string> 
     return failed(child.error());
   if (auto ready = (*child)->wait_until_ready(); !ready)
     return failed(ready.error());
-  const auto load = prepare_load((*child)->access(), flags.load);
-  if (!load)
-    return failed(load.error());
+  if (!load) {
+    auto made = prepare_load((*child)->access(), flags.load);
+    if (!made)
+      return failed(made.error());
+    load = std::move(*made);
+  }
   const auto result = measure_load((*child)->access(), *load, what);
   if (!result)
     return failed(result.error());
@@ -78,6 +82,7 @@ int bench_tune(const tune_flags& flags) {
   for (const auto& each : flags.options)
     start.push_back((each.values.size() - 1) / 2);
   setting_search search(flags.options, start, flags.limits);
+  std::optional<prepared_load> load;
   for (auto now = search.next(); now; now = search.next()) {
     auto arguments = flags.serve;
     for (auto& each : search.arguments_of(*now))
@@ -85,7 +90,7 @@ int bench_tune(const tune_flags& flags) {
     const auto what =
       search.confirming() ? "measuring again: requests" : fmt::format("setting {}: requests", search.tried().size());
     std::string reason;
-    const auto measured = measure(flags, std::move(arguments), stop, what, reason);
+    const auto measured = measure(flags, std::move(arguments), stop, what, load, reason);
     if (!measured)
       return end_with(measured.error());
     if (!reason.empty() && search.tried().size() == 1) // What all others are compared with.

@@ -1,5 +1,6 @@
 #include "tools/troupe/bench/tune_report.hpp"
 
+#include <algorithm>
 #include <cmath>
 
 #include <fmt/format.h>
@@ -19,13 +20,29 @@ std::string line_of(const std::string& name, const std::vector<measurement>& run
   return fmt::format("{:>12.1f}{:>14}{:>7}  {}\n", score.throughput, used, runs.size(), name);
 }
 
+/// As a POSIX shell reads it back.
+std::string quoted(const std::string& word) {
+  const auto is_plain = [](char c) {
+    return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
+           std::string_view("_-+=./,:@%").find(c) != std::string_view::npos;
+  };
+  if (!word.empty() && std::ranges::all_of(word, is_plain))
+    return word;
+  std::string out = "'";
+  for (const char c : word)
+    out += c == '\'' ? "'\\''" : std::string(1, c);
+  return out + "'";
+}
+
 } // namespace
 
 std::string tune_report::command() const {
-  auto arguments = serve;
+  std::vector<std::string> words{"troupe", "serve"};
+  for (const auto& each : serve)
+    words.push_back(quoted(each));
   for (const auto& each : search.arguments_of(search.best()))
-    arguments.push_back(each);
-  return fmt::format("troupe serve {}", fmt::join(arguments, " "));
+    words.push_back(quoted(each));
+  return fmt::format("{}", fmt::join(words, " "));
 }
 
 std::string tune_report::text() const {
@@ -37,12 +54,16 @@ std::string tune_report::text() const {
                 fmt::join(serve, " "), describe(load), bounds, "out tok/s", "of the bounds", "runs", "settings");
   for (const auto& each : search.tried())
     out += line_of(name_of(each) + (each == search.best() ? "  <- best" : ""), search.runs_of(each));
-  if (!search.confirmed(search.best()).empty())
+  if (!search.confirmed(search.found()).empty())
     out += "\nmeasured again, in turns:\n" +
            line_of(name_of(search.start()) + "  (begun with)", search.confirmed(search.start())) +
-           line_of(name_of(search.best()) + "  (best)", search.confirmed(search.best()));
-  if (!score_of(search.runs_of(search.best())).within_bounds())
-    out += "\nNo setting that was tried keeps the bounds; the best is that which exceeds them least.\n";
+           line_of(name_of(search.found()) + "  (found)", search.confirmed(search.found()));
+  if (search.best() != search.found())
+    out += "\nMeasured again, what was found does not beat what was begun with: that stays.\n";
+  if (!search.score_of_best().within_bounds())
+    out += score_of(search.runs_of(search.best())).within_bounds()
+             ? "\nMeasured again, the best does not keep the bounds.\n"
+             : "\nNo setting that was tried keeps the bounds; the best is that which exceeds them least.\n";
   return out + "\n" + command() + "\n";
 }
 
@@ -65,9 +86,11 @@ nlohmann::ordered_json tune_report::json() const {
                                {"runs", list_of(search.runs_of(each))}});
   }
   out["start"] = search.arguments_of(search.start());
+  out["found"] = search.arguments_of(search.found());
   out["best"] = search.arguments_of(search.best());
+  out["best_within_bounds"] = search.score_of_best().within_bounds();
   out["confirmed"] = {{"start", list_of(search.confirmed(search.start()))},
-                      {"best", list_of(search.confirmed(search.best()))}};
+                      {"found", list_of(search.confirmed(search.found()))}};
   out["command"] = command();
   return out;
 }
