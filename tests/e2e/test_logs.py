@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
 """What `troupe serve` says on stderr: in both formats, at its levels, and what it never says."""
+import fcntl
 import json
 import os
 import re
@@ -206,6 +207,32 @@ class Events(LogCase):
         os.close(reading)
         lost, = [json.loads(line) for line in rest.decode().splitlines()[1:-1] if "log_lost" in line][:1]
         self.assertGreater(lost["lines"], 0)
+
+
+    def test_lines_that_nobody_reads_do_not_keep_it_from_ending(self):
+        for impatient in (False, True):
+            with self.subTest(impatient=impatient):
+                reading, writing = os.pipe()
+                process = subprocess.Popen([troupe(), *serve_command(*tiny(), *JSON, "--log-level", "debug")], stderr=writing)
+                os.close(writing)
+                self.addCleanup(os.close, reading)
+                self.addCleanup(process.wait)
+                self.addCleanup(process.kill)
+                seen = b""
+                while b'"ready"' not in seen:
+                    seen += os.read(reading, 1 << 16)
+                fcntl.fcntl(reading, fcntl.F_SETPIPE_SZ, 4096)
+                server = Server.__new__(Server)
+                server.url = re.search(rb"http://[0-9.:]+", seen)[0].decode().rstrip(".")
+                connection = self.connect(server)
+                for _ in range(100):
+                    self.assertEqual(self.ask(server, "/live", connection=connection)[0], 200)
+                connection.close()
+                process.send_signal(signal.SIGTERM)
+                while impatient and process.poll() is None:  # The engine takes some; the next one ends what waits for the log.
+                    process.send_signal(signal.SIGTERM)
+                    time.sleep(0.05)
+                self.assertEqual(process.wait(PATIENCE), -signal.SIGTERM if impatient else 0)
 
 
 class Signals(LogCase):

@@ -1,6 +1,9 @@
 #include "tools/troupe/console_log.hpp"
 
+#include <future>
 #include <mutex>
+#include <thread>
+#include <utility>
 
 #include <spdlog/async_logger.h>
 #include <spdlog/details/thread_pool.h>
@@ -58,9 +61,21 @@ public:
     write(entry.level, line);
   }
 
-  void close() {
-    const std::lock_guard guard(lock_);
-    writer_.reset(); // The last that holds it: its thread writes what waits, and ends.
+  bool close() {
+    auto writer = [&] {
+      const std::lock_guard guard(lock_);
+      return std::exchange(writer_, nullptr);
+    }();
+    if (!writer)
+      return true;
+    std::promise<void> written;
+    auto ended = written.get_future();
+    // The last that holds it: its thread writes what waits, and ends. That is waited for elsewhere: it may take for ever.
+    std::thread([writer = std::move(writer), written = std::move(written)]() mutable {
+      writer.reset();
+      written.set_value();
+    }).detach();
+    return ended.wait_for(last_lines_limit) == std::future_status::ready;
   }
 
 private:
@@ -85,8 +100,8 @@ console_log::~console_log() {
   close();
 }
 
-void console_log::close() {
-  lines_->close();
+bool console_log::close() {
+  return lines_->close();
 }
 
 } // namespace troupe::cli

@@ -113,6 +113,9 @@ void signal_watch::run() {
   for (int signal = 0; sigwait(&signals_, &signal) == 0 && !ending_;) {
     const std::lock_guard guard(lock_);
     if (!whom_) {
+      auto others = signals_;
+      sigdelset(&others, wake_up);
+      pthread_sigmask(SIG_UNBLOCK, &others, nullptr); // A second one ends the program at once.
       early_();
     } else if (signal != wake_up) {
       caf::anon_send(whom_, stop_atom::value);

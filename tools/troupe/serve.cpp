@@ -250,10 +250,12 @@ int serve(const serve_flags& flags) {
     std::_Exit(0); // Nothing is there yet that would have to be ended in order.
   });
   auto served = serve(flags, std::move(signals), log.entries());
-  if (served)
-    return 0;
-  say(log.entries(), log_level::error, "failed", served.error().message);
-  return exit_failed;
+  if (!served)
+    say(log.entries(), log_level::error, "failed", served.error().message);
+  const int code = served ? 0 : exit_failed;
+  if (!log.close())
+    std::_Exit(code);
+  return code;
 }
 
 } // namespace troupe::cli
