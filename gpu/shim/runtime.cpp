@@ -13,9 +13,11 @@ namespace troupe::gpu::shim {
 class shim_runtime::grid_runner {
 public:
   grid_runner(device_memory& memory, const shim_options& options)
-      : random_(options.seed + 1), block_(memory, options.seed + 2, options.counts_banks) {}
+      : random_(options.seed + 1),
+        block_(memory, options.seed + 2, {options.counts_banks, options.finds_global_races, options.most_accesses}) {}
 
   void run(const grid_shape& shape, const std::function<void()>& body) {
+    block_.begin_launch();
     const auto& blocks = shape.blocks;
     order_.clear();
     for (unsigned z = 0; z < blocks.z; ++z)
@@ -116,7 +118,6 @@ expected<void> shim_runtime::launch(stream_id on, kernel_id kernel, const grid_s
 }
 
 void shim_runtime::run_grid(const kernel_entry& kernel, const grid_shape& shape, const void* arguments) {
-  memory_.begin_launch();
   const auto conflicts = runner_->block().bank_conflicts(), switches = runner_->block().switches();
   try {
     runner_->run(shape, [&] { reinterpret_cast<shim_function>(kernel.function)(arguments); });

@@ -18,6 +18,10 @@ struct shim_options {
   std::size_t memory_bytes = std::size_t{1} << 30;
   std::uint32_t seed = 1;    ///< Of all orders: of streams, blocks, warps and threads.
   bool counts_banks = false; ///< See `launch_report::bank_conflicts`.
+  /// Races in device memory, too: kernels take half as long again, and memory that they use takes 8 times as much more.
+  bool finds_global_races = false;
+  std::uint64_t most_accesses = std::uint64_t{1}
+                                << 24; ///< To memory, of a thread that meets no other one: more, and it hangs.
 };
 
 /// What the last kernel that ran did.
@@ -53,6 +57,10 @@ public:
   expected<void> launch(stream_id on, graph_id graph) override;
 
   const launch_report& last_launch() const { return last_; }
+  /// From the next launch on, what kernels move in these bytes of device memory is counted apart, too.
+  void count_apart(address at, std::size_t bytes) { memory_.count_apart(at, bytes); }
+  /// What the last kernel that ran has moved in the range that begins there.
+  traffic moved_at(address at) const { return memory_.counted_at(at); }
   /// Why the device is lost, if it was a violation.
   const std::optional<violation>& lost_by() const { return lost_by_; }
 

@@ -24,7 +24,11 @@ struct device_fixture {
   stream_id stream;
 
   device_fixture(kernel_table kernels, std::uint32_t seed, std::size_t memory_bytes)
-      : device(std::move(kernels), {.memory_bytes = memory_bytes, .seed = seed, .counts_banks = true}),
+      : device(std::move(kernels), {.memory_bytes = memory_bytes,
+                                    .seed = seed,
+                                    .counts_banks = true,
+                                    .finds_global_races = true,
+                                    .most_accesses = 1 << 16}),
         stream(must(device.make_stream())) {}
 
   template <class T>
