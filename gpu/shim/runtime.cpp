@@ -56,14 +56,16 @@ auto shim_runtime::guarded(Call call) -> decltype(call()) {
 
 expected<address> shim_runtime::allocate(std::size_t bytes) {
   return guarded([&]() -> expected<address> {
-    if (streams_.is_capturing())
-      return fail(errc::invalid_argument, "Memory is allocated while a stream is being captured.");
+    if (auto allowed = streams_.refuse_in_capture("Memory is allocated"); !allowed)
+      return tl::unexpected(allowed.error());
     return memory_.allocate(bytes);
   });
 }
 
 expected<void> shim_runtime::free(address at) {
   return guarded([&]() -> expected<void> {
+    if (auto allowed = streams_.refuse_in_capture("Memory is freed"); !allowed)
+      return allowed;
     if (auto finished = streams_.finish(); !finished)
       return finished;
     return memory_.free(at);
@@ -71,11 +73,17 @@ expected<void> shim_runtime::free(address at) {
 }
 
 expected<address> shim_runtime::allocate_pinned(std::size_t bytes) {
-  return guarded([&] { return memory_.allocate_pinned(bytes); });
+  return guarded([&]() -> expected<address> {
+    if (auto allowed = streams_.refuse_in_capture("Memory is pinned"); !allowed)
+      return tl::unexpected(allowed.error());
+    return memory_.allocate_pinned(bytes);
+  });
 }
 
 expected<void> shim_runtime::free_pinned(address at) {
   return guarded([&]() -> expected<void> {
+    if (auto allowed = streams_.refuse_in_capture("Memory is freed"); !allowed)
+      return allowed;
     if (auto finished = streams_.finish(); !finished)
       return finished;
     return memory_.free_pinned(at);
@@ -99,7 +107,7 @@ expected<event_id> shim_runtime::make_event() {
 expected<void> shim_runtime::launch(stream_id on, kernel_id kernel, const grid_shape& shape, const void* arguments) {
   return guarded([&]() -> expected<void> {
     if (kernel >= kernels_.size())
-      throw violation(violation_kind::bad_launch, fmt::format("there is no kernel {}", kernel));
+      return fail(errc::invalid_argument, fmt::format("There is no kernel {}.", kernel));
     const auto& entry = kernels_[kernel];
     if (shape.threads == 0 || shape.threads % warp_size != 0 ||
         shape.threads > std::min(entry.max_threads, most_threads) || shape.shared_bytes > most_shared_bytes ||
@@ -112,9 +120,21 @@ expected<void> shim_runtime::launch(stream_id on, kernel_id kernel, const grid_s
     // Aligned as the arguments may need it.
     auto bytes = std::make_shared<std::vector<words4>>((entry.argument_bytes + sizeof(words4) - 1) / sizeof(words4));
     std::memcpy(bytes->data(), arguments, entry.argument_bytes);
-    streams_.add(on, [this, &entry, shape, bytes] { run_grid(entry, shape, bytes->data()); });
-    return {};
+    const work run = [this, &entry, shape, bytes] { run_grid(entry, shape, bytes->data()); };
+    return streams_.add(
+      on, [run] { return run; }, addresses_in(bytes->data(), entry.argument_bytes));
   });
+}
+
+std::vector<address> shim_runtime::addresses_in(const void* arguments, std::size_t bytes) const {
+  std::vector<address> found;
+  for (std::size_t i = 0; i + sizeof(address) <= bytes; i += sizeof(address)) {
+    address at = 0;
+    std::memcpy(&at, static_cast<const std::byte*>(arguments) + i, sizeof at);
+    if (memory_.is_allocated(at))
+      found.push_back(at);
+  }
+  return found;
 }
 
 void shim_runtime::run_grid(const kernel_entry& kernel, const grid_shape& shape, const void* arguments) {
@@ -134,28 +154,39 @@ expected<void> shim_runtime::copy(stream_id on, address to, address from, std::s
       if (!memory_.is_device(at) && !memory_.is_pinned(at, bytes))
         throw violation(violation_kind::host_memory,
                         fmt::format("{} bytes are copied from or to memory that is not pinned", bytes));
-    streams_.add(on, [=, this] { memory_.copy_range(to, from, bytes); });
-    return {};
+    if (to < from + bytes && from < to + bytes)
+      throw violation(violation_kind::overlap, fmt::format("{} bytes are copied to where {} of them come from", bytes,
+                                                           bytes - (to < from ? from - to : to - from)));
+    return streams_.add(on,
+                        [=, this]() -> work {
+                          if (memory_.is_device(from))
+                            return [=, this] { memory_.copy_range(to, from, bytes); };
+                          return [=, this, then = memory_.look_at_pinned(from, bytes)] {
+                            memory_.expect_unchanged(from, bytes, then);
+                            memory_.copy_range(to, from, bytes);
+                          };
+                        },
+                        {to, from});
   });
 }
 
 expected<void> shim_runtime::fill(stream_id on, address at, std::uint8_t value, std::size_t bytes) {
   return guarded([&]() -> expected<void> {
-    streams_.add(on, [=, this] { std::memset(memory_.write_range(at, bytes), value, bytes); });
-    return {};
+    const work run = [=, this] { std::memset(memory_.write_range(at, bytes), value, bytes); };
+    return streams_.add(on, [run] { return run; }, {at});
   });
 }
 
 expected<void> shim_runtime::record(event_id event, stream_id on) {
-  return guarded([&]() -> expected<void> { return streams_.record(event, on), expected<void>(); });
+  return guarded([&] { return streams_.record(event, on); });
 }
 
 expected<void> shim_runtime::wait(stream_id on, event_id event) {
-  return guarded([&]() -> expected<void> { return streams_.wait(on, event), expected<void>(); });
+  return guarded([&] { return streams_.wait(on, event); });
 }
 
 expected<bool> shim_runtime::is_done(event_id event) {
-  return guarded([&]() -> expected<bool> { return streams_.is_done(event); });
+  return guarded([&] { return streams_.is_done(event); });
 }
 
 expected<void> shim_runtime::synchronize(event_id event) {
@@ -175,7 +206,12 @@ expected<graph_id> shim_runtime::end_capture(stream_id on) {
 }
 
 expected<void> shim_runtime::launch(stream_id on, graph_id graph) {
-  return guarded([&]() -> expected<void> { return streams_.launch(on, graph), expected<void>(); });
+  return guarded([&]() -> expected<void> {
+    for (const auto at : streams_.uses(graph))
+      if (!memory_.is_allocated(at))
+        return fail(errc::invalid_argument, "A graph is launched whose memory has been freed.");
+    return streams_.launch(on, graph);
+  });
 }
 
 } // namespace troupe::gpu::shim

@@ -69,6 +69,8 @@ private:
   /// Makes a sticky error of a violation, and has everything refused after one.
   template <class Call>
   auto guarded(Call call) -> decltype(call());
+  /// What of a kernel's arguments points into memory that is allocated.
+  std::vector<address> addresses_in(const void* arguments, std::size_t bytes) const;
   void run_grid(const kernel_entry& kernel, const grid_shape& shape, const void* arguments);
 
   kernel_table kernels_;
