@@ -204,10 +204,14 @@ void block_run::count_access() {
 const std::byte* block_run::read_global(address at, std::size_t bytes) {
   count_access();
   const auto* found = memory_.read(at, bytes);
+  check_global_read(at, bytes);
+  return found;
+}
+
+void block_run::check_global_read(address at, std::size_t bytes) {
   if (global_ && memory_.is_device(at))
     if (const auto wrong = global_->read(memory_.offset_of(at), bytes, now()); !wrong.empty())
       throw violation(violation_kind::race, memory_.place_of(at) + " " + wrong);
-  return found;
 }
 
 std::byte* block_run::write_global(address at, std::size_t bytes, bool atomic) {
@@ -296,7 +300,8 @@ void block_run::wait_copies(unsigned left) {
   auto& own = threads_[thread_];
   for (; own.groups.size() > left; own.groups.pop_front())
     for (const auto& each : own.groups.front()) {
-      const auto* source = read_global(each.from, each.bytes);
+      const auto* source = memory_.read_range(each.from, each.bytes); // Counted when it began.
+      check_global_read(each.from, each.bytes);
       std::memcpy(shared_.end_copy(each.to, each.bytes, now()), source, each.bytes);
     }
 }

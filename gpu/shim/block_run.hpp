@@ -137,6 +137,7 @@ private:
 
   void wait(const meeting_place& at);
   void count_access();
+  void check_global_read(address at, std::size_t bytes);
   void resume(thread_state& thread);
   void unwind_all();
   void start(unsigned thread, const std::function<void()>& body);

@@ -17,6 +17,7 @@ struct prompt : kernel_fixture {
   std::uint32_t length;
   std::vector<std::uint32_t> table;
   std::vector<bf16> query, cache;
+  double query_over = 0, cache_over = 0; ///< Of the last run: what blocks have read over what they must.
 
   prompt(std::uint32_t seed, std::uint32_t positions) : kernel_fixture(seed), length(positions) {
     table.resize((length + positions_per_block - 1) / positions_per_block);
@@ -29,6 +30,7 @@ struct prompt : kernel_fixture {
   /// Positions from `first` on, as one chunk; keys and values behind it are not there yet.
   std::vector<bf16> run(std::uint32_t first, std::uint32_t rows) {
     auto there = space<bf16>(cache.size());
+    device.count_apart(there.at, cache.size() * sizeof(bf16));
     const auto all = upload(cache);
     for (std::uint32_t p = 0; p < first + rows; ++p)
       for (unsigned which : {0u, 1u}) {
@@ -42,9 +44,15 @@ struct prompt : kernel_fixture {
     const auto attended = space<bf16>(rows * heads * HeadSize);
     const std::vector<bf16> own(query.begin() + first * heads * HeadSize,
                                 query.begin() + (first + rows) * heads * HeadSize);
-    launch<kernel>({upload(own), there, upload(table), upload(tiles), attended, heads, kv_heads,
+    const auto own_there = upload_counted(own);
+    launch<kernel>({own_there, there, upload(table), upload(tiles), attended, heads, kv_heads,
                     1 / std::sqrt(static_cast<float>(HeadSize))},
                    {static_cast<std::uint32_t>(tiles.size() / 4), heads}, kernel::max_threads, kernel::shared_bytes);
+    query_over = read_over(own_there, own.size() * sizeof(bf16));
+    std::size_t positions = 0; // That blocks of a head need.
+    for (std::uint32_t row = 0; row < rows; row += kernel::most_rows)
+      positions += first + std::min(rows, row + kernel::most_rows);
+    cache_over = read_over(global<const bf16>(there), positions * heads * 2 * HeadSize * sizeof(bf16));
     return download(attended, rows * heads * HeadSize);
   }
 
@@ -95,6 +103,15 @@ BOOST_AUTO_TEST_CASE(a_row_has_the_same_bits_however_its_prompt_is_cut) {
     expect_close(part, some.right(first, rows), 0.01);
     for (std::size_t i = 0; i < part.size(); ++i)
       BOOST_TEST(part[i].bits == whole[first * width + i].bits);
+  }
+}
+
+BOOST_AUTO_TEST_CASE(each_block_reads_its_queries_and_the_keys_and_values_before_them_once) {
+  prompt<64> some(9, 190);
+  for (const auto& [first, rows] : {std::pair{0u, 190u}, {60u, 130u}, {189u, 1u}}) {
+    some.run(first, rows);
+    BOOST_TEST(some.query_over <= 1.0);
+    BOOST_TEST(some.cache_over <= 1.0);
   }
 }
 

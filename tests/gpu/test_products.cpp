@@ -18,8 +18,15 @@ void expect_products(std::uint32_t rows, std::uint32_t outputs, std::uint32_t in
     each = {static_cast<std::uint16_t>(f.random() % 0x2c00 + (f.random() % 2 << 15))}; // Denormals, too.
   const auto x = f.numbers(std::size_t{rows} * inputs);
   const auto y = f.space<float>(std::size_t{rows} * outputs);
-  f.launch<product_q8_0<Rows>>({f.upload(quants), f.upload(scales), f.upload(x), y, rows, outputs, inputs},
-                               {(outputs + 3) / 4, (rows + Rows - 1) / Rows});
+  const auto quants_there = f.upload_counted(quants);
+  const auto scales_there = f.upload_counted(scales);
+  const extent3 blocks{(outputs + 3) / 4, (rows + Rows - 1) / Rows};
+  f.launch<product_q8_0<Rows>>({quants_there, scales_there, f.upload(x), y, rows, outputs, inputs}, blocks);
+  BOOST_TEST(f.read_over(quants_there, quants.size() * blocks.y) <= 1.0);
+  std::size_t sectors = 0; // Of a block's scales, which begin and end within one.
+  for (unsigned first = 0; first < outputs; first += 4)
+    sectors += (std::min(first + 4, outputs) * (inputs / 32) * 2 + 31) / 32 - first * (inputs / 32) * 2 / 32;
+  BOOST_TEST(f.device.moved_at(scales_there.at).read_by_block == sectors * blocks.y);
   BOOST_TEST(f.traffic_over(quants.size() + scales.size() * 2 + x.size() * 4 + std::size_t{rows} * outputs * 4) <=
              1.05);
   std::vector<double> wanted;
@@ -38,11 +45,12 @@ void expect_products(std::uint32_t rows, std::uint32_t outputs, std::uint32_t in
 
 BOOST_AUTO_TEST_SUITE(products_suite)
 
-BOOST_AUTO_TEST_CASE(rows_times_a_matrix_of_q8_0_read_its_weights_once) {
+BOOST_AUTO_TEST_CASE(rows_times_a_matrix_of_q8_0_read_its_weights_once_a_block) {
   expect_products<1>(1, 64, 576);
   expect_products<1>(1, 30, 1536);
   expect_products<4>(4, 64, 576);
   expect_products<4>(3, 66, 32);
+  expect_products<4>(10, 30, 576); // Once for every four rows.
 }
 
 BOOST_AUTO_TEST_CASE(halves_are_the_numbers_that_they_stand_for) {
