@@ -18,7 +18,7 @@ struct shim_options {
   std::size_t memory_bytes = std::size_t{1} << 30;
   std::uint32_t seed = 1;    ///< Of all orders: of streams, blocks, warps and threads.
   bool counts_banks = false; ///< See `launch_report::bank_conflicts`.
-  /// Races in device memory, too: kernels take half as long again, and memory that they use takes 8 times as much more.
+  /// Races in device memory, too: kernels take a sixth longer, and what they use of device memory takes 8 times as much of the host's.
   bool finds_global_races = false;
   std::uint64_t most_accesses = std::uint64_t{1}
                                 << 24; ///< To memory, of a thread that meets no other one: more, and it hangs.
