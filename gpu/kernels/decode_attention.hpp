@@ -7,6 +7,7 @@
 
 #include "gpu/kernel.hpp"
 #include "gpu/kernels/kv_layout.hpp"
+#include "gpu/portable/eight_floats.hpp"
 #include "gpu/portable/sums.hpp"
 
 namespace troupe::gpu {
@@ -17,18 +18,6 @@ inline constexpr unsigned split_positions = 256;
 /// Partial results are [rows, heads, splits, 2 + head size].
 inline constexpr unsigned partial_extra = 2;
 inline constexpr float no_score = -1e30f; ///< Less than any; finite, so that differences of two are numbers.
-
-struct eight_floats {
-  float at[8];
-};
-TROUPE_GPU_BOTH eight_floats unpack(words4 words) {
-  eight_floats out;
-  for (unsigned i = 0; i < 4; ++i) {
-    out.at[2 * i] = bits_as<float>(words.at[i] << 16);
-    out.at[2 * i + 1] = bits_as<float>(words.at[i] & 0xffff0000u);
-  }
-  return out;
-}
 
 /// One block for each row, group of `Heads` query heads, and split: blocks x: rows, y: heads / Heads, z: splits.
 template <unsigned HeadSize, unsigned Heads>
