@@ -7,13 +7,20 @@
 
 namespace troupe::gpu {
 
+/// Whole warps for so many pieces of work, up to `most`.
+constexpr unsigned threads_for(std::uint32_t pieces, unsigned most) {
+  const auto wanted = (pieces + warp_size - 1) / warp_size * warp_size;
+  return wanted < most ? wanted : most;
+}
+
 /// hidden += added (where there is one); normed = hidden / sqrt(mean(hidden^2) + epsilon) * weight.
-/// A block a row; width a multiple of 4, up to 32 for each thread of the block: 8,192.
+/// A block a row; width a multiple of 4, up to `largest_width`.
 struct add_rms_norm {
   static constexpr const char* name = "add_rms_norm";
   static constexpr unsigned max_threads = 256;
   static constexpr std::size_t shared_bytes = block_sum_bytes;
   static constexpr unsigned most_parts = 8; ///< Of four numbers, a thread.
+  static constexpr std::uint32_t largest_width = max_threads * most_parts * 4;
   struct arguments {
     global<float> hidden;       ///< [rows, width]
     global<const float> added;  ///< [rows, width], or null.
@@ -22,6 +29,11 @@ struct add_rms_norm {
     std::uint32_t width;
     float epsilon;
   };
+
+  /// As many threads as have something to do; a row's bits depend on the width, and not on the rows.
+  static constexpr grid_shape grid(std::uint32_t rows, std::uint32_t width) {
+    return {{rows}, threads_for(width / 4, max_threads), shared_bytes};
+  }
 
   static TROUPE_GPU void run(const arguments& a, shared_memory memory) {
     const auto row = static_cast<std::size_t>(block_index().x) * a.width;
@@ -68,6 +80,10 @@ struct swiglu {
     std::uint32_t count;          ///< A multiple of 4.
   };
 
+  static constexpr grid_shape grid(std::uint32_t count) {
+    return {{(count / 4 + max_threads - 1) / max_threads}, max_threads, 0};
+  }
+
   static TROUPE_GPU void run(const arguments& a, shared_memory) {
     const auto i = (static_cast<std::size_t>(block_index().x) * thread_count() + thread_index()) * 4;
     if (i >= a.count)
@@ -91,6 +107,10 @@ struct take_rows {
     global<float> out;                ///< [blocks, width]
     std::uint32_t width;              ///< A multiple of 4.
   };
+
+  static constexpr grid_shape grid(std::uint32_t rows, std::uint32_t width) {
+    return {{rows}, threads_for(width / 4, max_threads), 0};
+  }
 
   static TROUPE_GPU void run(const arguments& a, shared_memory) {
     const auto from = static_cast<std::size_t>(a.rows.load(block_index().x)) * a.width;

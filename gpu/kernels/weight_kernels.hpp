@@ -1,15 +1,9 @@
 // Which kernel of gpu/kernels/list.hpp a matrix wants, and how it is launched: for the host.
 #pragma once
 
-#include "gpu/kernels/list.hpp"
+#include "gpu/kernels/launch_plan.hpp"
 
 namespace troupe::gpu {
-
-/// A kernel and its grid.
-struct launch_plan {
-  kernel_id kernel = 0;
-  grid_shape shape;
-};
 
 /// Calls `use` with the policy of a format.
 template <class Use>
@@ -33,11 +27,6 @@ constexpr auto with_format(weight_format format, Use use) {
     break;
   }
   return use(f16_weights{});
-}
-
-template <class Kernel, class... Sizes>
-constexpr launch_plan plan_of(Sizes... sizes) {
-  return {kernel_index<Kernel, all_kernels>::value, Kernel::grid(sizes...)};
 }
 
 /// The most rows that one pass over the weights serves.

@@ -133,12 +133,6 @@ struct weight_fixture : kernel_fixture {
 
   weight_fixture(weight_format format, std::uint32_t outputs, std::uint32_t inputs, std::uint32_t seed = 1)
       : kernel_fixture(seed), own(format, outputs, inputs, random), matrix{upload(own.bytes), own.layout} {}
-
-  template <class Arguments>
-  void launch_plan_of(const launch_plan& plan, const Arguments& arguments) {
-    must(device.launch(stream, plan.kernel, plan.shape, &arguments));
-    must(device.synchronize(stream));
-  }
 };
 
 } // namespace troupe::gpu::test

@@ -17,8 +17,7 @@ struct product_case : weight_fixture {
   std::vector<float> run(std::uint32_t first_row, std::uint32_t rows) {
     const std::vector<bf16> own(x.begin() + first_row * inputs, x.begin() + (first_row + rows) * inputs);
     const auto y = space<float>(std::size_t{rows} * outputs);
-    launch_plan_of(plan_product(this->own.layout, rows),
-                   product_arguments{matrix, upload(own), {}, y, rows, outputs, 0});
+    launch(plan_product(this->own.layout, rows), product_arguments{matrix, upload(own), {}, y, rows, outputs, 0});
     return download(y, std::size_t{rows} * outputs);
   }
 
@@ -118,10 +117,10 @@ BOOST_AUTO_TEST_CASE(a_bias_and_what_was_there_are_added_and_other_columns_of_y_
       product_case some(weight_format::q4_0, outputs, inputs, rows);
       const auto before = some.numbers(rows * stride), bias = some.numbers(outputs);
       const global<float> y{some.upload(before).at};
-      some.launch_plan_of(plan_product(some.own.layout, rows),
-                          product_arguments{some.matrix, some.upload(some.x),
-                                            has_bias ? some.upload(bias) : global<const float>{}, y, rows, stride,
-                                            accumulates});
+      some.launch(plan_product(some.own.layout, rows),
+                  product_arguments{some.matrix, some.upload(some.x),
+                                    has_bias ? some.upload(bias) : global<const float>{}, y, rows, stride,
+                                    accumulates});
       const auto got = some.download(y, rows * stride);
       for (std::uint32_t i = 0; i < rows * stride; ++i) {
         const auto row = i / stride, n = i % stride;
