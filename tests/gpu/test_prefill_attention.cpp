@@ -172,6 +172,18 @@ BOOST_AUTO_TEST_CASE(a_window_sees_the_last_positions_and_reads_no_others) {
   }
 }
 
+BOOST_AUTO_TEST_CASE(values_that_only_other_rows_of_a_tile_see_do_not_spoil_a_row_however_large_they_are) {
+  prompts some(1, {64, 64}, {128});
+  for (std::uint32_t p = 0; p < 64; ++p)
+    for (std::uint32_t head = 0; head < prompts::kv_heads; ++head) {
+      const auto at = some.layout.at(some.blocks[p / positions_per_block], head, 1, p);
+      std::fill_n(some.cache.begin() + static_cast<std::ptrdiff_t>(at), 64, to_bf16(3e38f)); // Their sum is infinite.
+    }
+  const auto got = some.run({{0, 64, 64}});
+  const std::vector<bf16> last(got.end() - static_cast<std::ptrdiff_t>(some.row_size()), got.end());
+  expect_close(last, some.right(0, 127, 1), 0.01);
+}
+
 BOOST_AUTO_TEST_CASE(a_row_has_the_same_bits_however_its_prompt_is_cut) {
   expect_same_bits_however_cut({64});
   expect_same_bits_however_cut({64, 40});
