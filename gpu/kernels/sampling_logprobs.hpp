@@ -9,7 +9,7 @@ namespace troupe::gpu {
 struct judge_tokens {
   static constexpr const char* name = "judge_tokens";
   static constexpr unsigned max_threads = search_threads;
-  static constexpr std::size_t shared_bytes = search_room::bytes + most_top_logprobs * 8 + 48;
+  static constexpr std::size_t shared_bytes = search_room::bytes + most_top_logprobs * 8 + 64;
   struct arguments {
     sampling_rows rows;
     global<const float> logits;
@@ -31,6 +31,22 @@ struct judge_tokens {
     const auto source = a.rows.source(index);
     if (source.logprobs < 0 || a.statuses.load(index) != static_cast<std::uint32_t>(sampling_status::sampled))
       return; // All threads of the block.
+    const auto room = search_room::of(memory);
+    const auto values = memory.array<float>(most_top_logprobs);
+    const auto tokens = memory.array<std::uint32_t>(most_top_logprobs);
+    const auto counts = memory.array<std::uint32_t>(2); // Of what is over the token, and of the likeliest.
+    const auto log_sum = memory.array<double>(1);
+    room.clear();
+    wide own = 0;
+    for (auto i = thread_index(); i < weight_bins; i += max_threads)
+      own += a.bins.load(static_cast<std::size_t>(index) * weight_bins + i);
+    atomic_add(room.bins, 0, own);
+    if (thread_index() < 2)
+      counts.store(thread_index(), 0);
+    sync_block();
+    if (thread_index() == 0)
+      log_sum.store(0, logarithm(rounded::multiply(static_cast<double>(room.bins.load(0)), 0x1p-40)));
+    sync_block();
     const auto blocks = (a.vocabulary + tokens_a_block - 1) / tokens_a_block;
     const row_view row{a.logits + static_cast<std::size_t>(source.logits) * a.stride,
                        {},
@@ -39,27 +55,12 @@ struct judge_tokens {
                        blocks,
                        from_ascending_key(a.largest.load(index)),
                        a.model_scale};
-    const auto room = search_room::of(memory);
-    const auto values = memory.array<float>(most_top_logprobs);
-    const auto tokens = memory.array<std::uint32_t>(most_top_logprobs);
-    const auto counts = memory.array<std::uint32_t>(2); // Of what is over the token, and of the likeliest.
-    room.clear();
-    if (thread_index() < 2)
-      counts.store(thread_index(), 0);
-    sync_block();
-    wide own = 0;
-    for (auto i = thread_index(); i < weight_bins; i += max_threads)
-      own += a.bins.load(static_cast<std::size_t>(index) * weight_bins + i);
-    atomic_add(room.bins, 0, own);
     const float logit = row.load(static_cast<std::uint32_t>(a.tokens.load(index)));
     kept_tokens over;
     over.least = logit > lowest_float ? logit : lowest_float;
     std::uint32_t more = 0;
     for_each_kept(row, over, [&](float other, float, std::uint32_t) { more += other > logit ? 1 : 0; });
     atomic_add(counts, 0, more);
-    sync_block();
-    const auto total = room.bins.load(0);
-    sync_block(); // What was read of the bins is cleared.
     const auto top = static_cast<std::uint32_t>(source.logprobs) < most_top_logprobs
                        ? static_cast<std::uint32_t>(source.logprobs)
                        : most_top_logprobs;
@@ -73,36 +74,34 @@ struct judge_tokens {
         values.store(at, other);
         tokens.store(at, token);
       });
-      sync_block();
     }
+    sync_block();
     const auto i = thread_index();
     if (i >= most_top_logprobs)
       return;
-    const double log_sum = logarithm(rounded::multiply(static_cast<double>(total), 0x1p-40));
-    const auto logprob = [&](float of) {
-      return static_cast<float>(
-        rounded::subtract(rounded::subtract(static_cast<double>(of), static_cast<double>(row.largest)), log_sum));
-    };
-    if (i == 0) {
-      a.logprobs.store(index, logprob(logit));
-      a.ranks.store(index, counts.load(0) + 1);
-    }
-    const auto to = static_cast<std::size_t>(index) * most_top_logprobs;
     const auto count = counts.load(1);
-    if (i >= count) {
-      a.top_tokens.store(to + i, -1);
-      a.top_logprobs.store(to + i, -infinity);
-      return;
+    auto at = static_cast<std::size_t>(index) * most_top_logprobs + i;
+    float value = -infinity;
+    std::int32_t token = -1;
+    if (i < count) {
+      value = values.load(i);
+      token = static_cast<std::int32_t>(tokens.load(i));
+      at -= i;
+      for (unsigned j = 0; j < count; ++j) {
+        const float other = values.load(j);
+        at += other > value || (other == value && static_cast<std::int32_t>(tokens.load(j)) < token) ? 1 : 0;
+      }
     }
-    const float value = values.load(i);
-    const auto token = tokens.load(i);
-    unsigned place = 0;
-    for (unsigned j = 0; j < count; ++j) {
-      const float other = values.load(j);
-      place += other > value || (other == value && tokens.load(j) < token) ? 1 : 0;
-    }
-    a.top_tokens.store(to + place, static_cast<std::int32_t>(token));
-    a.top_logprobs.store(to + place, logprob(value));
+    a.top_tokens.store(at, token);
+    if (i == 0)
+      a.ranks.store(index, counts.load(0) + 1);
+    const auto logprob = [&](float of) {
+      return static_cast<float>(rounded::subtract(
+        rounded::subtract(static_cast<double>(of), static_cast<double>(row.largest)), log_sum.load(0)));
+    };
+    a.top_logprobs.store(at, logprob(value));
+    if (i == 0)
+      a.logprobs.store(index, logprob(logit));
   }
 };
 

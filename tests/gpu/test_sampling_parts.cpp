@@ -95,6 +95,43 @@ BOOST_AUTO_TEST_CASE(a_scan_reads_each_logit_and_each_word_of_a_mask_once) {
   }
 }
 
+BOOST_AUTO_TEST_CASE(weighing_reads_each_logit_once_and_adds_the_cpus_weights) {
+  random_rows random(4);
+  constexpr std::uint32_t vocabulary = 49152;
+  std::vector<float> logits(vocabulary);
+  for (auto& logit : logits)
+    logit = random.normal(2);
+  sampled_row row;
+  row.sampling.temperature = 0.7f;
+  row.sampling.top_p = 0.9f;
+  sampling_fixture f(4, {logits});
+  f.add(row);
+  f.run();
+  must(f.device.fill(f.stream, f.buffers.bins, 0, weight_bins * sizeof(wide)));
+  f.launch<weigh_logits>({{f.buffers.rows},
+                          {f.buffers.logits},
+                          {f.buffers.masks},
+                          {f.buffers.block_largest},
+                          {f.buffers.largest},
+                          {f.buffers.bins},
+                          f.vocabulary,
+                          f.stride,
+                          0.0f,
+                          scan_of::samples},
+                         {vocabulary / weigh_logits::tokens_each, 1}, weigh_logits::max_threads,
+                         weigh_logits::shared_bytes);
+  std::vector<float> maxima(vocabulary / 32);
+  const auto& kernels = sampling::kernels_for(sampling::vectors::portable);
+  const auto largest = kernels.scan(logits.data(), vocabulary, maxima.data());
+  const auto scale = sampling::exponent_scale(0.7f);
+  std::vector<std::uint64_t> sums(sampling::intervals);
+  kernels.histogram({logits.data(), vocabulary, maxima.data(), largest, scale, 0}, 0, 1, sums.data());
+  const auto used = sums.size() - static_cast<std::size_t>(std::count(sums.begin(), sums.end(), 0u));
+  BOOST_TEST(f.traffic_over(vocabulary * 4 + vocabulary / 32 * 4 + used * 16) <= 1.02);
+  const auto found = f.download(global<wide>{f.buffers.bins}, weight_bins);
+  BOOST_TEST(std::equal(sums.begin(), sums.end(), found.begin(), found.end()));
+}
+
 BOOST_AUTO_TEST_CASE(after_the_scan_a_choice_reads_few_logits_but_for_a_cut_of_a_flat_row) {
   random_rows random(3);
   constexpr std::uint32_t vocabulary = 49152;
@@ -103,26 +140,28 @@ BOOST_AUTO_TEST_CASE(after_the_scan_a_choice_reads_few_logits_but_for_a_cut_of_a
     logit = random.normal(2.5f);
   for (int i = 0; i < 40; ++i)
     logits[random.below(vocabulary)] = 18.0f - 0.3f * static_cast<float>(i);
-  const auto choice_over_row = [&](const sequence_sampling& sampling) {
+  const auto choice_over_row = [&](const char* what, const sequence_sampling& sampling) {
     sampling_fixture f(3, {logits});
     f.add({0, sampling, 0, {}, {}});
     f.run();
     BOOST_TEST_REQUIRE(std::string(f.device.last_launch().kernel) == "choose_tokens");
-    return f.traffic_over(std::size_t{vocabulary} * 4);
+    const auto share = f.traffic_over(std::size_t{vocabulary} * 4);
+    BOOST_TEST_MESSAGE(what << ": " << share << " of the row");
+    return share;
   };
   sequence_sampling sampling;
-  BOOST_TEST(choice_over_row(sampling) <= 0.04);
+  BOOST_TEST(choice_over_row("greedy", sampling) <= 0.04);
   sampling.temperature = 0.8f;
-  BOOST_TEST(choice_over_row(sampling) <= 0.05);
+  BOOST_TEST(choice_over_row("temperature", sampling) <= 0.05);
   sampling.top_k = 40;
-  BOOST_TEST(choice_over_row(sampling) <= 0.15);
+  BOOST_TEST(choice_over_row("top-k 40", sampling) <= 0.15);
   sampling.top_p = 0.9f;
-  BOOST_TEST(choice_over_row(sampling) <= 0.15);
+  BOOST_TEST(choice_over_row("top-k 40, top-p 0.9", sampling) <= 0.15);
   sampling.top_k = 0;
-  BOOST_TEST(choice_over_row(sampling) <= 0.15);
+  BOOST_TEST(choice_over_row("top-p 0.9", sampling) <= 0.15);
   sampling.top_p = 1;
   sampling.min_p = 0.05f;
-  BOOST_TEST(choice_over_row(sampling) <= 0.15);
+  BOOST_TEST(choice_over_row("min-p 0.05", sampling) <= 0.15);
 }
 
 BOOST_AUTO_TEST_SUITE_END()
