@@ -50,6 +50,17 @@ BOOST_AUTO_TEST_CASE(halves_of_a_unit_are_rounded_to_even) {
     }
 }
 
+BOOST_AUTO_TEST_CASE(a_share_of_weights_is_rounded_up_and_is_at_least_one) {
+  random_rows random(5);
+  for (int i = 0; i < 2000; ++i) {
+    const wide total = 1 + random.below(1ull << (1 + i % 58));
+    const float share = i % 3 == 0 ? 0.9f : std::ldexp(static_cast<float>(1 + random.below(1 << 24)), -24 - i % 40);
+    const auto wanted = std::ceil(static_cast<double>(total) * static_cast<double>(share));
+    BOOST_TEST((cut_target{0, share}.of(total)) == std::clamp<wide>(static_cast<wide>(wanted), 1, total));
+  }
+  BOOST_TEST((cut_target{7, 0}.of(100)) == 7u);
+}
+
 BOOST_AUTO_TEST_CASE(a_scan_reads_each_logit_and_each_word_of_a_mask_once) {
   for (const bool is_masked : {false, true}) {
     random_rows random(2);
