@@ -21,9 +21,9 @@ struct admin_state {
   static inline const char* name = "admin";
 };
 
-using self_pointer = caf::stateful_actor<admin_state>*;
+using admin_pointer = caf::stateful_actor<admin_state>*;
 
-void answer(self_pointer self) {
+void answer(admin_pointer self) {
   auto& state = self->state;
   if (!state.reply.ok())
     state.reply.status.reset();
@@ -31,17 +31,17 @@ void answer(self_pointer self) {
   self->quit();
 }
 
-void answer_with(self_pointer self, error failure) {
+void answer_with(admin_pointer self, error failure) {
   self->state.reply.failure = std::move(failure);
   answer(self);
 }
 
-void answer_when_all_are_there(self_pointer self) {
+void answer_when_all_are_there(admin_pointer self) {
   if (--self->state.awaited == 0)
     answer(self);
 }
 
-auto lost(self_pointer self, const char* who) {
+auto lost(admin_pointer self, const char* who) {
   return [=](const caf::error& reason) {
     answer_with(self, {errc::unavailable, std::string("The ") + who + " did not answer (" + caf::to_string(reason) +
                                             "): the server may be stopping."});
@@ -50,7 +50,7 @@ auto lost(self_pointer self, const char* who) {
 
 /// Asks one actor; `take` puts what it says into the reply.
 template <class Answer, class Actor, class Take, class... Args>
-void gather(self_pointer self, const Actor& whom, const char* who, Take take, Args&&... args) {
+void gather(admin_pointer self, const Actor& whom, const char* who, Take take, Args&&... args) {
   ++self->state.awaited;
   ask<Answer>(
     self, whom, timeouts::bookkeeping,
@@ -63,7 +63,7 @@ void gather(self_pointer self, const Actor& whom, const char* who, Take take, Ar
 
 /// The same of a KV tier, where there is one. A server goes on without it, so nothing is wrong where it has died.
 template <class Answer, class Take, class Atom>
-void gather_from_tier(self_pointer self, const kv_tier_actor& tier, Take take, Atom what) {
+void gather_from_tier(admin_pointer self, const kv_tier_actor& tier, Take take, Atom what) {
   if (!tier)
     return;
   ++self->state.awaited;
@@ -99,7 +99,7 @@ void add_tier(std::vector<tier_status>& tiers, const tier_counts& layer) {
 }
 
 /// Adds up what the engines have.
-void gather_engine_status(self_pointer self, const engine_tree& engine) {
+void gather_engine_status(admin_pointer self, const engine_tree& engine) {
   gather<planner_counts>(
     self, engine.scheduler, "scheduler",
     [](admin_reply& reply, const planner_counts& planner) {
@@ -149,7 +149,7 @@ void gather_engine_status(self_pointer self, const engine_tree& engine) {
     status_atom::value);
 }
 
-void gather_status(self_pointer self) {
+void gather_status(admin_pointer self) {
   const auto& tree = self->state.tree;
   self->state.reply.status.emplace();
   gather<router_status>(
@@ -164,7 +164,7 @@ void gather_status(self_pointer self) {
     gather_engine_status(self, engine);
 }
 
-void gather_checks(self_pointer self) {
+void gather_checks(admin_pointer self) {
   const auto take = [](const char* who) {
     return [=](admin_reply& reply, const expected<nothing>& checked) {
       if (!checked && reply.ok())
@@ -179,12 +179,12 @@ void gather_checks(self_pointer self) {
 }
 
 /// What one actor does and answers for.
-void gather_done(self_pointer self, const expected<nothing>& done) {
+void gather_done(admin_pointer self, const expected<nothing>& done) {
   if (!done)
     self->state.reply.failure = done.error();
 }
 
-void drain(self_pointer self) {
+void drain(admin_pointer self) {
   const auto pending = self->state.tree.router;
   ask<expected<nothing>>(
     self, pending, timeouts::drain,
@@ -196,7 +196,7 @@ void drain(self_pointer self) {
 }
 
 /// Which actors know what the operator wants.
-void begin(self_pointer self, admin_command command) {
+void begin_command(admin_pointer self, admin_command command) {
   switch (command) {
   case admin_command::status:
     return gather_status(self);
@@ -213,7 +213,7 @@ void begin(self_pointer self, admin_command command) {
   }
 }
 
-caf::behavior admin(self_pointer self, const supervisor_actor& supervisor, client_actor client,
+caf::behavior admin(admin_pointer self, const supervisor_actor& supervisor, client_actor client,
                     connection_id connection, admin_request request) {
   explain_exceptions(self);
   auto& state = self->state;
@@ -226,7 +226,7 @@ caf::behavior admin(self_pointer self, const supervisor_actor& supervisor, clien
       // One of several may be gone for good.
       std::erase_if(tree.engines, [](const engine_tree& engine) { return !engine.scheduler; });
       self->state.tree = std::move(tree);
-      begin(self, request.command);
+      begin_command(self, request.command);
     },
     lost(self, "supervisor"), tree_atom::value);
   return {[](stop_atom) {}}; // Nobody sends it anything but answers.

@@ -36,9 +36,9 @@ std::uint32_t context_length_of(engine_options options) {
 
 namespace {
 
-using self_pointer = supervisor_actor::pointer;
+using supervisor_pointer = supervisor_actor::pointer;
 
-worker_actor spawn_worker(self_pointer self, const engine_options& given, const engine_actors& engine,
+worker_actor spawn_worker(supervisor_pointer self, const engine_options& given, const engine_actors& engine,
                           const worker_seat& seat) {
   const bool reports = seat.rank == 0 && seat.stage + 1 == given.stages;
   auto observed_by = who_want_parts(given.observed_by);
@@ -81,7 +81,7 @@ worker_actor spawn_worker(self_pointer self, const engine_options& given, const 
 }
 
 /// The workers of one stage, which share its layers.
-expected<void> spawn_stage(self_pointer self, const engine_options& options, engine_actors& engine,
+expected<void> spawn_stage(supervisor_pointer self, const engine_options& options, engine_actors& engine,
                            std::uint32_t stage_index) {
   worker_seat seat;
   seat.stage = stage_index;
@@ -130,7 +130,7 @@ expected<void> make_channels(const engine_options& options, engine_actors& engin
 }
 
 /// Each stage tells the next one of rows, and the last one the first of tokens: its first rank does.
-void chain_stages(self_pointer self, const engine_options& options, const engine_actors& engine) {
+void chain_stages(supervisor_pointer self, const engine_options& options, const engine_actors& engine) {
   const auto ranks = options.rank_shards.size();
   for (std::size_t s = 0; options.stages > 1 && s < options.stages; ++s) {
     const bool last = s + 1 == options.stages;
@@ -140,7 +140,7 @@ void chain_stages(self_pointer self, const engine_options& options, const engine
 }
 
 /// Those which the KV-cache manager works with, where the options want them.
-expected<void> spawn_cache_partners(self_pointer self, const engine_options& options, engine_actors& engine) {
+expected<void> spawn_cache_partners(supervisor_pointer self, const engine_options& options, engine_actors& engine) {
   auto& partners = engine.partners;
   partners.executor = engine.tree.executor;
   partners.log = options.log;
@@ -168,7 +168,7 @@ bool engine_actors::has(const caf::actor_addr& actor) const {
   return tree.scheduler.address() == actor || tree.kv_cache.address() == actor || tree.executor.address() == actor;
 }
 
-void spawn_stages(self_pointer self, const engine_options& options, engine_actors& engine) {
+void spawn_stages(supervisor_pointer self, const engine_options& options, engine_actors& engine) {
   engine.tree.workers.clear();
   engine.stages.clear();
   ++engine.epochs;
@@ -181,7 +181,7 @@ void spawn_stages(self_pointer self, const engine_options& options, engine_actor
   self->send(engine.tree.executor, replace_atom::value, engine.stages);
 }
 
-expected<void> spawn_engine_actors(self_pointer self, const engine_options& options, engine_actors& engine) {
+expected<void> spawn_engine_actors(supervisor_pointer self, const engine_options& options, engine_actors& engine) {
   auto store = kv_store::make(options.cache);
   if (!store)
     return tl::unexpected(store.error());
@@ -201,7 +201,7 @@ expected<void> spawn_engine_actors(self_pointer self, const engine_options& opti
   return {};
 }
 
-void end_stages(self_pointer self, engine_actors& engine, const caf::error& reason) {
+void end_stages(supervisor_pointer self, engine_actors& engine, const caf::error& reason) {
   for (const auto& stage : engine.stages)
     self->send_exit(stage, reason);
   for (const auto& worker : engine.tree.workers)
@@ -210,7 +210,7 @@ void end_stages(self_pointer self, engine_actors& engine, const caf::error& reas
   engine.tree.workers.clear();
 }
 
-void end_engine_actors(self_pointer self, engine_actors& engine, const caf::error& reason) {
+void end_engine_actors(supervisor_pointer self, engine_actors& engine, const caf::error& reason) {
   auto& tree = engine.tree;
   self->send_exit(tree.scheduler, reason);
   self->send_exit(tree.executor, reason);

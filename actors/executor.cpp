@@ -8,7 +8,7 @@ namespace troupe {
 
 namespace {
 
-using self_pointer = executor_actor::stateful_pointer<executor_state>;
+using executor_pointer = executor_actor::stateful_pointer<executor_state>;
 
 double milliseconds(std::chrono::duration<double, std::milli> time) {
   return time.count();
@@ -34,7 +34,7 @@ void drop_stages(executor_state& state, const error& why) {
   state.info.reset();
 }
 
-void give_up(self_pointer self, error reason) {
+void give_up(executor_pointer self, error reason) {
   auto& state = self->state;
   if (state.failed)
     return;
@@ -50,7 +50,7 @@ void give_up(self_pointer self, error reason) {
 }
 
 /// Once for each epoch: a dead stage is noticed by its monitor and by every request that it leaves unanswered.
-void replace_stages(self_pointer self, std::uint64_t epoch, const std::string& why) {
+void replace_stages(executor_pointer self, std::uint64_t epoch, const std::string& why) {
   auto& state = self->state;
   if (epoch != state.epoch || state.failed || state.stages.empty())
     return;
@@ -71,7 +71,7 @@ void answer_info(executor_state& state) {
 
 /// The workers have their weights: from now on their steps have a time. They must compute as those before them did, or
 /// tokens would depend on who died when.
-void workers_are_ready(self_pointer self, std::uint64_t epoch, const expected<std::vector<worker_info>>& infos) {
+void workers_are_ready(executor_pointer self, std::uint64_t epoch, const expected<std::vector<worker_info>>& infos) {
   auto& state = self->state;
   if (epoch != state.epoch || state.failed)
     return;
@@ -94,7 +94,7 @@ void workers_are_ready(self_pointer self, std::uint64_t epoch, const expected<st
   }
 }
 
-void use_stages(self_pointer self, const std::vector<stage_actor>& stages) {
+void use_stages(executor_pointer self, const std::vector<stage_actor>& stages) {
   auto& state = self->state;
   for (const auto& stage : state.stages)
     self->send_exit(stage, caf::exit_reason::kill);
@@ -114,7 +114,7 @@ void use_stages(self_pointer self, const std::vector<stage_actor>& stages) {
 }
 
 /// One alarm for all steps: a time-out for each would be set and cancelled thousands of times a second.
-void set_alarm(self_pointer self) {
+void set_alarm(executor_pointer self) {
   if (!std::exchange(self->state.alarm_set, true))
     self->delayed_send(self, timeouts::alarm, alarm_atom::value);
 }
@@ -138,7 +138,7 @@ void observe(const executor_state& state, const executor_state::step_in_flight& 
     each->ended(record);
 }
 
-void run(self_pointer self, const step_ptr& step) {
+void run(executor_pointer self, const step_ptr& step) {
   auto& state = self->state;
   if (state.stages.empty() || state.failed || step->epoch != state.epoch)
     return; // The reset that follows a stage's death undoes it.
@@ -152,7 +152,7 @@ void run(self_pointer self, const step_ptr& step) {
 }
 
 /// A thread cannot be ended: it may say after all what nobody waits for any longer. So the step was late, and not hung.
-void learn_from(self_pointer self, std::uint64_t epoch, const step_outcome& outcome) {
+void learn_from(executor_pointer self, std::uint64_t epoch, const step_outcome& outcome) {
   auto& state = self->state;
   const auto& late = state.given_up;
   if (!late || !outcome || epoch != late->epoch || outcome->step != late->what.step)
@@ -161,7 +161,7 @@ void learn_from(self_pointer self, std::uint64_t epoch, const step_outcome& outc
   state.given_up.reset();
 }
 
-void take(self_pointer self, std::uint64_t epoch, step_outcome& outcome) {
+void take(executor_pointer self, std::uint64_t epoch, step_outcome& outcome) {
   auto& state = self->state;
   if (state.failed)
     return;
@@ -185,7 +185,7 @@ void take(self_pointer self, std::uint64_t epoch, step_outcome& outcome) {
 }
 
 /// For the first of the steps in flight.
-void give_up_waiting(self_pointer self, double since_ms) {
+void give_up_waiting(executor_pointer self, double since_ms) {
   auto& state = self->state;
   if (!state.loaded)
     return replace_stages(self, state.epoch, "its weights were not loaded in time");
@@ -196,7 +196,7 @@ void give_up_waiting(self_pointer self, double since_ms) {
 }
 
 /// Loading has a time of its own.
-void look_for_late_steps(self_pointer self) {
+void look_for_late_steps(executor_pointer self) {
   auto& state = self->state;
   state.alarm_set = false;
   if (state.in_flight.empty())
@@ -214,7 +214,7 @@ void look_for_late_steps(self_pointer self) {
 template <class Answer>
 class transfer {
 public:
-  explicit transfer(self_pointer self)
+  explicit transfer(executor_pointer self)
       : self_(self), id_(++self->state.last_transfer), promise_(self->make_response_promise<expected<Answer>>()) {
     self->state.transfers.emplace(id_, [promise = promise_](error why) mutable {
       promise.deliver(expected<Answer>(tl::unexpected(std::move(why))));
@@ -228,14 +228,14 @@ public:
   caf::typed_response_promise<expected<Answer>> promise() const { return promise_; }
 
 private:
-  self_pointer self_;
+  executor_pointer self_;
   std::uint64_t id_;
   caf::typed_response_promise<expected<Answer>> promise_;
 };
 
 /// Blocks go to and come from the device in order with steps, so the stages do it; but only in their own epoch.
 template <class Answer, class Begin>
-caf::result<expected<Answer>> pass_blocks(self_pointer self, std::uint64_t epoch, Begin begin) {
+caf::result<expected<Answer>> pass_blocks(executor_pointer self, std::uint64_t epoch, Begin begin) {
   auto& state = self->state;
   if (state.failed)
     return expected<Answer>(tl::unexpected(*state.failed));
@@ -256,7 +256,7 @@ executor_state::~executor_state() {
     fail(gone);
 }
 
-executor_actor::behavior_type executor(self_pointer self, supervisor_actor supervisor, std::uint32_t engine,
+executor_actor::behavior_type executor(executor_pointer self, supervisor_actor supervisor, std::uint32_t engine,
                                        observers observed_by) {
   explain_exceptions(self);
   forget_timeouts_at_the_end(self);

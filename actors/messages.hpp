@@ -129,7 +129,7 @@ using step_outcome = expected<step_result>;
 
 /// What a worker runs on.
 struct worker_info {
-  std::string device;  ///< "cpu"
+  std::string device;  ///< "cpu", "cuda", "cuda-shim"
   std::string backend; ///< backend::name()
   memory_account memory;
   std::string kv_type;                    ///< backend::kv_type()

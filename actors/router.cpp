@@ -6,27 +6,27 @@ namespace troupe {
 
 namespace {
 
-using self_pointer = router_actor::stateful_pointer<router_state>;
+using router_pointer = router_actor::stateful_pointer<router_state>;
 
-engine_time now(self_pointer self) {
+engine_time now(router_pointer self) {
   const auto since = self->clock().now().time_since_epoch();
   return static_cast<engine_time>(std::chrono::duration_cast<std::chrono::microseconds>(since).count());
 }
 
-void answer_drained(self_pointer self) {
+void answer_drained(router_pointer self) {
   if (self->state.open->open_requests() > 0)
     return;
   for (auto& promise : std::exchange(self->state.drained, {}))
     promise.deliver(expected<nothing>(nothing{}));
 }
 
-void leave(self_pointer self, ticket ended) {
+void leave(router_pointer self, ticket ended) {
   self->state.routes->leave(ended.id);
   self->state.open->leave(ended.id, now(self));
   answer_drained(self);
 }
 
-expected<scheduler_actor> place(self_pointer self, ticket admitted, const placement& what) {
+expected<scheduler_actor> place(router_pointer self, ticket admitted, const placement& what) {
   auto& state = self->state;
   const auto tokens = what.prompt ? static_cast<std::uint32_t>(what.prompt->size()) : 0u;
   if (!state.open->count_prompt(admitted.id, tokens))
@@ -37,7 +37,7 @@ expected<scheduler_actor> place(self_pointer self, ticket admitted, const placem
   return state.engines[*engine];
 }
 
-expected<admitted_request> admit(self_pointer self, const admission_request& request) {
+expected<admitted_request> admit(router_pointer self, const admission_request& request) {
   auto& state = self->state;
   const auto owner = caf::actor_cast<caf::actor_addr>(self->current_sender());
   auto granted = state.open->admit(owner.id(), request.tokens, request.sequences, now(self));
@@ -59,7 +59,7 @@ expected<admitted_request> admit(self_pointer self, const admission_request& req
 }
 
 /// Where it can go nowhere, its ticket stays until its stream has ended it: a drain is not over before.
-expected<admitted_request> move(self_pointer self, ticket old, const placement& what, const error& why) {
+expected<admitted_request> move_request(router_pointer self, ticket old, const placement& what, const error& why) {
   auto& state = self->state;
   const auto fresh = state.open->fresh_ids(old.id);
   if (!fresh)
@@ -71,12 +71,12 @@ expected<admitted_request> move(self_pointer self, ticket old, const placement& 
   return admitted_request{*fresh, state.engines[*engine]};
 }
 
-void have_watched(self_pointer self, engine_index engine) {
+void have_watched(router_pointer self, engine_index engine) {
   self->send(self->state.engines[engine], watch_atom::value, engine_watcher_actor(self), engine);
 }
 
 /// With one engine there is nothing to choose, and nobody tells anything.
-void engine_up(self_pointer self, engine_index engine, const scheduler_actor& scheduler) {
+void engine_up(router_pointer self, engine_index engine, const scheduler_actor& scheduler) {
   auto& state = self->state;
   if (engine > state.engines.size() || engine >= max_engines)
     return;
@@ -93,7 +93,7 @@ void engine_up(self_pointer self, engine_index engine, const scheduler_actor& sc
     have_watched(self, engine);
 }
 
-void somebody_died(self_pointer self, const caf::down_msg& down) {
+void somebody_died(router_pointer self, const caf::down_msg& down) {
   auto& state = self->state;
   for (engine_index e = 0; e < state.engines.size(); ++e)
     if (state.engines[e].address() == down.source)
@@ -115,7 +115,7 @@ router_status status(const router_state& state) {
 
 } // namespace
 
-router_actor::behavior_type router(self_pointer self, router_options options, std::vector<scheduler_actor> engines) {
+router_actor::behavior_type router(router_pointer self, router_options options, std::vector<scheduler_actor> engines) {
   explain_exceptions(self);
   auto& state = self->state;
   auto routes = routing::make(std::move(options.routing), engines.size());
@@ -135,7 +135,7 @@ router_actor::behavior_type router(self_pointer self, router_options options, st
   return {
     [=](admit_atom, const admission_request& request) { return admit(self, request); },
     [=](place_atom, ticket admitted, const placement& what) { return place(self, admitted, what); },
-    [=](replace_atom, ticket old, const placement& what, const error& why) { return move(self, old, what, why); },
+    [=](replace_atom, ticket old, const placement& what, const error& why) { return move_request(self, old, what, why); },
     [=](leave_atom, ticket ended) { leave(self, ended); },
     [=](publish_atom, engine_index engine, const kv_event_batch& batch) { self->state.routes->take(engine, batch); },
     [=](load_atom, engine_index engine, const engine_load& load) { self->state.routes->take(engine, load); },

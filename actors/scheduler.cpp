@@ -12,18 +12,18 @@ namespace troupe {
 
 namespace {
 
-using self_pointer = scheduler_actor::stateful_pointer<scheduler_state>;
+using scheduler_pointer = scheduler_actor::stateful_pointer<scheduler_state>;
 
 constexpr auto no_epoch = std::numeric_limits<std::uint64_t>::max();
 
-engine_time now(self_pointer self) {
+engine_time now(scheduler_pointer self) {
   const auto since = self->clock().now().time_since_epoch();
   return static_cast<engine_time>(std::chrono::duration_cast<std::chrono::microseconds>(since).count());
 }
 
-void pump(self_pointer self);
+void pump(scheduler_pointer self);
 
-void report_blocks(self_pointer self) {
+void report_blocks(scheduler_pointer self) {
   auto& state = self->state;
   auto report = state.plan->take_report();
   if (!report)
@@ -40,7 +40,7 @@ void report_blocks(self_pointer self) {
     [=](caf::error& reason) { self->quit(std::move(reason)); }, report_atom::value, std::move(*report));
 }
 
-std::uint32_t receiver_of(self_pointer self, const stream_actor& stream) {
+std::uint32_t receiver_of(scheduler_pointer self, const stream_actor& stream) {
   auto& state = self->state;
   auto [found, is_new] = state.streams.emplace(stream.id(), 0);
   if (!is_new)
@@ -65,7 +65,7 @@ stream_events& events_for(scheduler_state& state, slot_id slot) {
 }
 
 /// One message for each stream, whatever a step brought it.
-void deliver(self_pointer self) {
+void tell_streams(scheduler_pointer self) {
   auto& state = self->state;
   for (auto index : state.touched) {
     auto& receiver = state.receivers[index];
@@ -78,7 +78,7 @@ void deliver(self_pointer self) {
   state.touched.clear();
 }
 
-void tell_load(self_pointer self, const std::vector<admitted_sequence>& admissions) {
+void tell_load(scheduler_pointer self, const std::vector<admitted_sequence>& admissions) {
   auto& state = self->state;
   engine_load load;
   for (const auto& admitted : admissions)
@@ -89,7 +89,7 @@ void tell_load(self_pointer self, const std::vector<admitted_sequence>& admissio
 }
 
 /// Sends whatever can be sent: steps until enough are in flight, and a report of blocks.
-void pump(self_pointer self) {
+void pump(scheduler_pointer self) {
   auto& state = self->state;
   auto& plan = *state.plan;
   while (!state.failed && plan.steps_in_flight() < state.max_steps_in_flight) {
@@ -132,13 +132,13 @@ void collect_failures(scheduler_state& state) {
   }
 }
 
-void refuse(self_pointer self, const stream_actor& stream, sequence_id id, const error& reason) {
+void refuse(scheduler_pointer self, const stream_actor& stream, sequence_id id, const error& reason) {
   stream_events events;
   events.failures.push_back({id, reason, self->state.failed.has_value()});
   self->send(stream, tokens_atom::value, std::move(events));
 }
 
-void add(self_pointer self, new_sequence& sequence, const stream_actor& stream) {
+void add(scheduler_pointer self, new_sequence& sequence, const stream_actor& stream) {
   auto& state = self->state;
   const auto id = sequence.id;
   if (state.failed)
@@ -152,11 +152,11 @@ void add(self_pointer self, new_sequence& sequence, const stream_actor& stream) 
   pump(self);
 }
 
-void fail_all(self_pointer self, error reason) {
+void fail_all(scheduler_pointer self, error reason) {
   auto& state = self->state;
   if (state.failed)
     return;
-  deliver(self);
+  tell_streams(self);
   state.failed = std::move(reason);
   state.plan->reset(no_epoch); // What is in flight will not come back.
   for (auto& owner : state.owners)
@@ -166,7 +166,7 @@ void fail_all(self_pointer self, error reason) {
   report_blocks(self);
 }
 
-void take(self_pointer self, const step_result& result) {
+void take(scheduler_pointer self, const step_result& result) {
   auto& state = self->state;
   auto events = state.plan->take(result);
   if (!events)
@@ -174,10 +174,10 @@ void take(self_pointer self, const step_result& result) {
   collect(state, *events);
   collect_failures(state);
   pump(self);
-  deliver(self);
+  tell_streams(self);
 }
 
-std::uint32_t change_flow(self_pointer self, const flow_change& change) {
+std::uint32_t change_flow(scheduler_pointer self, const flow_change& change) {
   auto& plan = *self->state.plan;
   for (std::uint32_t i = 0; i < change.sequences; ++i)
     change.paused ? plan.pause(change.first + i) : plan.resume(change.first + i);
@@ -188,7 +188,7 @@ std::uint32_t change_flow(self_pointer self, const flow_change& change) {
 }
 
 /// Nobody waits for its sequences any more.
-void stream_died(self_pointer self, caf::actor_id stream) {
+void stream_died(scheduler_pointer self, caf::actor_id stream) {
   auto& state = self->state;
   auto found = state.streams.find(stream);
   if (found == state.streams.end())
@@ -206,7 +206,7 @@ void stream_died(self_pointer self, caf::actor_id stream) {
 
 } // namespace
 
-scheduler_actor::behavior_type scheduler(self_pointer self, planner_options options, kv_cache_actor blocks,
+scheduler_actor::behavior_type scheduler(scheduler_pointer self, planner_options options, kv_cache_actor blocks,
                                          executor_actor steps, std::uint32_t max_steps_in_flight) {
   explain_exceptions(self);
   auto& state = self->state;

@@ -11,10 +11,10 @@ namespace troupe {
 
 namespace {
 
-using self_pointer = supervisor_actor::stateful_pointer<supervisor_state>;
+using supervisor_state_pointer = supervisor_actor::stateful_pointer<supervisor_state>;
 
 /// Its actors; the answer is its scheduler as others are to know it.
-expected<scheduler_actor> spawn_engine(self_pointer self, engine_actors& engine) {
+expected<scheduler_actor> spawn_engine(supervisor_state_pointer self, engine_actors& engine) {
   auto& state = self->state;
   engine.door = state.door;
   if (auto spawned = spawn_engine_actors(self, state.options, engine); !spawned)
@@ -24,7 +24,7 @@ expected<scheduler_actor> spawn_engine(self_pointer self, engine_actors& engine)
 }
 
 /// Errors: those of an engine.
-expected<void> spawn_tree(self_pointer self, const worker_door& door) {
+expected<void> spawn_tree(supervisor_state_pointer self, const worker_door& door) {
   auto& state = self->state;
   auto& options = state.options;
   complete(options);
@@ -54,7 +54,7 @@ expected<void> spawn_tree(self_pointer self, const worker_door& door) {
   return {};
 }
 
-void stop_the_rest(self_pointer self) {
+void stop_the_rest(supervisor_state_pointer self) {
   auto& state = self->state;
   const auto reason = caf::make_error(caf::exit_reason::user_shutdown);
   self->send_exit(state.router, reason);
@@ -67,14 +67,14 @@ void stop_the_rest(self_pointer self) {
   self->quit(state.reason);
 }
 
-void flushed(self_pointer self) {
+void flushed(supervisor_state_pointer self) {
   if (--self->state.flushing == 0)
     stop_the_rest(self);
 }
 
 /// What was computed goes to the tier, if there is one, before those end who can read it from the device. Where the
 /// end is a bug's, nothing is saved: blocks may hold something else than their names say.
-void stop_if_streams_are_gone(self_pointer self) {
+void stop_if_streams_are_gone(supervisor_state_pointer self) {
   auto& state = self->state;
   if (!state.stopping || !state.streams.empty() || state.flushing > 0)
     return;
@@ -95,7 +95,7 @@ void stop_if_streams_are_gone(self_pointer self) {
         flush_atom::value);
 }
 
-void stop(self_pointer self, caf::error reason, const error* told = nullptr) {
+void stop(supervisor_state_pointer self, caf::error reason, const error* told = nullptr) {
   auto& state = self->state;
   if (state.stopping)
     return;
@@ -110,11 +110,11 @@ void stop(self_pointer self, caf::error reason, const error* told = nullptr) {
 }
 
 /// Whether the present message is from this engine's executor, and not from one that it had before.
-bool is_from(self_pointer self, const engine_actors& engine) {
+bool is_from(supervisor_state_pointer self, const engine_actors& engine) {
   return caf::actor_cast<caf::actor_addr>(self->current_sender()) == engine.tree.executor.address();
 }
 
-bool may_restart(self_pointer self, engine_actors& engine) {
+bool may_restart(supervisor_state_pointer self, engine_actors& engine) {
   const auto now = self->clock().now();
   auto& restarts = engine.restarts;
   while (!restarts.empty() && now - restarts.front() > self->state.options.restart_window)
@@ -125,7 +125,7 @@ bool may_restart(self_pointer self, engine_actors& engine) {
   return true;
 }
 
-void restart_stages(self_pointer self, engine_actors& engine, const std::string& why) {
+void restart_stages(supervisor_state_pointer self, engine_actors& engine, const std::string& why) {
   auto& state = self->state;
   if (may_restart(self, engine)) {
     say(state.options.log, log_level::warning, "workers_lost",
@@ -139,7 +139,7 @@ void restart_stages(self_pointer self, engine_actors& engine, const std::string&
 }
 
 /// Its requests go on at others. With the last engine gone all that comes would be refused, until somebody looked.
-void engine_failed(self_pointer self, engine_actors& engine, const error& why) {
+void engine_failed(supervisor_state_pointer self, engine_actors& engine, const error& why) {
   auto& state = self->state;
   if (state.engines.size() > 1) // Otherwise the end of all says it.
     say(state.options.log, log_level::error, "engine_failed",
@@ -152,7 +152,7 @@ void engine_failed(self_pointer self, engine_actors& engine, const error& why) {
     stop(self, caf::make_error(caf::sec::runtime_error, why.message), &why);
 }
 
-void begin_anew(self_pointer self, engine_actors& engine) {
+void begin_anew(supervisor_state_pointer self, engine_actors& engine) {
   auto& state = self->state;
   auto scheduler = spawn_engine(self, engine);
   if (!scheduler)
@@ -162,7 +162,7 @@ void begin_anew(self_pointer self, engine_actors& engine) {
 
 /// One of several has lost a part of it, by a bug of ours: it begins anew, and the others go on. Where it publishes its
 /// blocks, a successor can only bind when the old publisher has ended.
-void engine_died(self_pointer self, engine_actors& engine, const caf::error& reason) {
+void engine_died(supervisor_state_pointer self, engine_actors& engine, const caf::error& reason) {
   auto& state = self->state;
   const error why{errc::unavailable, "An engine has ended: " + caf::to_string(reason) + "."};
   say(state.options.log, log_level::error, "engine_died", why.message);
@@ -178,7 +178,7 @@ void engine_died(self_pointer self, engine_actors& engine, const caf::error& rea
     begin_anew(self, engine);
 }
 
-stream_actor open(self_pointer self, const client_actor& client, connection_id connection,
+stream_actor open(supervisor_state_pointer self, const client_actor& client, connection_id connection,
                   std::uint32_t max_requests) {
   auto& state = self->state;
   const auto& tokenizers = state.tokenizers;
@@ -197,7 +197,7 @@ stream_actor open(self_pointer self, const client_actor& client, connection_id c
   return result;
 }
 
-void child_died(self_pointer self, const caf::down_msg& down) {
+void child_died(supervisor_state_pointer self, const caf::down_msg& down) {
   auto& state = self->state;
   const auto is_it = [&](const auto& handle) { return handle.address() == down.source; };
   auto stream = std::find_if(state.streams.begin(), state.streams.end(), is_it);
@@ -224,7 +224,7 @@ void child_died(self_pointer self, const caf::down_msg& down) {
 
 } // namespace
 
-supervisor_actor::behavior_type supervisor(self_pointer self, engine_options options, worker_door door) {
+supervisor_actor::behavior_type supervisor(supervisor_state_pointer self, engine_options options, worker_door door) {
   explain_exceptions(self);
   self->state.options = std::move(options);
   self->state.end_tokens = std::make_shared<const prompt_tokens>(self->state.options.source->end_tokens());

@@ -10,7 +10,7 @@ namespace troupe {
 
 namespace {
 
-using self_pointer = tokenizer_actor::stateful_pointer<tokenizing_state>;
+using tokenizing_pointer = tokenizer_actor::stateful_pointer<tokenizing_state>;
 using promise_type = caf::typed_response_promise<expected<encoded_prompt>>;
 
 shared_tokens shared(prompt_tokens tokens) {
@@ -52,7 +52,7 @@ std::string joined(const text_parts& parts) {
   return result;
 }
 
-void begin(self_pointer self, encode_request& request, promise_type promise) {
+void begin_encoding(tokenizing_pointer self, encode_request& request, promise_type promise) {
   auto& state = self->state;
   const auto& source = *state.source;
   const auto refuse = [&](error& why) { promise.deliver(expected<encoded_prompt>(tl::unexpected(std::move(why)))); };
@@ -77,7 +77,7 @@ void begin(self_pointer self, encode_request& request, promise_type promise) {
     self->send(self, slice_atom::value);
 }
 
-void next_slice(self_pointer self) {
+void next_slice(tokenizing_pointer self) {
   hand_over(self); // The same of a slice.
   auto& jobs = self->state.jobs;
   auto job = std::move(jobs.front());
@@ -98,7 +98,7 @@ void next_slice(self_pointer self) {
 
 } // namespace
 
-tokenizer_actor::behavior_type tokenizing(self_pointer self, std::shared_ptr<const model> source,
+tokenizer_actor::behavior_type tokenizing(tokenizing_pointer self, std::shared_ptr<const model> source,
                                           std::uint32_t context_length) {
   explain_exceptions(self);
   self->state.source = std::move(source);
@@ -106,7 +106,7 @@ tokenizer_actor::behavior_type tokenizing(self_pointer self, std::shared_ptr<con
   return {
     [=](encode_atom, encode_request& request) {
       auto promise = self->make_response_promise<expected<encoded_prompt>>();
-      begin(self, request, promise);
+      begin_encoding(self, request, promise);
       return promise;
     },
     [=](slice_atom) { next_slice(self); },

@@ -55,7 +55,7 @@ step_outcome run(worker_state& state, const step_changes& step, const worker_opt
 }
 
 worker_info info_of(const backend& device, std::size_t groups) {
-  worker_info info{"cpu", std::string(device.name()), device.memory(), std::string(device.kv_type()), {}, {}};
+  worker_info info{std::string(device.device()), std::string(device.name()), device.memory(), std::string(device.kv_type()), {}, {}};
   info.fingerprint = info.backend + ", " + info.kv_type;
   for (std::size_t group = 0; group < groups; ++group)
     info.block_bytes.push_back(device.block_bytes(static_cast<kv_group>(group)));
@@ -81,10 +81,10 @@ expected<void> load(worker_state& state, const worker_options& options) {
   return {};
 }
 
-using self_pointer = worker_actor::stateful_pointer<worker_state>;
+using worker_pointer = worker_actor::stateful_pointer<worker_state>;
 
 /// Those who compute on with it hear of it at once, the executor when all is done.
-void report(self_pointer self, const worker_options& options, std::uint64_t epoch, step_outcome outcome) {
+void report(worker_pointer self, const worker_options& options, std::uint64_t epoch, step_outcome outcome) {
   auto& state = self->state;
   if (state.lost)
     return self->quit(caf::make_error(caf::sec::runtime_error, state.lost->message));
@@ -117,7 +117,7 @@ bool is_ready(const worker_state& state, const step_changes& step) {
 }
 
 /// Runs steps in their order, until one lacks rows or tokens.
-void run_what_is_ready(self_pointer self, const worker_options& options) {
+void run_what_is_ready(worker_pointer self, const worker_options& options) {
   auto& state = self->state;
   while (!state.waiting.empty() && !state.lost) {
     const auto step = state.waiting.front();
@@ -151,7 +151,7 @@ expected<std::shared_ptr<communicator>> worker_seat::join() const {
   });
 }
 
-worker_actor::behavior_type worker(self_pointer self, worker_options given) {
+worker_actor::behavior_type worker(worker_pointer self, worker_options given) {
   explain_exceptions(self);
   if (auto loaded = load(self->state, given); !loaded)
     self->state.failed = loaded.error();

@@ -70,7 +70,7 @@ struct greeting {
   std::uint32_t rank, ranks;
   bool operator==(const greeting&) const = default;
 };
-constexpr std::uint64_t magic_number = 0x3170635475675254;
+constexpr std::uint64_t hello_number = 0x3170635475675254;
 constexpr char accepted = '+';
 
 int milliseconds_to(clock::time_point until) {
@@ -495,7 +495,7 @@ expected<std::unique_ptr<communicator>> join_tcp_group(const tcp_listener& own,
       std::ranges::find(options.shards, 0u) != options.shards.end())
     return fail(errc::invalid_argument,
                 fmt::format("Rank {} of {} with {} addresses cannot be.", rank, ranks, addresses.size()));
-  greeting hello{magic_number,   options.epoch,
+  greeting hello{hello_number,   options.epoch,
                  options.secret, hash_of_shards(options.shards),
                  rank,           static_cast<std::uint32_t>(ranks)};
   std::vector<socket_handle> peers(ranks);

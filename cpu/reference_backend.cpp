@@ -12,7 +12,7 @@
 
 #include "comm/shards.hpp"
 #include "cpu/backends.hpp"
-#include "cpu/logit_parts.hpp"
+#include "model/logit_parts.hpp"
 #include "cpu/page_memory.hpp"
 #include "cpu/thread_pool.hpp"
 #include "model/sharding.hpp"
@@ -143,7 +143,7 @@ private:
   };
   std::vector<slice_of_weight> slices() const;
   std::vector<float> partial_; ///< [logical shards][rows][width]
-  cpu::logit_parts logit_parts_{program_};
+  logit_parts logit_parts_{program_};
   bool met_ = false; ///< The other ranks, which may load longer.
   std::optional<error> failure_;
 };

@@ -13,7 +13,7 @@
 
 #include "cpu/bf16_kernels.hpp"
 #include "cpu/kernels.hpp"
-#include "cpu/logit_parts.hpp"
+#include "model/logit_parts.hpp"
 #include "cpu/page_memory.hpp"
 #include "cpu/plan.hpp"
 #include "cpu/thread_pool.hpp"

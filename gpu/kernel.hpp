@@ -37,6 +37,20 @@ struct kernel_index<Kernel, kernel_list<First, Rest...>> {
   static constexpr kernel_id value = 1 + kernel_index<Kernel, kernel_list<Rest...>>::value;
 };
 
+template <class... Lists>
+struct joined_lists;
+template <class... Kernels>
+struct joined_lists<kernel_list<Kernels...>> {
+  using type = kernel_list<Kernels...>;
+};
+template <class... First, class... Second, class... Rest>
+struct joined_lists<kernel_list<First...>, kernel_list<Second...>, Rest...> {
+  using type = typename joined_lists<kernel_list<First..., Second...>, Rest...>::type;
+};
+/// All kernels of some lists, in order.
+template <class... Lists>
+using joined = typename joined_lists<Lists...>::type;
+
 /// "decode_attention<64,3>": the name of one of several kernels that a template makes.
 template <std::size_t N>
 struct numbered_name {

@@ -3,6 +3,7 @@
 //
 // Owner: one thread. What is queued on a stream runs later, in order; streams know nothing of each other but through events.
 // Errors of what runs later are told by whatever is called next, and by everything after that: after one, the device is lost.
+// All calls with an id have invalid_argument for one that nobody made.
 #pragma once
 
 #include <cstdint>
@@ -23,11 +24,20 @@ struct memory_account {
   std::size_t free_bytes = 0, total_bytes = 0;
 };
 
+/// sums[r, n] = sum over k of rows[r, k] * weights[n, k], plus what is there where it `accumulates`.
+struct matrix_product {
+  address rows = 0;    ///< bf16 [row count, inputs]
+  address weights = 0; ///< bf16 [outputs, inputs]
+  address sums = 0;    ///< float32 [row count, stride], of which the first `outputs` of each row
+  std::uint32_t row_count = 0, outputs = 0, inputs = 0, stride = 0;
+  bool accumulates = false;
+};
+
 class runtime {
 public:
   virtual ~runtime() = default;
 
-  /// Uninitialised, aligned to 256 bytes. Errors: out_of_memory; not while a stream is captured.
+  /// Uninitialised, aligned to 256 bytes. Errors: out_of_memory.
   virtual expected<address> allocate(std::size_t bytes) = 0;
   /// Waits for everything that is queued.
   virtual expected<void> free(address at) = 0;
@@ -40,8 +50,12 @@ public:
 
   /// arguments: as many bytes as the kernel's entry says, copied now.
   virtual expected<void> launch(stream_id on, kernel_id kernel, const grid_shape& shape, const void* arguments) = 0;
-  /// Between device memory and pinned memory, in any direction. Pinned memory is read when the copy runs, not now.
+  /// Between device memory and pinned memory, in any direction, never to where it comes from. Pinned memory is read when the copy runs,
+  /// not now: until then it must stay as it is. In a graph, that is from each launch on.
   virtual expected<void> copy(stream_id on, address to, address from, std::size_t bytes) = 0;
+  /// A large product, by the vendor's library. Addresses are aligned to 16 bytes; inputs are a multiple of 8.
+  /// Errors: also unavailable (the library is not there).
+  virtual expected<void> multiply(stream_id on, const matrix_product& what) = 0;
   virtual expected<void> fill(stream_id on, address at, std::uint8_t value, std::size_t bytes) = 0;
 
   /// The event stands for all that is queued on the stream so far.
@@ -52,11 +66,15 @@ public:
   virtual expected<void> synchronize(event_id event) = 0;
   virtual expected<void> synchronize(stream_id on) = 0;
 
-  /// From now on what is queued on the stream, and on others that wait for events of it, becomes a graph, and does not run.
+  /// From now on what is queued on the stream, and on others that wait for events of it, becomes a graph, and does not run. Until it
+  /// ends there is no other capture; nothing is allocated, freed, waited for by the host or asked; captured streams wait for events of
+  /// this capture alone, and no graph is launched on them. What breaks that is an invalid_argument, and breaks the capture: it can only
+  /// be ended, which fails. An event that was recorded in a capture stands for nothing behind its end, until it is recorded again.
   virtual expected<void> begin_capture(stream_id on) = 0;
-  /// Errors: invalid_argument (another stream that has joined was not waited for).
+  /// on: the stream that it was begun on. Errors: invalid_argument (another stream that has joined was not waited for, or the capture is
+  /// broken).
   virtual expected<graph_id> end_capture(stream_id on) = 0;
-  /// All of it once, as if it were one thing on the stream.
+  /// All of it once, as if it were one thing on the stream. The memory that it uses must not have been freed.
   virtual expected<void> launch(stream_id on, graph_id graph) = 0;
 };
 

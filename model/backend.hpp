@@ -62,6 +62,8 @@ class backend {
 public:
   virtual ~backend() = default;
 
+  /// "cpu", "cuda", "cuda-shim"
+  virtual std::string_view device() const { return "cpu"; }
   /// "reference", "cpu-avx512vnni", ...: part of the numeric fingerprint.
   virtual std::string_view name() const = 0;
 
@@ -123,6 +125,8 @@ struct backend_options {
   std::uint32_t threads = 0; ///< 0: as many as the process may run on.
   kv_cache_dtype kv_dtype = kv_cache_dtype::bf16;
   cpu_arithmetic arithmetic = cpu_arithmetic::int8;
+  bool graphs = true;           ///< Of GPUs: steps of single rows are launched as one.
+  bool batch_invariant = false; ///< Of GPUs; on CPUs a row's bits never depend on its company.
   std::shared_ptr<communicator> group = nullptr;       ///< This rank's, where the program is one of several ranks'.
   std::chrono::milliseconds collective_timeout{30000}; ///< For each call of the group,
   std::chrono::milliseconds loading_timeout{600000};   ///< but for the first, when other ranks may still load.

@@ -125,7 +125,7 @@ ping read_ping(field_reader& fields) {
   return {.nonce = fields.integer<std::uint64_t>("nonce")};
 }
 
-admin_request read_admin(field_reader& fields) {
+admin_request read_admin_request(field_reader& fields) {
   admin_request request{.nonce = fields.integer<std::uint64_t>("nonce")};
   const std::string_view name = fields.text_view("command");
   for (auto command :
@@ -141,24 +141,24 @@ admin_request read_admin(field_reader& fields) {
 }
 
 template <class Message>
-expected<client_message> finished(const field_reader& fields, Message message) {
+expected<client_message> finished_client(const field_reader& fields, Message message) {
   if (auto read = fields.finish(); !read)
     return tl::unexpected<error>(std::move(read).error());
   return client_message{std::move(message)};
 }
 
-expected<client_message> read_message(detail::frame_map& map) {
+expected<client_message> read_client_message(detail::frame_map& map) {
   field_reader fields{map, "the frame"};
   const std::string_view type = fields.text_view("type");
   if (fields.failed())
-    return finished(fields, hello{});
+    return finished_client(fields, hello{});
   field_reader body{map, type.substr(0, 40)};
   if (type == hello::type) {
     hello greeting = read_hello(body);
     // Another version's hello may have fields that this one does not know; it is refused for its version instead.
     if (!body.failed() && greeting.version != protocol_version)
       return client_message{greeting};
-    return finished(body, greeting);
+    return finished_client(body, greeting);
   }
   if (type == generate_request::type) {
     generate_request request = read_generate(body);
@@ -169,17 +169,17 @@ expected<client_message> read_message(detail::frame_map& map) {
     return client_message{std::move(request)};
   }
   if (type == cancel_request::type)
-    return finished(body, read_cancel(body));
+    return finished_client(body, read_cancel(body));
   if (type == credit_grant::type)
-    return finished(body, read_credit(body));
+    return finished_client(body, read_credit(body));
   if (type == ping::type)
-    return finished(body, read_ping(body));
+    return finished_client(body, read_ping(body));
   if (type == pause_request::type)
-    return finished(body, pause_request{.id = body.integer<request_id>("id")});
+    return finished_client(body, pause_request{.id = body.integer<request_id>("id")});
   if (type == resume_request::type)
-    return finished(body, resume_request{.id = body.integer<request_id>("id")});
+    return finished_client(body, resume_request{.id = body.integer<request_id>("id")});
   if (type == admin_request::type)
-    return finished(body, read_admin(body));
+    return finished_client(body, read_admin_request(body));
   return fail(errc::invalid_argument,
               fmt::format("Field 'type' is {}, but a client sends hello, generate_request, cancel_request, "
                           "credit_grant, pause_request, resume_request, ping or admin_request.",
@@ -191,7 +191,7 @@ expected<client_message> read_message(detail::frame_map& map) {
 decoded<client_message> decode_client(std::string_view bytes) {
   detail::frame_identity identity;
   expected<client_message> message =
-    detail::read_frame(bytes, identity).and_then([](detail::frame&& frame) { return read_message(frame.fields); });
+    detail::read_frame(bytes, identity).and_then([](detail::frame&& frame) { return read_client_message(frame.fields); });
   if (message)
     return std::move(*message);
   // The id of a cancel_request names a request that exists: a bad cancel must not end it.

@@ -160,7 +160,7 @@ struct status_filler {
   }
 };
 
-admin_reply read_admin(field_reader& fields) {
+admin_reply read_admin_reply(field_reader& fields) {
   admin_reply message;
   message.nonce = fields.integer<std::uint64_t>("nonce");
   if (!fields.boolean("ok") && !fields.failed())
@@ -175,32 +175,32 @@ pong read_pong(field_reader& fields) {
 }
 
 template <class Message>
-expected<server_message> finished(const field_reader& fields, Message message) {
+expected<server_message> finished_server(const field_reader& fields, Message message) {
   if (auto read = fields.finish(); !read)
     return tl::unexpected<error>(std::move(read).error());
   return server_message{std::move(message)};
 }
 
-expected<server_message> read_message(detail::frame_map& map) {
+expected<server_message> read_server_message(detail::frame_map& map) {
   field_reader fields{map, "the frame"};
   const std::string_view type = fields.text_view("type");
   if (fields.failed())
-    return finished(fields, pong{});
+    return finished_server(fields, pong{});
   field_reader body{map, type.substr(0, 40)};
   if (type == welcome::type)
-    return finished(body, read_welcome(body));
+    return finished_server(body, read_welcome(body));
   if (type == token_delta::type)
-    return finished(body, read_delta(body));
+    return finished_server(body, read_delta(body));
   if (type == request_end::type)
-    return finished(body, read_end(body));
+    return finished_server(body, read_end(body));
   if (type == pong::type)
-    return finished(body, read_pong(body));
+    return finished_server(body, read_pong(body));
   if (type == protocol_error::type)
-    return finished(body, protocol_error{read_failure(body)});
+    return finished_server(body, protocol_error{read_failure(body)});
   if (type == step_deltas::type)
-    return finished(body, read_step(body));
+    return finished_server(body, read_step(body));
   if (type == admin_reply::type)
-    return finished(body, read_admin(body));
+    return finished_server(body, read_admin_reply(body));
   return fail(errc::invalid_argument,
               fmt::format("Field 'type' is {}, but a server sends welcome, step_deltas, token_delta, request_end, "
                           "pong, protocol_error or admin_reply.",
@@ -212,7 +212,7 @@ expected<server_message> read_message(detail::frame_map& map) {
 expected<server_message> decode_server(std::string_view bytes) {
   detail::frame_identity identity;
   return detail::read_frame(bytes, identity).and_then([](detail::frame&& frame) {
-    return read_message(frame.fields);
+    return read_server_message(frame.fields);
   });
 }
 

@@ -106,9 +106,9 @@ struct host_state {
 /// The host, and to itself: the engine has been found.
 using local_host_actor = worker_host_actor::extend<caf::reacts_to<attach_atom, caf::strong_actor_ptr>>;
 
-using self_pointer = local_host_actor::stateful_pointer<host_state>;
+using host_pointer = local_host_actor::stateful_pointer<host_state>;
 
-void begin(self_pointer self, const caf::strong_actor_ptr& engine, const worker_job& job,
+void begin_job(host_pointer self, const caf::strong_actor_ptr& engine, const worker_job& job,
            const device_factory& make) {
   auto& state = self->state;
   state.engine = caf::actor_cast<process_worker_actor>(engine);
@@ -135,7 +135,7 @@ void begin(self_pointer self, const caf::strong_actor_ptr& engine, const worker_
 }
 
 /// The engine has gone, and so shall we. Or our worker has: the engine is told why, and ends this process.
-void gone(self_pointer self, const caf::down_msg& down) {
+void gone(host_pointer self, const caf::down_msg& down) {
   const auto& state = self->state;
   if (state.worker && down.source == state.worker.address())
     self->send(state.engine, fail_atom::value, caf::to_string(down.reason));
@@ -145,14 +145,14 @@ void gone(self_pointer self, const caf::down_msg& down) {
 
 /// For whom bytes that cannot be read are a reason to end: they are of the same version.
 template <class T>
-bool must(self_pointer self, const expected<T>& decoded) {
+bool must(host_pointer self, const expected<T>& decoded) {
   if (!decoded)
     self->quit(caf::make_error(caf::sec::invalid_argument, decoded.error().message));
   return decoded.has_value();
 }
 
 template <class Answer, class What, class Atom>
-caf::result<wire_message> ask_worker(self_pointer self, Atom atom, const wire_message& bytes) {
+caf::result<wire_message> ask_worker(host_pointer self, Atom atom, const wire_message& bytes) {
   auto what = unpack<What>(bytes);
   if (!must(self, what))
     return caf::make_error(caf::sec::invalid_argument);
@@ -164,7 +164,7 @@ caf::result<wire_message> ask_worker(self_pointer self, Atom atom, const wire_me
   return promise;
 }
 
-local_host_actor::behavior_type host(self_pointer self, worker_job job, device_factory make) {
+local_host_actor::behavior_type host(host_pointer self, worker_job job, device_factory make) {
   explain_exceptions(self);
   self->set_down_handler([=](const caf::down_msg& down) { gone(self, down); });
   return {
@@ -198,7 +198,7 @@ local_host_actor::behavior_type host(self_pointer self, worker_job job, device_f
       return promise;
     },
     [=](beat_atom) { return self->state.undone->load(); },
-    [=](attach_atom, const caf::strong_actor_ptr& engine) { begin(self, engine, job, make); },
+    [=](attach_atom, const caf::strong_actor_ptr& engine) { begin_job(self, engine, job, make); },
   };
 }
 

@@ -14,14 +14,14 @@ namespace troupe {
 
 namespace {
 
-using self_pointer = process_worker_actor::stateful_pointer<process_worker_state>;
+using process_worker_pointer = process_worker_actor::stateful_pointer<process_worker_state>;
 
-void end(self_pointer self, const std::string& why) {
+void end(process_worker_pointer self, const std::string& why) {
   const auto pid = std::to_string(self->state.process->pid());
   self->quit(caf::make_error(caf::sec::runtime_error, "worker process " + pid + " " + why));
 }
 
-void beat(self_pointer self) {
+void beat(process_worker_pointer self) {
   auto& state = self->state;
   state.answered = false;
   state.has_work = false;
@@ -36,14 +36,14 @@ void beat(self_pointer self) {
     [](const caf::error&) {}, beat_atom::value);
 }
 
-void look_at_it_later(self_pointer self) {
+void look_at_it_later(process_worker_pointer self) {
   self->state.beating = true;
   self->delayed_send(self, timeouts::beat, beat_atom::value);
 }
 
 /// While there is work somebody looks whether the process lives; what is late here ourselves must not count against it, so
 /// time is counted in looks.
-void watch(self_pointer self) {
+void watch(process_worker_pointer self) {
   auto& state = self->state;
   state.has_work = true;
   if (state.beating || !state.host)
@@ -52,7 +52,7 @@ void watch(self_pointer self) {
   look_at_it_later(self);
 }
 
-void look(self_pointer self) {
+void look(process_worker_pointer self) {
   auto& state = self->state;
   state.beating = false;
   if (!state.answered) {
@@ -68,7 +68,7 @@ void look(self_pointer self) {
 
 /// Now, or as soon as the process is there.
 template <class... Args>
-void pass_on(self_pointer self, Args... what) {
+void pass_on(process_worker_pointer self, Args... what) {
   auto& state = self->state;
   if (!state.host)
     return state.not_sent.push_back([=] { self->send(self->state.host, what...); });
@@ -77,7 +77,7 @@ void pass_on(self_pointer self, Args... what) {
 }
 
 template <class Answer, class Atom, class... Args>
-caf::typed_response_promise<expected<Answer>> ask_host(self_pointer self, Atom atom, Args... what) {
+caf::typed_response_promise<expected<Answer>> ask_host(process_worker_pointer self, Atom atom, Args... what) {
   auto promise = self->make_response_promise<expected<Answer>>();
   const auto send = [=] {
     watch(self);
@@ -102,7 +102,7 @@ caf::typed_response_promise<expected<Answer>> ask_host(self_pointer self, Atom a
   return promise;
 }
 
-void connected(self_pointer self, const caf::strong_actor_ptr& host) {
+void connected(process_worker_pointer self, const caf::strong_actor_ptr& host) {
   auto& state = self->state;
   state.connected = true;
   state.host = caf::actor_cast<worker_host_actor>(host);
@@ -113,7 +113,7 @@ void connected(self_pointer self, const caf::strong_actor_ptr& host) {
 }
 
 /// Tokens go to the first stage without a way through the scheduler.
-void pass_result(self_pointer self, std::uint64_t epoch, const wire_message& bytes) {
+void pass_result(process_worker_pointer self, std::uint64_t epoch, const wire_message& bytes) {
   auto& state = self->state;
   auto outcome = unpack<step_outcome>(bytes);
   if (!outcome)
@@ -135,7 +135,7 @@ void pass_times(const process_worker_options& options, std::uint64_t epoch, std:
     each->computed(part);
 }
 
-bool start(self_pointer self) {
+bool start_program(process_worker_pointer self) {
   auto& state = self->state;
   auto& options = state.options;
   options.job.token = new_token();
@@ -169,7 +169,7 @@ process_worker_state::~process_worker_state() {
   }
 }
 
-process_worker_actor::behavior_type process_worker(self_pointer self, process_worker_options options) {
+process_worker_actor::behavior_type process_worker(process_worker_pointer self, process_worker_options options) {
   explain_exceptions(self);
   forget_timeouts_at_the_end(self);
   self->state.options = std::move(options);
@@ -177,7 +177,7 @@ process_worker_actor::behavior_type process_worker(self_pointer self, process_wo
     self->state.host = nullptr;
     self->state.process->kill(); // Mostly it has ended already, and `ended` is about to say how.
   });
-  if (!start(self))
+  if (!start_program(self))
     return process_worker_actor::behavior_type::make_empty_behavior();
   return {
     [=](rows_atom rows, std::uint64_t epoch, std::uint64_t step) { pass_on(self, rows, epoch, step); },

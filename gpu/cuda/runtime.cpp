@@ -5,26 +5,60 @@
 #include <cuda_runtime_api.h>
 #include <fmt/format.h>
 
+#include "gpu/cuda/cublas_lt.hpp"
+
 namespace troupe::gpu::cuda {
 
 namespace {
 
-constexpr std::size_t shared_bytes_without_asking = 48 << 10;
+/// Of captures, or of arguments: the device goes on.
+bool breaks_a_rule(cudaError_t result) {
+  switch (result) {
+  case cudaErrorInvalidValue:
+  case cudaErrorInvalidResourceHandle:
+  case cudaErrorCapturedEvent:
+  case cudaErrorIllegalState:
+  case cudaErrorStreamCaptureUnsupported:
+  case cudaErrorStreamCaptureInvalidated:
+  case cudaErrorStreamCaptureMerge:
+  case cudaErrorStreamCaptureUnmatched:
+  case cudaErrorStreamCaptureUnjoined:
+  case cudaErrorStreamCaptureIsolation:
+  case cudaErrorStreamCaptureImplicit:
+  case cudaErrorStreamCaptureWrongThread:
+    return true;
+  default:
+    return false;
+  }
+}
 
 /// doing: "launching rms_norm".
 expected<void> check(cudaError_t result, const std::string& doing) {
   if (result == cudaSuccess)
     return {};
-  const auto code = result == cudaErrorMemoryAllocation ? errc::out_of_memory : errc::internal;
+  const auto code = result == cudaErrorMemoryAllocation ? errc::out_of_memory
+                    : breaks_a_rule(result)             ? errc::invalid_argument
+                                                        : errc::internal;
+  cudaGetLastError(); // So that whoever asks next, of what does not stay, is not told of this one.
   return fail(code, fmt::format("CUDA, {}: {} ({}).", doing, cudaGetErrorString(result), cudaGetErrorName(result)));
+}
+
+/// What a thread asks of CUDA is for the device that it chose last.
+expected<void> choose(int device) {
+  thread_local int chosen = -1;
+  if (chosen == device)
+    return {};
+  return check(cudaSetDevice(device), fmt::format("choosing device {}", device)).map([&] { chosen = device; });
 }
 
 class device_runtime final : public runtime {
 public:
-  explicit device_runtime(kernel_table kernels) : kernels_(std::move(kernels)), asked_(kernels_.size()) {}
+  device_runtime(int device, kernel_table kernels) : device_(device), kernels_(std::move(kernels)) {}
 
   ~device_runtime() override {
     // After an error nothing of this works, and the process ends.
+    if (!bind())
+      return;
     for (const auto each : graphs_)
       cudaGraphExecDestroy(each);
     for (const auto each : events_)
@@ -33,98 +67,140 @@ public:
       cudaStreamDestroy(each);
   }
 
+  /// Each kernel's code goes to the device now: CUDA may load it with its first launch, which in a capture it must not. Each may have
+  /// all the shared memory that there is.
+  expected<void> load_kernels() {
+    int most_shared = 0;
+    if (auto done = check(cudaDeviceGetAttribute(&most_shared, cudaDevAttrMaxSharedMemoryPerBlockOptin, device_),
+                          "asking how much shared memory a block may have");
+        !done)
+      return done;
+    for (const auto& each : kernels_) {
+      cudaFuncAttributes found{};
+      if (auto done = check(cudaFuncGetAttributes(&found, each.function), std::string("loading ") + each.name); !done)
+        return done;
+      if (static_cast<unsigned>(found.maxThreadsPerBlock) < each.max_threads)
+        return fail(errc::unavailable, fmt::format("{} runs with up to {} threads on this device, and {} are wanted.",
+                                                   each.name, found.maxThreadsPerBlock, each.max_threads));
+      const auto left = most_shared - static_cast<int>(found.sharedSizeBytes);
+      if (auto done = check(cudaFuncSetAttribute(each.function, cudaFuncAttributeMaxDynamicSharedMemorySize, left),
+                            fmt::format("asking for {} bytes of shared memory for {}", left, each.name));
+          !done)
+        return done;
+    }
+    return {};
+  }
+
   expected<address> allocate(std::size_t bytes) override {
     void* at = nullptr;
-    return check(cudaMalloc(&at, bytes), fmt::format("allocating {} bytes", bytes)).map([&] {
+    return bound(fmt::format("allocating {} bytes", bytes), [&] { return cudaMalloc(&at, bytes); }).map([&] {
       return reinterpret_cast<address>(at);
     });
   }
-  expected<void> free(address at) override { return check(cudaFree(reinterpret_cast<void*>(at)), "freeing memory"); }
+  expected<void> free(address at) override {
+    return bound("freeing memory", [&] { return cudaFree(reinterpret_cast<void*>(at)); });
+  }
   expected<address> allocate_pinned(std::size_t bytes) override {
     void* at = nullptr;
-    return check(cudaMallocHost(&at, bytes), fmt::format("pinning {} bytes", bytes)).map([&] {
+    return bound(fmt::format("pinning {} bytes", bytes), [&] { return cudaMallocHost(&at, bytes); }).map([&] {
       return reinterpret_cast<address>(at);
     });
   }
   expected<void> free_pinned(address at) override {
-    return check(cudaFreeHost(reinterpret_cast<void*>(at)), "freeing pinned memory");
+    return bound("freeing pinned memory", [&] { return cudaFreeHost(reinterpret_cast<void*>(at)); });
   }
   expected<memory_account> memory() override {
     memory_account account;
-    return check(cudaMemGetInfo(&account.free_bytes, &account.total_bytes), "asking for its memory").map([&] {
-      return account;
-    });
+    return bound("asking for its memory", [&] { return cudaMemGetInfo(&account.free_bytes, &account.total_bytes); })
+      .map([&] { return account; });
   }
 
   expected<stream_id> make_stream() override {
     cudaStream_t made = nullptr;
-    return check(cudaStreamCreateWithFlags(&made, cudaStreamNonBlocking), "making a stream").map([&] {
+    return bound("making a stream", [&] { return cudaStreamCreateWithFlags(&made, cudaStreamNonBlocking); }).map([&] {
       streams_.push_back(made);
       return static_cast<stream_id>(streams_.size() - 1);
     });
   }
   expected<event_id> make_event() override {
     cudaEvent_t made = nullptr;
-    return check(cudaEventCreateWithFlags(&made, cudaEventDisableTiming), "making an event").map([&] {
+    return bound("making an event", [&] { return cudaEventCreateWithFlags(&made, cudaEventDisableTiming); }).map([&] {
       events_.push_back(made);
       return static_cast<event_id>(events_.size() - 1);
     });
   }
 
   expected<void> launch(stream_id on, kernel_id kernel, const grid_shape& shape, const void* arguments) override {
-    const auto& entry = kernels_.at(kernel);
-    if (shape.shared_bytes > std::max(asked_[kernel], shared_bytes_without_asking)) {
-      if (auto done =
-            check(cudaFuncSetAttribute(entry.function, cudaFuncAttributeMaxDynamicSharedMemorySize,
-                                       static_cast<int>(shape.shared_bytes)),
-                  fmt::format("asking for {} bytes of shared memory for {}", shape.shared_bytes, entry.name));
-          !done)
-        return done;
-      asked_[kernel] = shape.shared_bytes;
-    }
+    if (kernel >= kernels_.size())
+      return fail(errc::invalid_argument, fmt::format("There is no kernel {}.", kernel));
+    const auto& entry = kernels_[kernel];
     void* all[] = {const_cast<void*>(arguments)};
     const auto& blocks = shape.blocks;
-    return check(cudaLaunchKernel(entry.function, dim3(blocks.x, blocks.y, blocks.z), dim3(shape.threads), all,
-                                  shape.shared_bytes, of(on)),
-                 std::string("launching ") + entry.name);
+    return with(on, std::string("launching ") + entry.name, [&](cudaStream_t stream) {
+      return cudaLaunchKernel(entry.function, dim3(blocks.x, blocks.y, blocks.z), dim3(shape.threads), all,
+                              shape.shared_bytes, stream);
+    });
   }
   expected<void> copy(stream_id on, address to, address from, std::size_t bytes) override {
-    return check(cudaMemcpyAsync(reinterpret_cast<void*>(to), reinterpret_cast<const void*>(from), bytes,
-                                 cudaMemcpyDefault, of(on)),
-                 fmt::format("copying {} bytes", bytes));
+    return with(on, fmt::format("copying {} bytes", bytes), [&](cudaStream_t stream) {
+      return cudaMemcpyAsync(reinterpret_cast<void*>(to), reinterpret_cast<const void*>(from), bytes,
+                             cudaMemcpyDefault, stream);
+    });
+  }
+  expected<void> multiply(stream_id on, const matrix_product& what) override {
+    return with(on, "multiplying", [&](cudaStream_t stream) -> expected<void> {
+      if (!products_) {
+        auto opened = cublas_lt::open();
+        if (!opened)
+          return tl::unexpected(opened.error());
+        products_ = std::move(*opened);
+      }
+      return products_->multiply(stream, what);
+    });
   }
   expected<void> fill(stream_id on, address at, std::uint8_t value, std::size_t bytes) override {
-    return check(cudaMemsetAsync(reinterpret_cast<void*>(at), value, bytes, of(on)),
-                 fmt::format("filling {} bytes", bytes));
+    return with(on, fmt::format("filling {} bytes", bytes), [&](cudaStream_t stream) {
+      return cudaMemsetAsync(reinterpret_cast<void*>(at), value, bytes, stream);
+    });
   }
 
   expected<void> record(event_id event, stream_id on) override {
-    return check(cudaEventRecord(of(event), of(on)), "recording an event");
+    return with(event, "recording an event", [&](cudaEvent_t known) {
+      return with(on, "recording an event", [&](cudaStream_t stream) { return cudaEventRecord(known, stream); });
+    });
   }
   expected<void> wait(stream_id on, event_id event) override {
-    return check(cudaStreamWaitEvent(of(on), of(event), 0), "waiting for an event");
+    return with(event, "waiting for an event", [&](cudaEvent_t known) {
+      return with(on, "waiting for an event",
+                  [&](cudaStream_t stream) { return cudaStreamWaitEvent(stream, known, 0); });
+    });
   }
   expected<bool> is_done(event_id event) override {
-    const auto result = cudaEventQuery(of(event));
-    if (result == cudaErrorNotReady)
-      return false;
-    return check(result, "asking for an event").map([] { return true; });
+    bool is_ready = true;
+    return with(event, "asking for an event",
+                [&](cudaEvent_t known) {
+                  const auto result = cudaEventQuery(known);
+                  is_ready = result != cudaErrorNotReady;
+                  return is_ready ? result : cudaSuccess;
+                })
+      .map([&] { return is_ready; });
   }
   expected<void> synchronize(event_id event) override {
-    return check(cudaEventSynchronize(of(event)), "waiting for an event");
+    return with(event, "waiting for an event", [](cudaEvent_t known) { return cudaEventSynchronize(known); });
   }
   expected<void> synchronize(stream_id on) override {
-    return check(cudaStreamSynchronize(of(on)), "waiting for a stream");
+    return with(on, "waiting for a stream", [](cudaStream_t stream) { return cudaStreamSynchronize(stream); });
   }
 
   expected<void> begin_capture(stream_id on) override {
-    return check(cudaStreamBeginCapture(of(on), cudaStreamCaptureModeThreadLocal), "beginning a graph");
+    return with(on, "beginning a graph",
+                [](cudaStream_t stream) { return cudaStreamBeginCapture(stream, cudaStreamCaptureModeThreadLocal); });
   }
   expected<graph_id> end_capture(stream_id on) override {
     cudaGraph_t graph = nullptr;
-    if (const auto result = cudaStreamEndCapture(of(on), &graph); result == cudaErrorStreamCaptureUnjoined)
-      return fail(errc::invalid_argument, "A stream that has joined the capture was not waited for.");
-    else if (auto done = check(result, "ending a graph"); !done)
+    if (auto done =
+          with(on, "ending a graph", [&](cudaStream_t stream) { return cudaStreamEndCapture(stream, &graph); });
+        !done)
       return tl::unexpected(done.error());
     cudaGraphExec_t made = nullptr;
     auto done = check(cudaGraphInstantiate(&made, graph, 0), "making a graph");
@@ -135,15 +211,47 @@ public:
     });
   }
   expected<void> launch(stream_id on, graph_id graph) override {
-    return check(cudaGraphLaunch(graphs_.at(static_cast<std::size_t>(graph)), of(on)), "launching a graph");
+    if (static_cast<std::size_t>(graph) >= graphs_.size())
+      return fail(errc::invalid_argument, fmt::format("There is no graph {}.", static_cast<std::uint32_t>(graph)));
+    return with(on, "launching a graph", [&](cudaStream_t stream) {
+      // CUDA would make it a part of the graph that is captured; here no graph is a part of another.
+      auto state = cudaStreamCaptureStatusNone;
+      if (const auto asked = cudaStreamIsCapturing(stream, &state); asked != cudaSuccess)
+        return asked;
+      return state == cudaStreamCaptureStatusNone ? cudaGraphLaunch(graphs_[static_cast<std::size_t>(graph)], stream)
+                                                  : cudaErrorStreamCaptureUnsupported;
+    });
   }
 
 private:
-  cudaStream_t of(stream_id id) const { return streams_.at(static_cast<std::size_t>(id)); }
-  cudaEvent_t of(event_id id) const { return events_.at(static_cast<std::size_t>(id)); }
+  expected<void> bind() const { return choose(device_); }
+  template <class Call>
+  expected<void> bound(const std::string& doing, Call call) const {
+    if (auto done = bind(); !done)
+      return done;
+    return told(call(), doing);
+  }
+  static expected<void> told(cudaError_t result, const std::string& doing) { return check(result, doing); }
+  static expected<void> told(expected<void> result, const std::string&) { return result; }
 
+  template <class Call>
+  expected<void> with(stream_id id, const std::string& doing, Call call) const {
+    const auto number = static_cast<std::size_t>(id);
+    if (number >= streams_.size())
+      return fail(errc::invalid_argument, fmt::format("There is no stream {}.", number));
+    return bound(doing, [&] { return call(streams_[number]); });
+  }
+  template <class Call>
+  expected<void> with(event_id id, const std::string& doing, Call call) const {
+    const auto number = static_cast<std::size_t>(id);
+    if (number >= events_.size())
+      return fail(errc::invalid_argument, fmt::format("There is no event {}.", number));
+    return bound(doing, [&] { return call(events_[number]); });
+  }
+
+  int device_;
   kernel_table kernels_;
-  std::vector<std::size_t> asked_; ///< Bytes of shared memory that were asked for, by kernel.
+  std::unique_ptr<cublas_lt> products_;
   std::vector<cudaStream_t> streams_;
   std::vector<cudaEvent_t> events_;
   std::vector<cudaGraphExec_t> graphs_;
@@ -165,11 +273,14 @@ expected<std::unique_ptr<runtime>> open(int device, kernel_table kernels) {
     return fail(errc::unavailable, fmt::format("There is no CUDA device {}: this process sees {}.", device, count));
   if (auto done = check(asked, "counting devices"); !done)
     return fail(errc::unavailable, done.error().message);
-  if (auto done = check(cudaSetDevice(device), fmt::format("choosing device {}", device)); !done)
+  if (auto done = choose(device); !done)
     return fail(errc::unavailable, done.error().message);
   if (auto done = check(cudaFree(nullptr), fmt::format("opening device {}", device)); !done) // Makes its context now.
     return fail(errc::unavailable, done.error().message);
-  return std::make_unique<device_runtime>(std::move(kernels));
+  auto opened = std::make_unique<device_runtime>(device, std::move(kernels));
+  if (auto done = opened->load_kernels(); !done)
+    return fail(errc::unavailable, done.error().message);
+  return opened;
 }
 
 } // namespace troupe::gpu::cuda

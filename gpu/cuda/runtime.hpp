@@ -10,7 +10,9 @@ namespace troupe::gpu::cuda {
 /// Devices that this process can use; 0 where there is no driver.
 int device_count();
 
-/// device: from 0. The calling thread is bound to it. Errors: unavailable (no such device, or it does not answer, with what CUDA says).
+/// device: from 0. All kernels are loaded, so that a capture can have the first launch of one. Any thread may call what is opened, one at a
+/// time: it is bound to the device then. A capture is one thread's.
+/// Errors: unavailable (no such device, or it does not answer or cannot run a kernel, with what CUDA says).
 expected<std::unique_ptr<runtime>> open(int device, kernel_table kernels);
 
 } // namespace troupe::gpu::cuda

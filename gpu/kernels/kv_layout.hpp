@@ -1,4 +1,5 @@
-// Where the paged KV cache of one layer has what: [block][kv head][keys, values][position in the block][head size], bf16.
+// Where the paged KV cache of one layer has what: [block][kv head][keys, values][position in the block][head size],
+// bf16.
 //
 // So what a block has of one head lies together, and a position's key is a run of 16-byte vectors.
 #pragma once
@@ -19,5 +20,11 @@ struct kv_layout {
            head_size;
   }
 };
+
+/// The first position that a row at `position` attends to: a window of W (0: none) sees the last W positions, the
+/// row's own included.
+TROUPE_GPU_BOTH std::uint32_t first_visible(std::uint32_t position, std::uint32_t window) {
+  return window != 0 && position >= window ? position + 1 - window : 0;
+}
 
 } // namespace troupe::gpu

@@ -1,7 +1,9 @@
-// Attention of many rows of a sequence at once over its paged cache: what came before, and the rows themselves, causally.
+// Attention of many rows of a sequence at once over its paged cache: what came before, and the rows themselves,
+// causally.
 //
-// Positions are taken in tiles of 64 from the first on, whatever the chunk, so that a row's result does not depend on how its prompt was
-// cut. Scores and sums of values are computed by tensor cores; the next tile is on its way while one is computed.
+// Positions are taken in tiles of 64 from the first on, whatever the chunk, so that a row's result does not depend on
+// how its prompt was cut: what a row does not see adds nothing to it. Scores and sums of values are computed by
+// tensor cores; the next tile is on its way while one is computed.
 // Source: https://arxiv.org/abs/2307.08691 (FlashAttention-2).
 #pragma once
 
@@ -11,7 +13,27 @@
 
 namespace troupe::gpu {
 
-/// Up to 64 rows of one sequence and one query head a block: blocks x: tiles of rows, y: heads. Each of four warps has 16 rows.
+/// Rows of one sequence that are computed together.
+struct prefill_tile {
+  std::uint32_t first_row;      ///< In `query` and `attended`.
+  std::uint32_t rows;           ///< 1 to 64.
+  std::uint32_t first_position; ///< Of the first row, in the sequence.
+  std::uint32_t table;          ///< Where the sequence's blocks begin in `tables`.
+};
+
+struct prefill_attention_arguments {
+  global<const bf16> query; ///< [rows, heads, head size]
+  global<const bf16> cache; ///< One layer's, with these rows' own keys and values; see kv_layout.hpp.
+  global<const std::uint32_t> tables;
+  global<const std::uint32_t> tiles; ///< [blocks x][4]: `prefill_tile`
+  global<bf16> attended;             ///< [rows, heads, head size]
+  std::uint32_t heads, kv_heads;
+  std::uint32_t window; ///< A row sees so many positions, its own and those before it; 0: all.
+  float scale;
+};
+
+/// Up to 64 rows of one sequence and one query head a block: blocks x: tiles of rows, y: heads. Each of four warps
+/// has 16 rows.
 template <unsigned HeadSize>
 struct prefill_attention {
   static_assert(HeadSize % 16 == 0 && HeadSize <= 128);
@@ -25,53 +47,42 @@ struct prefill_attention {
   static constexpr std::size_t shared_bytes = (most_rows + 4 * positions) * stride * sizeof(bf16);
   static constexpr float masked = -1e30f; ///< Finite, so that differences of two are numbers.
 
-  /// Rows of one sequence that are computed together.
-  struct tile {
-    std::uint32_t first_row;      ///< In `query` and `attended`.
-    std::uint32_t rows;           ///< 1 to 64.
-    std::uint32_t first_position; ///< Of the first row, in the sequence.
-    std::uint32_t table;          ///< Where the sequence's blocks begin in `tables`.
-  };
-  struct arguments {
-    global<const bf16> query; ///< [rows, heads, head size]
-    global<const bf16> cache; ///< One layer's, with these rows' own keys and values; see kv_layout.hpp.
-    global<const std::uint32_t> tables;
-    global<const std::uint32_t> tiles; ///< [blocks x][4]: `tile`
-    global<bf16> attended;             ///< [rows, heads, head size]
-    std::uint32_t heads, kv_heads;
-    float scale;
-  };
+  using arguments = prefill_attention_arguments;
+
+  static constexpr grid_shape grid(std::uint32_t tiles, std::uint32_t heads) {
+    return {{tiles, heads}, max_threads, shared_bytes};
+  }
 
   static TROUPE_GPU void run(const arguments& a, shared_memory memory) {
     const auto words = a.tiles.template load_as<words4>(block_index().x * 4);
-    const tile own{words.at[0], words.at[1], words.at[2], words.at[3]};
+    const prefill_tile own{words.at[0], words.at[1], words.at[2], words.at[3]};
     const auto head = block_index().y, kv_head = head / (a.heads / a.kv_heads);
     const auto query = memory.array<bf16>(most_rows * stride);
     constexpr unsigned stage = positions * stride; // One is computed while the other one comes.
     const auto keys = memory.array<bf16>(2 * stage), values = memory.array<bf16>(2 * stage);
-    const auto end = own.first_position + own.rows;
-    const auto tiles = (end + positions - 1) / positions;
+    const span seen{first_visible(own.first_position, a.window), own.first_position + own.rows};
+    const auto first_tile = seen.begin / positions, tiles = (seen.end + positions - 1) / positions;
 
     for (auto i = thread_index(); i < most_rows * vectors; i += thread_count())
       fetch(query, i, i / vectors < own.rows, a.query,
             ((static_cast<std::size_t>(own.first_row) + i / vectors) * a.heads + head) * HeadSize);
-    fetch_tile(a, own, kv_head, 0, end, keys, values);
+    fetch_tile(a, own, kv_head, first_tile, seen, keys + first_tile % 2 * stage, values + first_tile % 2 * stage);
     commit_copies();
 
     running r;
-    for (std::uint32_t t = 0; t < tiles; ++t) {
+    for (auto t = first_tile; t < tiles; ++t) {
       if (t + 1 < tiles)
-        fetch_tile(a, own, kv_head, t + 1, end, keys + (t + 1) % 2 * stage, values + (t + 1) % 2 * stage);
+        fetch_tile(a, own, kv_head, t + 1, seen, keys + (t + 1) % 2 * stage, values + (t + 1) % 2 * stage);
       commit_copies(); // Nothing, behind the last one.
       wait_copies<1>();
       sync_block();
-      if (t == 0)
+      if (t == first_tile)
         take_query(r, query);
       fragment_sums scores[positions / 8] = {};
       add_products(scores, r, keys + t % 2 * stage);
       TROUPE_UNROLL
       for (unsigned half = 0; half < 2; ++half)
-        make_shares(scores, r, half, own.first_position, t * positions, a.scale);
+        make_shares(scores, r, half, own.first_position, t * positions, a.window, a.scale);
       add_values(r, scores, values + t % 2 * stage);
       sync_block(); // Before the tile after the next is written over this one.
     }
@@ -80,6 +91,11 @@ struct prefill_attention {
   }
 
 private:
+  /// Positions that any row sees.
+  struct span {
+    std::uint32_t begin, end;
+  };
+
   /// What a lane knows of the two rows that it has a part of, `lane() / 4` and 8 more, of its warp's 16.
   struct running {
     fragment_a query[HeadSize / 16];
@@ -113,15 +129,18 @@ private:
 
   /// Scores of a row become shares relative to its largest score so far, to which all that was before is brought, too.
   static TROUPE_GPU void make_shares(fragment_sums (&scores)[positions / 8], running& r, unsigned half,
-                                     std::uint32_t first_row_position, std::uint32_t first_position, float scale) {
+                                     std::uint32_t first_row_position, std::uint32_t first_position,
+                                     std::uint32_t window, float scale) {
     const auto position = first_row_position + warp() * 16 + half * 8 + lane() / 4;
+    const auto visible = first_visible(position, window);
     float most = r.largest[half];
     TROUPE_UNROLL
     for (unsigned n = 0; n < positions / 8; ++n) {
       TROUPE_UNROLL
       for (unsigned j = 0; j < 2; ++j) {
         float& score = scores[n].at[half * 2 + j];
-        score = first_position + n * 8 + lane() % 4 * 2 + j <= position ? score * scale : masked;
+        const auto at = first_position + n * 8 + lane() % 4 * 2 + j;
+        score = at <= position && at >= visible ? score * scale : masked;
         most = score > most ? score : most;
       }
     }
@@ -137,7 +156,7 @@ private:
       TROUPE_UNROLL
       for (unsigned j = 0; j < 2; ++j) {
         float& score = scores[n].at[half * 2 + j];
-        score = exponential(score - most);
+        score = score == masked ? 0.0f : exponential(score - most); // So far all may be masked, and `most`, too.
         r.weights[half] += score;
       }
     }
@@ -166,7 +185,7 @@ private:
     }
   }
 
-  static TROUPE_GPU void write(const arguments& a, const tile& own, std::uint32_t head, const running& r) {
+  static TROUPE_GPU void write(const arguments& a, const prefill_tile& own, std::uint32_t head, const running& r) {
     TROUPE_UNROLL
     for (unsigned half = 0; half < 2; ++half) {
       float all = r.weights[half];
@@ -192,12 +211,12 @@ private:
       to.store_as(at, words4{});
   }
 
-  static TROUPE_GPU void fetch_tile(const arguments& a, const tile& own, std::uint32_t kv_head, std::uint32_t t,
-                                    std::uint32_t end, shared<bf16> keys, shared<bf16> values) {
+  static TROUPE_GPU void fetch_tile(const arguments& a, const prefill_tile& own, std::uint32_t kv_head,
+                                    std::uint32_t t, span seen, shared<bf16> keys, shared<bf16> values) {
     const kv_layout layout{a.kv_heads, HeadSize};
     for (auto i = thread_index(); i < positions * vectors; i += thread_count()) {
       const auto position = t * positions + i / vectors;
-      const bool is_there = position < end;
+      const bool is_there = position >= seen.begin && position < seen.end;
       const std::size_t block = is_there ? a.tables.load(own.table + position / positions_per_block) : 0;
       fetch(keys, i, is_there, a.cache, layout.at(block, kv_head, 0, position));
       fetch(values, i, is_there, a.cache, layout.at(block, kv_head, 1, position));

@@ -27,6 +27,8 @@ struct rope_store {
     std::uint32_t halves; ///< 0: pairs (2i, 2i + 1); 1: pairs (i, i + rotated size / 2).
   };
 
+  static constexpr grid_shape grid(std::uint32_t rows) { return {{rows}, max_threads, 0}; }
+
   static TROUPE_GPU void run(const arguments& a, shared_memory) {
     const auto row = static_cast<std::size_t>(block_index().x);
     const auto position = a.positions.load(row);

@@ -7,13 +7,20 @@
 
 namespace troupe::gpu {
 
+/// Whole warps for so many pieces of work, up to `most`.
+constexpr unsigned threads_for(std::uint32_t pieces, unsigned most) {
+  const auto wanted = (pieces + warp_size - 1) / warp_size * warp_size;
+  return wanted < most ? wanted : most;
+}
+
 /// hidden += added (where there is one); normed = hidden / sqrt(mean(hidden^2) + epsilon) * weight.
-/// A block a row; width a multiple of 4, up to 32 for each thread of the block: 8,192.
+/// A block a row; width a multiple of 4, up to `largest_width`.
 struct add_rms_norm {
   static constexpr const char* name = "add_rms_norm";
   static constexpr unsigned max_threads = 256;
   static constexpr std::size_t shared_bytes = block_sum_bytes;
   static constexpr unsigned most_parts = 8; ///< Of four numbers, a thread.
+  static constexpr std::uint32_t largest_width = max_threads * most_parts * 4;
   struct arguments {
     global<float> hidden;       ///< [rows, width]
     global<const float> added;  ///< [rows, width], or null.
@@ -22,6 +29,11 @@ struct add_rms_norm {
     std::uint32_t width;
     float epsilon;
   };
+
+  /// As many threads as have something to do; a row's bits depend on the width, and not on the rows.
+  static constexpr grid_shape grid(std::uint32_t rows, std::uint32_t width) {
+    return {{rows}, threads_for(width / 4, max_threads), shared_bytes};
+  }
 
   static TROUPE_GPU void run(const arguments& a, shared_memory memory) {
     const auto row = static_cast<std::size_t>(block_index().x) * a.width;
@@ -58,6 +70,46 @@ struct add_rms_norm {
   }
 };
 
+/// hidden += added, four numbers a thread: the residual where no norm follows.
+struct add_rows {
+  static constexpr const char* name = "add_rows";
+  static constexpr unsigned max_threads = 256;
+  struct arguments {
+    global<float> hidden;      ///< [count]
+    global<const float> added; ///< [count]
+    std::uint32_t count;       ///< A multiple of 4.
+  };
+
+  static TROUPE_GPU void run(const arguments& a, shared_memory) {
+    const auto i = (static_cast<std::size_t>(block_index().x) * thread_count() + thread_index()) * 4;
+    if (i >= a.count)
+      return;
+    auto sum = a.hidden.template load_as<floats4>(i);
+    const auto more = a.added.template load_as<floats4>(i);
+    for (unsigned j = 0; j < 4; ++j)
+      sum.at[j] += more.at[j];
+    a.hidden.store_as(i, sum);
+  }
+};
+
+/// y = bias, or y += bias, in each row: for products that add to what is there. A block a row.
+struct add_bias {
+  static constexpr const char* name = "add_bias";
+  static constexpr unsigned max_threads = 256;
+  struct arguments {
+    global<const float> bias; ///< [outputs]
+    global<float> y;          ///< [blocks, stride]
+    std::uint32_t outputs, stride;
+    std::uint32_t accumulates; ///< 1: y += bias; 0: y = bias
+  };
+
+  static TROUPE_GPU void run(const arguments& a, shared_memory) {
+    const auto row = static_cast<std::size_t>(block_index().x) * a.stride;
+    for (auto n = thread_index(); n < a.outputs; n += thread_count())
+      a.y.store(row + n, a.bias.load(n) + (a.accumulates != 0 ? a.y.load(row + n) : 0.0f));
+  }
+};
+
 /// out = gate / (1 + exp(-gate)) * up, four numbers a thread.
 struct swiglu {
   static constexpr const char* name = "swiglu";
@@ -67,6 +119,10 @@ struct swiglu {
     global<bf16> out;             ///< [count]
     std::uint32_t count;          ///< A multiple of 4.
   };
+
+  static constexpr grid_shape grid(std::uint32_t count) {
+    return {{(count / 4 + max_threads - 1) / max_threads}, max_threads, 0};
+  }
 
   static TROUPE_GPU void run(const arguments& a, shared_memory) {
     const auto i = (static_cast<std::size_t>(block_index().x) * thread_count() + thread_index()) * 4;
@@ -91,6 +147,10 @@ struct take_rows {
     global<float> out;                ///< [blocks, width]
     std::uint32_t width;              ///< A multiple of 4.
   };
+
+  static constexpr grid_shape grid(std::uint32_t rows, std::uint32_t width) {
+    return {{rows}, threads_for(width / 4, max_threads), 0};
+  }
 
   static TROUPE_GPU void run(const arguments& a, shared_memory) {
     const auto from = static_cast<std::size_t>(a.rows.load(block_index().x)) * a.width;

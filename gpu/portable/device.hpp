@@ -7,6 +7,12 @@
 #define TROUPE_UNROLL _Pragma("unroll")
 
 namespace troupe::gpu {
+inline namespace on_device {
+
+/// Only the shim asks where a function is called.
+struct call_site {
+  TROUPE_GPU static call_site current() { return {}; }
+};
 
 template <class T>
 struct global {
@@ -79,32 +85,35 @@ TROUPE_GPU extent3 block_count() {
   return {gridDim.x, gridDim.y, gridDim.z};
 }
 
-TROUPE_GPU void sync_block() {
+TROUPE_GPU void sync_block(call_site = call_site::current()) {
   __syncthreads();
 }
-TROUPE_GPU void sync_warp() {
+TROUPE_GPU void sync_warp(call_site = call_site::current()) {
   __syncwarp();
+}
+TROUPE_GPU void fence_device() {
+  __threadfence();
 }
 
 template <class T>
-TROUPE_GPU T shuffle(T value, unsigned from) {
+TROUPE_GPU T shuffle(T value, unsigned from, call_site = call_site::current()) {
   return __shfl_sync(all_lanes, value, static_cast<int>(from));
 }
 template <class T>
-TROUPE_GPU T shuffle_xor(T value, unsigned mask) {
+TROUPE_GPU T shuffle_xor(T value, unsigned mask, call_site = call_site::current()) {
   return __shfl_xor_sync(all_lanes, value, static_cast<int>(mask));
 }
 template <class T>
-TROUPE_GPU T shuffle_down(T value, unsigned by) {
+TROUPE_GPU T shuffle_down(T value, unsigned by, call_site = call_site::current()) {
   return __shfl_down_sync(all_lanes, value, by);
 }
-TROUPE_GPU unsigned ballot(bool value) {
+TROUPE_GPU unsigned ballot(bool value, call_site = call_site::current()) {
   return __ballot_sync(all_lanes, value);
 }
-TROUPE_GPU bool any(bool value) {
+TROUPE_GPU bool any(bool value, call_site = call_site::current()) {
   return __any_sync(all_lanes, value);
 }
-TROUPE_GPU bool all(bool value) {
+TROUPE_GPU bool all(bool value, call_site = call_site::current()) {
   return __all_sync(all_lanes, value);
 }
 
@@ -142,7 +151,7 @@ TROUPE_GPU void wait_copies() {
   asm volatile("cp.async.wait_group %0;" ::"n"(N) : "memory");
 }
 
-TROUPE_GPU words4 load_matrix(shared<bf16> p, std::size_t i) {
+TROUPE_GPU words4 load_matrix(shared<bf16> p, std::size_t i, call_site = call_site::current()) {
   words4 out;
   asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0,%1,%2,%3}, [%4];"
                : "=r"(out.at[0]), "=r"(out.at[1]), "=r"(out.at[2]), "=r"(out.at[3])
@@ -150,7 +159,7 @@ TROUPE_GPU words4 load_matrix(shared<bf16> p, std::size_t i) {
                : "memory");
   return out;
 }
-TROUPE_GPU words4 load_matrix_transposed(shared<bf16> p, std::size_t i) {
+TROUPE_GPU words4 load_matrix_transposed(shared<bf16> p, std::size_t i, call_site = call_site::current()) {
   words4 out;
   asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0,%1,%2,%3}, [%4];"
                : "=r"(out.at[0]), "=r"(out.at[1]), "=r"(out.at[2]), "=r"(out.at[3])
@@ -159,7 +168,8 @@ TROUPE_GPU words4 load_matrix_transposed(shared<bf16> p, std::size_t i) {
   return out;
 }
 
-TROUPE_GPU void multiply_add(fragment_sums& d, const fragment_a& a, const fragment_b& b) {
+TROUPE_GPU void multiply_add(fragment_sums& d, const fragment_a& a, const fragment_b& b,
+                             call_site = call_site::current()) {
   asm volatile(
     "mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
     : "+f"(d.at[0]), "+f"(d.at[1]), "+f"(d.at[2]), "+f"(d.at[3])
@@ -173,4 +183,5 @@ TROUPE_GPU float exponential(float x) {
   return __expf(x);
 }
 
+} // namespace on_device
 } // namespace troupe::gpu

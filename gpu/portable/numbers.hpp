@@ -12,6 +12,12 @@
 
 namespace troupe::gpu {
 
+#if defined(__CUDACC__)
+inline namespace on_device { // Both compilers' may be linked into one program.
+#else
+inline namespace on_host {
+#endif
+
 /// The bits of a number as those of another kind.
 template <class To, class From>
 TROUPE_GPU_BOTH To bits_as(From from) {
@@ -28,6 +34,8 @@ TROUPE_GPU_BOTH To bits_as(From from) {
   return to;
 #endif
 }
+
+} // namespace
 
 /// A brain float: the upper half of an fp32.
 struct bf16 {

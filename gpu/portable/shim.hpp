@@ -6,6 +6,7 @@
 #include <bit>
 #include <cmath>
 #include <cstddef>
+#include <source_location>
 #include <type_traits>
 
 #include "gpu/portable/numbers.hpp"
@@ -15,6 +16,10 @@
 #define TROUPE_UNROLL
 
 namespace troupe::gpu {
+inline namespace on_host {
+
+/// Where a function is called: what threads do together has to be done at the same place.
+using call_site = std::source_location;
 
 template <class T>
 struct global {
@@ -28,13 +33,13 @@ struct global {
   template <class V>
   V load_as(std::size_t i) const {
     V value;
-    std::memcpy(&value, shim::block_run::current().memory().read(at + i * sizeof(T), sizeof(V)), sizeof(V));
+    std::memcpy(&value, shim::block_run::current().read_global(at + i * sizeof(T), sizeof(V)), sizeof(V));
     return value;
   }
   template <class V>
   void store_as(std::size_t i, V value) const {
     static_assert(!std::is_const_v<T>);
-    std::memcpy(shim::block_run::current().memory().write(at + i * sizeof(T), sizeof(V)), &value, sizeof(V));
+    std::memcpy(shim::block_run::current().write_global(at + i * sizeof(T), sizeof(V)), &value, sizeof(V));
   }
   global operator+(std::size_t n) const { return {at + n * sizeof(T)}; }
 };
@@ -107,47 +112,48 @@ inline extent3 block_count() {
   return shim::block_run::current().shape().blocks;
 }
 
-inline void sync_block() {
-  shim::block_run::current().sync_block();
+inline void sync_block(call_site here = call_site::current()) {
+  shim::block_run::current().sync_block(here);
 }
-inline void sync_warp() {
-  shim::block_run::current().sync_warp();
+inline void sync_warp(call_site here = call_site::current()) {
+  shim::block_run::current().sync_warp(here);
+}
+inline void fence_device() {
+  shim::block_run::current().fence_device();
 }
 
 /// What all lanes have brought.
 template <class T>
-std::array<T, 32> exchange(T value) {
+std::array<T, 32> exchange(shim::meeting kind, T value, const call_site& here) {
   std::array<T, 32> all;
-  shim::block_run::current().meet(shim::meeting::exchange, value, all);
+  shim::block_run::current().meet(kind, here, value, all);
   return all;
 }
 template <class T>
-T shuffle(T value, unsigned from) {
-  return exchange(value)[from % 32];
+T shuffle(T value, unsigned from, call_site here = call_site::current()) {
+  return exchange(shim::meeting::shuffle, value, here)[from % 32];
 }
 template <class T>
-T shuffle_xor(T value, unsigned mask) {
-  return exchange(value)[(lane() ^ mask) % 32];
+T shuffle_xor(T value, unsigned mask, call_site here = call_site::current()) {
+  return exchange(shim::meeting::shuffle_xor, value, here)[(lane() ^ mask) % 32];
 }
 template <class T>
-T shuffle_down(T value, unsigned by) {
-  return exchange(value)[lane() + by < 32 ? lane() + by : lane()];
+T shuffle_down(T value, unsigned by, call_site here = call_site::current()) {
+  return exchange(shim::meeting::shuffle_down, value, here)[lane() + by < 32 ? lane() + by : lane()];
 }
-inline unsigned ballot(bool value) {
-  const auto all = exchange(value);
+inline unsigned ballot(bool value, call_site here = call_site::current()) {
+  const auto all = exchange(shim::meeting::vote, value, here);
   unsigned bits = 0;
   for (unsigned i = 0; i < 32; ++i)
     bits |= static_cast<unsigned>(all[i]) << i;
   return bits;
 }
-inline bool any(bool value) {
-  return ballot(value) != 0;
+inline bool any(bool value, call_site here = call_site::current()) {
+  return ballot(value, here) != 0;
 }
-inline bool all(bool value) {
-  return ballot(value) == 0xffffffffu;
+inline bool all(bool value, call_site here = call_site::current()) {
+  return ballot(value, here) == 0xffffffffu;
 }
-
-namespace shim {
 
 /// Threads of the host take no part in it: blocks and fibers run one after the other.
 template <class T, class Combine>
@@ -160,24 +166,20 @@ T change(std::byte* at, Combine combine) {
 }
 template <class T, class Combine>
 T change(global<T> p, std::size_t i, Combine combine) {
-  auto& memory = block_run::current().memory();
-  memory.read(p.at + i * sizeof(T), sizeof(T));
-  return change<T>(memory.write(p.at + i * sizeof(T), sizeof(T)), combine);
+  return change<T>(shim::block_run::current().write_global(p.at + i * sizeof(T), sizeof(T), true), combine);
 }
 template <class T, class Combine>
 T change(shared<T> p, std::size_t i, Combine combine) {
-  return change<T>(block_run::current().write_shared(p.inside(i, sizeof(T)), sizeof(T), true), combine);
+  return change<T>(shim::block_run::current().write_shared(p.inside(i, sizeof(T)), sizeof(T), true), combine);
 }
-
-} // namespace shim
 
 template <template <class> class Pointer, class T>
 T atomic_add(Pointer<T> p, std::size_t i, T value) {
-  return shim::change(p, i, [&](T before) { return static_cast<T>(before + value); });
+  return change(p, i, [&](T before) { return static_cast<T>(before + value); });
 }
 template <template <class> class Pointer, class T>
 T atomic_max(Pointer<T> p, std::size_t i, T value) {
-  return shim::change(p, i, [&](T before) { return before < value ? value : before; });
+  return change(p, i, [&](T before) { return before < value ? value : before; });
 }
 
 template <class T>
@@ -194,13 +196,13 @@ void wait_copies() {
 
 /// Four matrices of 8 x 8: lane 8 m + r gives the address of row r of matrix m; lane l gets of each the two elements of row l / 4 at
 /// column 2 (l % 4) (transposed: of column l / 4, rows 2 (l % 4) and the next).
-inline words4 load_matrix(shared<bf16> p, std::size_t i, bool transposed = false) {
+inline words4 load_matrix_as(shared<bf16> p, std::size_t i, bool transposed, const call_site& here) {
   struct row {
     std::uint32_t at[4];
   };
   static_assert(sizeof(row) == 16);
   std::array<row, 32> rows;
-  shim::block_run::current().meet(shim::meeting::load_matrix, p.template load_as<row>(i), rows);
+  shim::block_run::current().meet(shim::meeting::load_matrix, here, p.template load_as<row>(i), rows);
   const auto element = [&](unsigned matrix, unsigned r, unsigned c) {
     return bf16{static_cast<std::uint16_t>(rows[matrix * 8 + r].at[c / 2] >> (c % 2 * 16))};
   };
@@ -211,18 +213,22 @@ inline words4 load_matrix(shared<bf16> p, std::size_t i, bool transposed = false
                            : pack(element(m, group, pair), element(m, group, pair + 1));
   return out;
 }
-inline words4 load_matrix_transposed(shared<bf16> p, std::size_t i) {
-  return load_matrix(p, i, true);
+inline words4 load_matrix(shared<bf16> p, std::size_t i, call_site here = call_site::current()) {
+  return load_matrix_as(p, i, false, here);
+}
+inline words4 load_matrix_transposed(shared<bf16> p, std::size_t i, call_site here = call_site::current()) {
+  return load_matrix_as(p, i, true, here);
 }
 
 /// The sums are added in order of k, in fp32; a device's order is its own.
-inline void multiply_add(fragment_sums& d, const fragment_a& a, const fragment_b& b) {
+inline void multiply_add(fragment_sums& d, const fragment_a& a, const fragment_b& b,
+                         call_site here = call_site::current()) {
   struct operands {
     fragment_a a;
     fragment_b b;
   };
   std::array<operands, 32> all;
-  shim::block_run::current().meet(shim::meeting::multiply_add, operands{a, b}, all);
+  shim::block_run::current().meet(shim::meeting::multiply_add, here, operands{a, b}, all);
   const auto half = [](std::uint32_t word, unsigned upper) {
     return to_float(bf16{static_cast<std::uint16_t>(word >> (upper * 16))});
   };
@@ -244,4 +250,5 @@ inline float exponential(float x) {
   return std::exp(x);
 }
 
+} // namespace on_host
 } // namespace troupe::gpu

@@ -9,7 +9,9 @@
 #include <deque>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <random>
+#include <source_location>
 #include <vector>
 
 #include <boost/context/fiber.hpp>
@@ -17,22 +19,52 @@
 #include "gpu/kernel.hpp"
 #include "gpu/shim/device_memory.hpp"
 #include "gpu/shim/fiber_stacks.hpp"
+#include "gpu/shim/global_shadow.hpp"
 #include "gpu/shim/shared_shadow.hpp"
 #include "gpu/shim/violation.hpp"
 
 namespace troupe::gpu::shim {
 
-/// What a warp does together: each lane waits for all the others at the same kind of place.
-enum class meeting : std::uint8_t { none, sync_warp, exchange, load_matrix, multiply_add, sync_block };
+/// What a warp or a block does together.
+enum class meeting : std::uint8_t {
+  none,
+  sync_warp,
+  shuffle,
+  shuffle_xor,
+  shuffle_down,
+  vote,
+  load_matrix,
+  multiply_add,
+  sync_block
+};
+
+/// Where threads wait for each other: only at the same place, with as many bytes each, do they meet.
+struct meeting_place {
+  meeting kind = meeting::none;
+  std::uint32_t bytes = 0, line = 0, column = 0;
+  const char* file = "";
+
+  meeting_place() = default;
+  meeting_place(meeting what, std::size_t size, const std::source_location& here)
+      : kind(what), bytes(static_cast<std::uint32_t>(size)), line(here.line()), column(here.column()),
+        file(here.file_name()) {}
+  bool operator==(const meeting_place&) const = default;
+};
+
+struct run_options {
+  bool counts_banks = false;       ///< It takes half as long again.
+  bool finds_global_races = false; ///< See global_shadow.hpp.
+  std::uint64_t most_accesses = 0; ///< Of a thread between two meetings; one with more hangs.
+};
 
 class block_run {
 public:
   /// The one that runs on this thread of the host.
   static block_run& current() { return *current_; }
 
-  /// counts_banks: it takes half as long again.
-  block_run(device_memory& memory, std::uint32_t seed, bool counts_banks)
-      : memory_(memory), random_(seed), stacks_(stack_bytes), counts_banks_(counts_banks) {}
+  block_run(device_memory& memory, std::uint32_t seed, const run_options& options);
+
+  void begin_launch();
 
   /// Throws a violation with the place of whoever did it.
   void run(const grid_shape& shape, index3 block, const std::function<void()>& body);
@@ -41,29 +73,32 @@ public:
   unsigned thread() const { return thread_; }
   const grid_shape& shape() const { return shape_; }
   index3 block() const { return block_; }
-  device_memory& memory() { return memory_; }
+  const std::byte* read_global(address at, std::size_t bytes);
+  std::byte* write_global(address at, std::size_t bytes, bool atomic = false);
   const std::byte* read_shared(std::size_t offset, std::size_t bytes);
   std::byte* write_shared(std::size_t offset, std::size_t bytes, bool atomic = false);
   std::size_t shared_bytes() const { return shared_.bytes(); }
 
-  void sync_block() { wait(meeting::sync_block); }
-  void sync_warp() { wait(meeting::sync_warp); }
+  void sync_block(const std::source_location& here) { wait({meeting::sync_block, 0, here}); }
+  void sync_warp(const std::source_location& here) { wait({meeting::sync_warp, 0, here}); }
+  void fence_device();
 
   /// Gives each lane what another one, or all, have brought to the same meeting.
   template <class T>
-  const std::array<T, 32>& meet(meeting kind, const T& brought, std::array<T, 32>& out) {
+  const std::array<T, 32>& meet(meeting kind, const std::source_location& here, const T& brought,
+                                std::array<T, 32>& out) {
     static_assert(sizeof(T) <= slot_bytes);
     auto& own = warps_[thread_ / 32];
     const auto parity =
       threads_[thread_].meetings++ % 2; // A lane may be at the next one before others have read this.
     std::memcpy(own.slots[parity][thread_ % 32].data(), &brought, sizeof(T));
-    wait(kind);
+    wait({kind, sizeof(T), here});
     for (std::size_t lane = 0; lane < 32; ++lane)
       std::memcpy(&out[lane], own.slots[parity][lane].data(), sizeof(T));
     return out;
   }
 
-  /// Asynchronous copies are done as late as they may be: when they are waited for.
+  /// Asynchronous copies are done as late as they may be, when they are waited for, and their bytes are nobody's until then.
   void copy_async(std::size_t to, address from, std::size_t bytes);
   void commit_copies();
   void wait_copies(unsigned left);
@@ -82,7 +117,7 @@ private:
   struct thread_state {
     boost::context::fiber fiber, scheduler;
     stack_bounds stack;
-    meeting waits = meeting::none;
+    meeting_place waits;
     bool done = false;
     std::uint32_t meetings = 0;
     std::vector<copy> open_copies;
@@ -100,7 +135,9 @@ private:
   /// What `wait` throws in threads whose block has failed.
   struct unwinding {};
 
-  void wait(meeting at);
+  void wait(const meeting_place& at);
+  void count_access();
+  void check_global_read(address at, std::size_t bytes);
   void resume(thread_state& thread);
   void unwind_all();
   void start(unsigned thread, const std::function<void()>& body);
@@ -113,12 +150,13 @@ private:
   void note_access(std::size_t offset, std::size_t bytes);
   moment now() const;
 
-  static thread_local block_run* current_;
+  static thread_local constinit block_run* current_;
   device_memory& memory_;
   std::mt19937 random_;
   boost::context::pooled_fixedsize_stack stacks_;
   stack_bounds scheduler_stack_;
   shared_shadow shared_;
+  std::optional<global_shadow> global_;
   grid_shape shape_;
   index3 block_;
   unsigned thread_ = 0;
@@ -126,7 +164,8 @@ private:
   std::vector<warp_state> warps_;
   std::exception_ptr failure_;
   bool unwinds_ = false;
-  bool counts_banks_;
+  run_options options_;
+  std::uint64_t accesses_ = 0; ///< Of the thread that runs, since it met others.
   std::uint64_t bank_conflicts_ = 0, switches_ = 0;
 };
 

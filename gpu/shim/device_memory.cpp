@@ -27,6 +27,30 @@ void* reserve(std::size_t bytes, int protection) {
   return at;
 }
 
+void add(traffic& to, const traffic& more) {
+  to.read += more.read;
+  to.written += more.written;
+  to.read_by_block += more.read_by_block;
+  to.written_by_block += more.written_by_block;
+  to.bytes_loaded += more.bytes_loaded;
+  to.bytes_stored += more.bytes_stored;
+}
+
+/// The first of these states that does not allow the use; `bytes` where all do.
+std::size_t first_refused(const std::uint8_t* states, std::size_t bytes, std::uint8_t mask, std::uint8_t wanted) {
+  constexpr std::uint64_t each_byte = 0x0101010101010101u;
+  std::size_t i = 0;
+  for (; i + 8 <= bytes; i += 8) {
+    std::uint64_t eight;
+    std::memcpy(&eight, states + i, 8);
+    if ((eight & each_byte * mask) != each_byte * wanted)
+      break;
+  }
+  for (; i < bytes && (states[i] & mask) == wanted; ++i)
+    ;
+  return i;
+}
+
 } // namespace
 
 device_memory::device_memory(std::size_t capacity) : capacity_(capacity) {
@@ -78,7 +102,7 @@ expected<address> device_memory::allocate_pinned(std::size_t bytes) {
   void* at = bytes > 0 ? std::aligned_alloc(alignment, round_up(bytes, alignment)) : nullptr;
   if (!at)
     return fail(errc::out_of_memory, fmt::format("{} bytes of pinned memory could not be had.", bytes));
-  pinned_[reinterpret_cast<address>(at)] = bytes;
+  pinned_[reinterpret_cast<address>(at)] = {bytes};
   return reinterpret_cast<address>(at);
 }
 
@@ -89,12 +113,44 @@ expected<void> device_memory::free_pinned(address at) {
   return {};
 }
 
-bool device_memory::is_pinned(address at, std::size_t bytes) const {
+const device_memory::pinned_range* device_memory::find_pinned(address at, std::size_t bytes) const {
   auto after = pinned_.upper_bound(at);
   if (after == pinned_.begin())
-    return false;
+    return nullptr;
   --after;
-  return at - after->first <= after->second && bytes <= after->second - (at - after->first);
+  const auto& range = after->second;
+  return at - after->first <= range.bytes && bytes <= range.bytes - (at - after->first) ? &range : nullptr;
+}
+
+bool device_memory::is_pinned(address at, std::size_t bytes) const {
+  return find_pinned(at, bytes) != nullptr;
+}
+
+bool device_memory::is_allocated(address at) const {
+  return is_device(at) ? (shadow_[at - base_] & allocated) != 0 : is_pinned(at, 1);
+}
+
+pinned_snapshot device_memory::look_at_pinned(address from, std::size_t bytes) const {
+  const auto* range = find_pinned(from, bytes);
+  if (!range)
+    return {};
+  pinned_snapshot seen{bytes, range->device_writes};
+  const auto* at = reinterpret_cast<const std::byte*>(from);
+  for (std::size_t i = 0; i < bytes; i += 8) {
+    std::uint64_t eight = 0;
+    std::memcpy(&eight, at + i, std::min<std::size_t>(8, bytes - i));
+    seen.checksum = ((seen.checksum << 29 | seen.checksum >> 35) ^ eight) * 0x9e3779b97f4a7c15u;
+  }
+  return seen;
+}
+
+void device_memory::expect_unchanged(address from, std::size_t bytes, const pinned_snapshot& then) const {
+  const auto now = look_at_pinned(from, bytes);
+  if (now.device_writes == then.device_writes && now.checksum != then.checksum)
+    throw violation(violation_kind::host_change,
+                    fmt::format("{} bytes of pinned memory are copied that the host has changed since the copy was "
+                                "queued",
+                                bytes));
 }
 
 void device_memory::fail_at(address at, std::size_t bytes, bool reads, std::uint8_t state) const {
@@ -103,44 +159,56 @@ void device_memory::fail_at(address at, std::size_t bytes, bool reads, std::uint
     throw violation(
       violation_kind::host_memory,
       fmt::format("{} bytes at {:#x} are {}, which is neither device memory nor pinned", bytes, at, verb));
-  const auto& known = state == freed ? freed_ : allocations_;
-  auto near = known.upper_bound(at);
-  std::string where = "before everything that is allocated";
-  if (near != known.begin()) {
-    --near;
-    where = fmt::format("byte {} of {} that were {}allocated", at - near->first, near->second,
-                        state == freed ? "freed after they had been " : "");
-  }
   const auto kind = state == freed       ? violation_kind::use_after_free
                     : state == allocated ? violation_kind::uninitialised_read
                                          : violation_kind::out_of_bounds;
-  throw violation(kind, fmt::format("{} bytes are {} at {}", bytes, verb, where));
+  throw violation(kind, fmt::format("{} bytes are {} at {}", bytes, verb, place_of(at)));
+}
+
+std::string device_memory::place_of(address at) const {
+  const bool is_freed = shadow_[at - base_] == freed;
+  const auto& known = is_freed ? freed_ : allocations_;
+  auto near = known.upper_bound(at);
+  if (near == known.begin())
+    return "before everything that is allocated";
+  --near;
+  return fmt::format("byte {} of {} that were {}allocated", at - near->first, near->second,
+                     is_freed ? "freed after they had been " : "");
 }
 
 std::byte* device_memory::check(address at, std::size_t bytes, bool reads) {
   if (!is_device(at)) {
-    if (is_pinned(at, bytes))
+    if (auto* range = const_cast<pinned_range*>(find_pinned(at, bytes))) {
+      range->device_writes += !reads;
       return reinterpret_cast<std::byte*>(at);
+    }
     fail_at(at, bytes, reads, never);
   }
   const auto offset = at - base_;
-  for (std::size_t i = 0; i < bytes; ++i)
-    if (const auto state = shadow_[offset + i]; reads ? state != written : (state & allocated) == 0)
-      fail_at(at + i, bytes, reads, state);
+  const auto refused = reads ? first_refused(shadow_ + offset, bytes, 0xff, written)
+                             : first_refused(shadow_ + offset, bytes, allocated, allocated);
+  if (refused < bytes)
+    fail_at(at + refused, bytes, reads, shadow_[offset + refused]);
   return storage_ + offset;
 }
 
 void device_memory::count(std::size_t first, std::size_t bytes, bool reads) {
+  traffic more;
+  (reads ? more.bytes_loaded : more.bytes_stored) = bytes;
   for (auto i = first / sector_bytes; i <= (first + bytes - 1) / sector_bytes; ++i) {
     auto& seen = sectors_[i];
     if (reads) {
-      traffic_.read += std::exchange(seen.launch_read, launch_) != launch_;
-      traffic_.read_by_block += std::exchange(seen.block_read, block_) != block_;
+      more.read += std::exchange(seen.launch_read, launch_) != launch_;
+      more.read_by_block += std::exchange(seen.block_read, block_) != block_;
     } else {
-      traffic_.written += std::exchange(seen.launch_written, launch_) != launch_;
-      traffic_.written_by_block += std::exchange(seen.block_written, block_) != block_;
+      more.written += std::exchange(seen.launch_written, launch_) != launch_;
+      more.written_by_block += std::exchange(seen.block_written, block_) != block_;
     }
   }
+  add(traffic_, more);
+  for (auto& each : apart_)
+    if (each.first <= first && first < each.end)
+      add(each.moved, more);
 }
 
 const std::byte* device_memory::read(address at, std::size_t bytes) {
@@ -180,18 +248,17 @@ void device_memory::copy_range(address to, address from, std::size_t bytes) {
   const auto* of_source = state_of(from);
   std::byte* source = const_cast<std::byte*>(reinterpret_cast<const std::byte*>(from));
   if (of_source) {
-    for (std::size_t i = 0; i < bytes; ++i)
-      if ((of_source[i] & allocated) == 0)
-        fail_at(from + i, bytes, true, of_source[i]);
+    if (const auto refused = first_refused(of_source, bytes, allocated, allocated); refused < bytes)
+      fail_at(from + refused, bytes, true, of_source[refused]);
     source = storage_ + (from - base_);
   } else if (!is_pinned(from, bytes)) {
     fail_at(from, bytes, true, never);
   }
   auto* target = check(to, bytes, false);
-  std::memmove(target, source, bytes);
+  std::memcpy(target, source, bytes);
   if (auto* of_target = state_of(to)) {
     if (of_source)
-      std::memmove(of_target, of_source, bytes);
+      std::memcpy(of_target, of_source, bytes);
     else
       std::memset(of_target, written, bytes);
   }
@@ -200,6 +267,18 @@ void device_memory::copy_range(address to, address from, std::size_t bytes) {
 void device_memory::begin_launch() {
   ++launch_;
   traffic_ = {};
+  for (auto& each : apart_)
+    each.moved = {};
+}
+
+void device_memory::count_apart(address at, std::size_t bytes) {
+  apart_.push_back({at - base_, at - base_ + bytes, {}});
+}
+
+traffic device_memory::counted_at(address at) const {
+  const auto found =
+    std::find_if(apart_.begin(), apart_.end(), [&](const auto& each) { return each.first == at - base_; });
+  return found == apart_.end() ? traffic{} : found->moved;
 }
 
 } // namespace troupe::gpu::shim

@@ -7,15 +7,18 @@
 #include <fmt/format.h>
 
 #include "gpu/shim/block_run.hpp"
+#include "gpu/shim/matrix_product.hpp"
 
 namespace troupe::gpu::shim {
 
 class shim_runtime::grid_runner {
 public:
   grid_runner(device_memory& memory, const shim_options& options)
-      : random_(options.seed + 1), block_(memory, options.seed + 2, options.counts_banks) {}
+      : random_(options.seed + 1),
+        block_(memory, options.seed + 2, {options.counts_banks, options.finds_global_races, options.most_accesses}) {}
 
   void run(const grid_shape& shape, const std::function<void()>& body) {
+    block_.begin_launch();
     const auto& blocks = shape.blocks;
     order_.clear();
     for (unsigned z = 0; z < blocks.z; ++z)
@@ -54,14 +57,16 @@ auto shim_runtime::guarded(Call call) -> decltype(call()) {
 
 expected<address> shim_runtime::allocate(std::size_t bytes) {
   return guarded([&]() -> expected<address> {
-    if (streams_.is_capturing())
-      return fail(errc::invalid_argument, "Memory is allocated while a stream is being captured.");
+    if (auto allowed = streams_.refuse_in_capture("Memory is allocated"); !allowed)
+      return tl::unexpected(allowed.error());
     return memory_.allocate(bytes);
   });
 }
 
 expected<void> shim_runtime::free(address at) {
   return guarded([&]() -> expected<void> {
+    if (auto allowed = streams_.refuse_in_capture("Memory is freed"); !allowed)
+      return allowed;
     if (auto finished = streams_.finish(); !finished)
       return finished;
     return memory_.free(at);
@@ -69,11 +74,17 @@ expected<void> shim_runtime::free(address at) {
 }
 
 expected<address> shim_runtime::allocate_pinned(std::size_t bytes) {
-  return guarded([&] { return memory_.allocate_pinned(bytes); });
+  return guarded([&]() -> expected<address> {
+    if (auto allowed = streams_.refuse_in_capture("Memory is pinned"); !allowed)
+      return tl::unexpected(allowed.error());
+    return memory_.allocate_pinned(bytes);
+  });
 }
 
 expected<void> shim_runtime::free_pinned(address at) {
   return guarded([&]() -> expected<void> {
+    if (auto allowed = streams_.refuse_in_capture("Memory is freed"); !allowed)
+      return allowed;
     if (auto finished = streams_.finish(); !finished)
       return finished;
     return memory_.free_pinned(at);
@@ -95,9 +106,10 @@ expected<event_id> shim_runtime::make_event() {
 }
 
 expected<void> shim_runtime::launch(stream_id on, kernel_id kernel, const grid_shape& shape, const void* arguments) {
+  ++calls_.launches;
   return guarded([&]() -> expected<void> {
     if (kernel >= kernels_.size())
-      throw violation(violation_kind::bad_launch, fmt::format("there is no kernel {}", kernel));
+      return fail(errc::invalid_argument, fmt::format("There is no kernel {}.", kernel));
     const auto& entry = kernels_[kernel];
     if (shape.threads == 0 || shape.threads % warp_size != 0 ||
         shape.threads > std::min(entry.max_threads, most_threads) || shape.shared_bytes > most_shared_bytes ||
@@ -110,13 +122,24 @@ expected<void> shim_runtime::launch(stream_id on, kernel_id kernel, const grid_s
     // Aligned as the arguments may need it.
     auto bytes = std::make_shared<std::vector<words4>>((entry.argument_bytes + sizeof(words4) - 1) / sizeof(words4));
     std::memcpy(bytes->data(), arguments, entry.argument_bytes);
-    streams_.add(on, [this, &entry, shape, bytes] { run_grid(entry, shape, bytes->data()); });
-    return {};
+    const work run = [this, &entry, shape, bytes] { run_grid(entry, shape, bytes->data()); };
+    return streams_.add(
+      on, [run] { return run; }, addresses_in(bytes->data(), entry.argument_bytes));
   });
 }
 
+std::vector<address> shim_runtime::addresses_in(const void* arguments, std::size_t bytes) const {
+  std::vector<address> found;
+  for (std::size_t i = 0; i + sizeof(address) <= bytes; i += sizeof(address)) {
+    address at = 0;
+    std::memcpy(&at, static_cast<const std::byte*>(arguments) + i, sizeof at);
+    if (memory_.is_allocated(at))
+      found.push_back(at);
+  }
+  return found;
+}
+
 void shim_runtime::run_grid(const kernel_entry& kernel, const grid_shape& shape, const void* arguments) {
-  memory_.begin_launch();
   const auto conflicts = runner_->block().bank_conflicts(), switches = runner_->block().switches();
   try {
     runner_->run(shape, [&] { reinterpret_cast<shim_function>(kernel.function)(arguments); });
@@ -128,40 +151,69 @@ void shim_runtime::run_grid(const kernel_entry& kernel, const grid_shape& shape,
 }
 
 expected<void> shim_runtime::copy(stream_id on, address to, address from, std::size_t bytes) {
+  ++calls_.copies;
   return guarded([&]() -> expected<void> {
     for (const auto at : {to, from})
       if (!memory_.is_device(at) && !memory_.is_pinned(at, bytes))
         throw violation(violation_kind::host_memory,
                         fmt::format("{} bytes are copied from or to memory that is not pinned", bytes));
-    streams_.add(on, [=, this] { memory_.copy_range(to, from, bytes); });
-    return {};
+    if (to < from + bytes && from < to + bytes)
+      throw violation(violation_kind::overlap, fmt::format("{} bytes are copied to where {} of them come from", bytes,
+                                                           bytes - (to < from ? from - to : to - from)));
+    return streams_.add(on,
+                        [=, this]() -> work {
+                          if (memory_.is_device(from))
+                            return [=, this] { memory_.copy_range(to, from, bytes); };
+                          return [=, this, then = memory_.look_at_pinned(from, bytes)] {
+                            memory_.expect_unchanged(from, bytes, then);
+                            memory_.copy_range(to, from, bytes);
+                          };
+                        },
+                        {to, from});
+  });
+}
+
+expected<void> shim_runtime::multiply(stream_id on, const matrix_product& what) {
+  ++calls_.launches;
+  return guarded([&]() -> expected<void> {
+    if (what.inputs % 8 != 0 || what.stride < what.outputs || what.row_count == 0 || what.outputs == 0 ||
+        (what.rows | what.weights | what.sums) % 16 != 0)
+      throw violation(
+        violation_kind::bad_launch,
+        fmt::format("a product of {} rows, {} inputs and {} outputs at a stride of {}, or an operand that is "
+                    "not aligned to 16 bytes",
+                    what.row_count, what.inputs, what.outputs, what.stride));
+    const work run = [=, this] { multiply_matrices(memory_, what); };
+    return streams_.add(on, [run] { return run; }, {what.rows, what.weights, what.sums});
   });
 }
 
 expected<void> shim_runtime::fill(stream_id on, address at, std::uint8_t value, std::size_t bytes) {
   return guarded([&]() -> expected<void> {
-    streams_.add(on, [=, this] { std::memset(memory_.write_range(at, bytes), value, bytes); });
-    return {};
+    const work run = [=, this] { std::memset(memory_.write_range(at, bytes), value, bytes); };
+    return streams_.add(on, [run] { return run; }, {at});
   });
 }
 
 expected<void> shim_runtime::record(event_id event, stream_id on) {
-  return guarded([&]() -> expected<void> { return streams_.record(event, on), expected<void>(); });
+  return guarded([&] { return streams_.record(event, on); });
 }
 
 expected<void> shim_runtime::wait(stream_id on, event_id event) {
-  return guarded([&]() -> expected<void> { return streams_.wait(on, event), expected<void>(); });
+  return guarded([&] { return streams_.wait(on, event); });
 }
 
 expected<bool> shim_runtime::is_done(event_id event) {
-  return guarded([&]() -> expected<bool> { return streams_.is_done(event); });
+  return guarded([&] { return streams_.is_done(event); });
 }
 
 expected<void> shim_runtime::synchronize(event_id event) {
+  ++calls_.synchronisations;
   return guarded([&] { return streams_.finish(event); });
 }
 
 expected<void> shim_runtime::synchronize(stream_id on) {
+  ++calls_.synchronisations;
   return guarded([&] { return streams_.finish(on); });
 }
 
@@ -174,7 +226,13 @@ expected<graph_id> shim_runtime::end_capture(stream_id on) {
 }
 
 expected<void> shim_runtime::launch(stream_id on, graph_id graph) {
-  return guarded([&]() -> expected<void> { return streams_.launch(on, graph), expected<void>(); });
+  ++calls_.launches;
+  return guarded([&]() -> expected<void> {
+    for (const auto at : streams_.uses(graph))
+      if (!memory_.is_allocated(at))
+        return fail(errc::invalid_argument, "A graph is launched whose memory has been freed.");
+    return streams_.launch(on, graph);
+  });
 }
 
 } // namespace troupe::gpu::shim

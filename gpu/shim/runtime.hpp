@@ -18,6 +18,10 @@ struct shim_options {
   std::size_t memory_bytes = std::size_t{1} << 30;
   std::uint32_t seed = 1;    ///< Of all orders: of streams, blocks, warps and threads.
   bool counts_banks = false; ///< See `launch_report::bank_conflicts`.
+  /// Races in device memory, too: kernels take a sixth longer, and what they use of device memory takes 8 times as much of the host's.
+  bool finds_global_races = false;
+  std::uint64_t most_accesses = std::uint64_t{1}
+                                << 24; ///< To memory, of a thread that meets no other one: more, and it hangs.
 };
 
 /// What the last kernel that ran did.
@@ -26,6 +30,12 @@ struct launch_report {
   traffic moved;
   std::uint64_t bank_conflicts = 0; ///< Wavefronts of shared memory beyond one an access of a warp.
   std::uint64_t switches = 0;       ///< Of threads.
+};
+
+/// What the host has asked for so far.
+struct call_counts {
+  std::uint64_t launches = 0; ///< Of kernels, graphs and products.
+  std::uint64_t copies = 0, synchronisations = 0;
 };
 
 class shim_runtime : public runtime {
@@ -42,6 +52,7 @@ public:
   expected<event_id> make_event() override;
   expected<void> launch(stream_id on, kernel_id kernel, const grid_shape& shape, const void* arguments) override;
   expected<void> copy(stream_id on, address to, address from, std::size_t bytes) override;
+  expected<void> multiply(stream_id on, const matrix_product& what) override;
   expected<void> fill(stream_id on, address at, std::uint8_t value, std::size_t bytes) override;
   expected<void> record(event_id event, stream_id on) override;
   expected<void> wait(stream_id on, event_id event) override;
@@ -53,6 +64,11 @@ public:
   expected<void> launch(stream_id on, graph_id graph) override;
 
   const launch_report& last_launch() const { return last_; }
+  const call_counts& calls() const { return calls_; }
+  /// From the next launch on, what kernels move in these bytes of device memory is counted apart, too.
+  void count_apart(address at, std::size_t bytes) { memory_.count_apart(at, bytes); }
+  /// What the last kernel that ran has moved in the range that begins there.
+  traffic moved_at(address at) const { return memory_.counted_at(at); }
   /// Why the device is lost, if it was a violation.
   const std::optional<violation>& lost_by() const { return lost_by_; }
 
@@ -61,6 +77,8 @@ private:
   /// Makes a sticky error of a violation, and has everything refused after one.
   template <class Call>
   auto guarded(Call call) -> decltype(call());
+  /// What of a kernel's arguments points into memory that is allocated.
+  std::vector<address> addresses_in(const void* arguments, std::size_t bytes) const;
   void run_grid(const kernel_entry& kernel, const grid_shape& shape, const void* arguments);
 
   kernel_table kernels_;
@@ -68,6 +86,7 @@ private:
   stream_set streams_;
   std::unique_ptr<grid_runner> runner_;
   launch_report last_;
+  call_counts calls_;
   std::optional<violation> lost_by_;
 };
 

@@ -31,6 +31,21 @@ void shared_shadow::check_inside(std::size_t offset, std::size_t bytes, bool rea
                                                             bytes, offset, reads ? "read" : "written", now.thread));
 }
 
+void shared_shadow::check_copies(std::size_t offset, const byte_state& state, bool reads, moment now) const {
+  if (!state.pending || state.writer.interval < block_began_)
+    return;
+  const char* does = reads ? "read" : "written";
+  if (state.writer.thread == now.thread)
+    throw violation(
+      violation_kind::unfinished_copy,
+      fmt::format("byte {} of shared memory is {} by thread {}, whose own copy to it was not waited for", offset,
+                  does, now.thread));
+  throw violation(
+    violation_kind::race,
+    fmt::format("byte {} of shared memory is {} by thread {} while an asynchronous copy of thread {} is under way",
+                offset, does, now.thread, state.writer.thread));
+}
+
 const std::byte* shared_shadow::read(std::size_t offset, std::size_t bytes, moment now) {
   check_inside(offset, bytes, true, now);
   for (auto i = offset; i < offset + bytes; ++i) {
@@ -38,6 +53,7 @@ const std::byte* shared_shadow::read(std::size_t offset, std::size_t bytes, mome
     if (state.writer.interval < block_began_)
       throw violation(violation_kind::uninitialised_read,
                       fmt::format("byte {} of shared memory is read by thread {}", i, now.thread));
+    check_copies(i, state, true, now);
     if (unordered(state.writer, now) || (state.several_atomics && state.writer.interval == now.interval))
       race(i, state.writer, "written", now, "read");
     const auto& last = state.reader;
@@ -60,6 +76,7 @@ std::byte* shared_shadow::write(std::size_t offset, std::size_t bytes, moment no
     if (atomic && state.writer.interval < block_began_)
       throw violation(violation_kind::uninitialised_read,
                       fmt::format("byte {} of shared memory is added to by thread {}", i, now.thread));
+    check_copies(i, state, false, now);
     const bool adds_to_others = atomic && state.atomic && state.writer.interval == now.interval;
     if (!adds_to_others &&
         (unordered(state.writer, now) || (state.several_atomics && state.writer.interval == now.interval)))
@@ -73,6 +90,22 @@ std::byte* shared_shadow::write(std::size_t offset, std::size_t bytes, moment no
     state.several_atomics = adds_to_others && (state.several_atomics || state.writer.thread != now.thread);
     state.writer = now;
     state.atomic = atomic;
+    state.pending = false;
+  }
+  return storage_.data() + offset;
+}
+
+void shared_shadow::begin_copy(std::size_t offset, std::size_t bytes, moment now) {
+  write(offset, bytes, now);
+  for (auto i = offset; i < offset + bytes; ++i)
+    states_[i].pending = true;
+}
+
+std::byte* shared_shadow::end_copy(std::size_t offset, std::size_t bytes, moment now) {
+  // Nobody else can have used the bytes meanwhile.
+  for (auto i = offset; i < offset + bytes; ++i) {
+    states_[i].writer = now;
+    states_[i].pending = false;
   }
   return storage_.data() + offset;
 }

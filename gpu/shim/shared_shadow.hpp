@@ -3,6 +3,9 @@
 //
 // Two uses of a byte by different threads, one of which writes, need a barrier between them: of the block, or of their warp if they
 // are in the same one. That is decided for each byte by the last writer and by the readers since then.
+//
+// An asynchronous copy writes at any time between its beginning and its wait: its bytes are nobody's to use until then, and it is a
+// write at both.
 #pragma once
 
 #include <cstddef>
@@ -29,6 +32,9 @@ public:
   /// Throw a violation. `atomic`: not a race with another atomic.
   const std::byte* read(std::size_t offset, std::size_t bytes, moment now);
   std::byte* write(std::size_t offset, std::size_t bytes, moment now, bool atomic = false);
+  /// An asynchronous copy of this thread's into these bytes begins, and has come: `write` in between is a violation, too.
+  void begin_copy(std::size_t offset, std::size_t bytes, moment now);
+  std::byte* end_copy(std::size_t offset, std::size_t bytes, moment now);
 
 private:
   struct byte_state {
@@ -37,6 +43,7 @@ private:
     bool several_atomics = false; ///< others have added to it since the writer's last barrier.
     bool several_lanes = false;   ///< Readers of the reader's warp since its last barrier, or
     bool several_warps = false;   ///< of the block since its last.
+    bool pending = false;         ///< The writer's asynchronous copy is under way.
   };
 
   void check_inside(std::size_t offset, std::size_t bytes, bool reads, moment now) const;
@@ -45,6 +52,8 @@ private:
     return before.interval == now.interval && before.thread != now.thread &&
            (before.thread / 32 != now.thread / 32 || before.warp_interval == now.warp_interval);
   }
+  /// Throws where an asynchronous copy to the byte is under way.
+  void check_copies(std::size_t offset, const byte_state& state, bool reads, moment now) const;
   [[noreturn]] static void race(std::size_t offset, const moment& before, const char* did, const moment& now,
                                 const char* does);
 

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <numeric>
 
+#include <fmt/format.h>
+
 namespace troupe::gpu::shim {
 
 stream_id stream_set::make_stream() {
@@ -15,47 +17,111 @@ event_id stream_set::make_event() {
   return static_cast<event_id>(events_.size() - 1);
 }
 
-void stream_set::add(stream_id on, work what) {
-  auto& stream = at(on);
-  if (stream.captured) {
-    capture_->nodes.push_back({std::move(what), stream.after});
-    stream.after = {capture_->nodes.size() - 1};
-    return;
-  }
-  stream.queue.push_back({std::move(what), nullptr, nullptr, {}});
+template <class Id>
+expected<void> stream_set::check_known(Id id, const char* kind) const {
+  if (!knows(id))
+    return fail(errc::invalid_argument, fmt::format("There is no {} {}.", kind, static_cast<std::uint32_t>(id)));
+  return {};
+}
+
+expected<void> stream_set::check_usable(stream_id on) const {
+  if (auto known = check_known(on, "stream"); !known)
+    return known;
+  if (at(on).captured && !capture_->broken_by.empty())
+    return fail(errc::invalid_argument, "The capture is broken: " + capture_->broken_by);
+  return {};
+}
+
+tl::unexpected<error> stream_set::break_capture(const std::string& why) {
+  if (capture_ && capture_->broken_by.empty())
+    capture_->broken_by = why;
+  return fail(errc::invalid_argument, why);
+}
+
+expected<void> stream_set::refuse_in_capture(const std::string& what) {
+  if (capture_)
+    return break_capture(what + " while a stream is being captured.");
+  return {};
+}
+
+void stream_set::queue(stream_id on, operation what) {
+  at(on).queue.push_back(std::move(what));
   run_a_few();
 }
 
-void stream_set::record(event_id id, stream_id on) {
-  auto& event = at(id);
-  event.captured = at(on).captured;
-  if (event.captured) {
-    event.nodes = at(on).after;
-    return;
+expected<void> stream_set::add(stream_id on, plan what, const std::vector<address>& uses) {
+  if (auto usable = check_usable(on); !usable)
+    return usable;
+  auto& stream = at(on);
+  if (!stream.captured) {
+    queue(on, {what(), nullptr, nullptr, {}, {}});
+    return {};
   }
-  event.done = std::make_shared<bool>(false);
-  add(on, [done = event.done] { *done = true; });
+  auto& graph = capture_->graph;
+  graph.nodes.push_back({std::move(what), stream.after});
+  graph.uses.insert(graph.uses.end(), uses.begin(), uses.end());
+  stream.after = {graph.nodes.size() - 1};
+  return {};
 }
 
-void stream_set::wait(stream_id on, event_id id) {
+expected<void> stream_set::record(event_id id, stream_id on) {
+  if (auto known = check_known(id, "event"); !known)
+    return known;
+  if (auto usable = check_usable(on); !usable)
+    return usable;
+  auto& event = at(id);
+  if (at(on).captured) {
+    event.capture = captures_;
+    event.nodes = at(on).after;
+    return {};
+  }
+  event.capture = 0;
+  event.done = std::make_shared<bool>(false);
+  queue(on, {[done = event.done] { *done = true; }, nullptr, nullptr, {}, {}});
+  return {};
+}
+
+expected<void> stream_set::wait(stream_id on, event_id id) {
+  if (auto known = check_known(id, "event"); !known)
+    return known;
+  if (auto usable = check_usable(on); !usable)
+    return usable;
   auto& stream = at(on);
   const auto& event = at(id);
-  if (event.captured && capture_) {
+  if (capture_ && event.capture == captures_) {
+    if (!capture_->broken_by.empty())
+      return fail(errc::invalid_argument, "The capture is broken: " + capture_->broken_by);
     if (!std::exchange(stream.captured, true))
       stream.after.clear();
     stream.after.insert(stream.after.end(), event.nodes.begin(), event.nodes.end());
-    return;
+    return {};
   }
-  stream.queue.push_back({nullptr, event.done, nullptr, {}});
-  run_a_few();
+  if (stream.captured)
+    return break_capture("A captured stream waits for an event that was not recorded in its capture.");
+  if (event.capture != 0)
+    return fail(errc::invalid_argument, "A stream waits for an event that was recorded in a capture.");
+  queue(on, {nullptr, event.done, nullptr, {}, {}});
+  return {};
 }
 
-void stream_set::launch(stream_id on, graph_id id) {
+expected<void> stream_set::launch(stream_id on, graph_id id) {
+  if (auto known = check_known(id, "graph"); !known)
+    return known;
+  if (auto usable = check_usable(on); !usable)
+    return usable;
+  if (at(on).captured)
+    return break_capture("A graph is launched on a stream that is being captured; no graph is a part of another.");
   const auto& graph = graphs_[static_cast<std::size_t>(id)];
-  std::vector<std::size_t> left(graph->nodes.size());
-  std::iota(left.begin(), left.end(), std::size_t{0});
-  at(on).queue.push_back({nullptr, nullptr, graph, std::move(left)});
-  run_a_few();
+  operation launched{nullptr, nullptr, graph, {}, std::vector<std::size_t>(graph->nodes.size())};
+  for (const auto& each : graph->nodes)
+    launched.of_graph.push_back(each.what());
+  std::iota(launched.left.begin(), launched.left.end(), std::size_t{0});
+  queue(on, std::move(launched));
+  return {};
+}
+
+std::vector<address> stream_set::uses(graph_id graph) const {
+  return knows(graph) ? graphs_[static_cast<std::size_t>(graph)]->uses : std::vector<address>();
 }
 
 bool stream_set::can_run(const stream& of) const {
@@ -79,7 +145,7 @@ void stream_set::run_one(stream& of) {
     const auto chosen = ready[random_() % ready.size()];
     const auto node = next.left[chosen];
     next.left.erase(next.left.begin() + static_cast<std::ptrdiff_t>(chosen));
-    next.graph->nodes[node].run();
+    next.of_graph[node]();
     return;
   }
   const auto run = std::move(next.run);
@@ -117,16 +183,32 @@ expected<void> stream_set::run_until(Done done) {
   return {};
 }
 
-bool stream_set::is_done(event_id event) {
+expected<bool> stream_set::is_done(event_id event) {
+  if (auto known = check_known(event, "event"); !known)
+    return tl::unexpected(known.error());
+  if (auto allowed = refuse_in_capture("An event is asked for"); !allowed)
+    return tl::unexpected(allowed.error());
+  if (at(event).capture != 0)
+    return fail(errc::invalid_argument, "An event is asked for that was recorded in a capture.");
   run_a_few();
   return *at(event).done;
 }
 
 expected<void> stream_set::finish(event_id event) {
+  if (auto known = check_known(event, "event"); !known)
+    return known;
+  if (auto allowed = refuse_in_capture("An event is waited for"); !allowed)
+    return allowed;
+  if (at(event).capture != 0)
+    return fail(errc::invalid_argument, "An event is waited for that was recorded in a capture.");
   return run_until([done = at(event).done] { return *done; });
 }
 
 expected<void> stream_set::finish(stream_id on) {
+  if (auto known = check_known(on, "stream"); !known)
+    return known;
+  if (auto allowed = refuse_in_capture("A stream is waited for"); !allowed)
+    return allowed;
   return run_until([&] { return at(on).empty(); });
 }
 
@@ -136,37 +218,47 @@ expected<void> stream_set::finish() {
 }
 
 expected<void> stream_set::begin_capture(stream_id on) {
+  if (auto known = check_known(on, "stream"); !known)
+    return known;
   if (capture_)
     return fail(errc::invalid_argument, "Another stream is being captured.");
-  capture_ = std::make_unique<work_graph>();
+  capture_ = std::make_unique<capture>(capture{{}, on, {}});
+  ++captures_;
   at(on).captured = true;
   at(on).after.clear();
   return {};
 }
 
-expected<graph_id> stream_set::end_capture(stream_id on) {
-  if (!is_capturing(on))
-    return fail(errc::invalid_argument, "This stream is not being captured.");
-  // What the stream's last nodes need, directly or not, is all that there may be.
-  auto& nodes = capture_->nodes;
-  std::vector<bool> joined(nodes.size());
-  auto open = at(on).after;
-  while (!open.empty()) {
-    const auto node = open.back();
-    open.pop_back();
+bool stream_set::joins_all(const work_graph& graph, std::vector<std::size_t> last) const {
+  std::vector<bool> joined(graph.nodes.size());
+  while (!last.empty()) {
+    const auto node = last.back();
+    last.pop_back();
     if (!joined[node]) {
       joined[node] = true;
-      open.insert(open.end(), nodes[node].needs.begin(), nodes[node].needs.end());
+      const auto& needs = graph.nodes[node].needs;
+      last.insert(last.end(), needs.begin(), needs.end());
     }
   }
-  const bool all_joined = std::all_of(joined.begin(), joined.end(), [](bool is) { return is; });
-  graphs_.push_back(std::move(capture_));
+  return std::all_of(joined.begin(), joined.end(), [](bool is) { return is; });
+}
+
+expected<graph_id> stream_set::end_capture(stream_id on) {
+  if (auto known = check_known(on, "stream"); !known)
+    return tl::unexpected(known.error());
+  if (!at(on).captured)
+    return fail(errc::invalid_argument, "This stream is not being captured.");
+  if (capture_->origin != on)
+    return break_capture("A capture is ended on another stream than it was begun on.");
+  const auto ended = std::exchange(capture_, nullptr);
   for (auto& each : streams_)
     each.captured = false;
-  for (auto& each : events_)
-    each.captured = false;
-  if (!all_joined)
+  if (!ended->broken_by.empty())
+    return fail(errc::invalid_argument, "The capture is broken: " + ended->broken_by);
+  // What the stream's last nodes need, directly or not, is all that there may be.
+  if (!joins_all(ended->graph, at(on).after))
     return fail(errc::invalid_argument, "A stream that has joined the capture was not waited for.");
+  graphs_.push_back(std::make_shared<const work_graph>(std::move(ended->graph)));
   return static_cast<graph_id>(graphs_.size() - 1);
 }
 

@@ -8,13 +8,16 @@
 namespace troupe::gpu::shim {
 
 enum class violation_kind {
-  race,          ///< Two threads use a byte of shared memory, one writes, and no barrier is between them.
+  race,          ///< Two threads use a byte of memory, one writes, and nothing orders them.
   out_of_bounds, ///< Outside of what was allocated.
   use_after_free,
   uninitialised_read, ///< Nobody has written there.
   misaligned,         ///< An access of so many bytes at an address that is no multiple of them.
   divergence,         ///< A barrier, or what a warp does together, that not all threads come to.
   host_memory,        ///< An address of the host's that the device cannot reach.
+  host_change,        ///< Pinned memory that the host has changed under a copy that was queued.
+  overlap,            ///< A copy to where it comes from.
+  hangs,              ///< A thread that waits, in a loop, for what only others can do.
   unfinished_copy,    ///< An asynchronous copy that nobody has waited for.
   bad_launch,         ///< What no device would take.
 };
@@ -35,6 +38,12 @@ constexpr std::string_view to_string(violation_kind kind) {
     return "divergence";
   case violation_kind::host_memory:
     return "host memory";
+  case violation_kind::host_change:
+    return "host change";
+  case violation_kind::overlap:
+    return "overlap";
+  case violation_kind::hangs:
+    return "hangs";
   case violation_kind::unfinished_copy:
     return "unfinished copy";
   case violation_kind::bad_launch:

@@ -73,7 +73,7 @@ value do_count(workspace& ws, bound& a) {
   return value::integer(count);
 }
 
-value do_reverse(workspace& ws, bound& a) {
+value reverse_list(workspace& ws, bound& a) {
   ws.step(items_of(a).size() / 16);
   std::reverse(items_of(a).begin(), items_of(a).end());
   return value::none();
@@ -236,7 +236,7 @@ std::span<const builtin> list_methods() {
     {"remove", {"self", "value"}, do_remove},
     {"index", {"self", "value"}, do_index},
     {"count", {"self", "value"}, do_count},
-    {"reverse", {"self"}, do_reverse},
+    {"reverse", {"self"}, reverse_list},
     {"clear", {"self"}, do_clear},
     {"copy", {"self"}, do_copy},
   };

@@ -10,7 +10,7 @@ namespace troupe::jinja {
 namespace {
 
 template <letter_case To>
-value do_case(workspace& ws, bound& a) {
+value case_method(workspace& ws, bound& a) {
   return change_case(ws, a.string(0), To);
 }
 
@@ -142,12 +142,12 @@ value do_removesuffix(workspace& ws, bound& a) {
   return substring(ws, s, 0, s.bytes().size() - (fits ? a.string(1).bytes().size() : 0));
 }
 
-value do_replace(workspace& ws, bound& a) {
+value replace_method(workspace& ws, bound& a) {
   const string_object& s = a.string(0);
   return replace(ws, s, a.string(1), a.string(2), a.integer_or(3, -1), s.markup);
 }
 
-value do_join(workspace& ws, bound& a) {
+value join_method(workspace& ws, bound& a) {
   const string_object& separator = a.string(0);
   value items = iterate(ws, a[1]);
   for (const value& item : items.as_sequence().items) {
@@ -241,18 +241,18 @@ value do_zfill(workspace& ws, bound& a) {
   return out.finish(s.markup);
 }
 
-value do_format(workspace& ws, bound& a) { return format_braces(ws, a.string(0), a.more); }
+value format_method(workspace& ws, bound& a) { return format_braces(ws, a.string(0), a.more); }
 
 } // namespace
 
 std::span<const builtin> string_methods() {
   static const builtin all[] = {
-    {"upper", {"self"}, do_case<letter_case::upper>},
-    {"lower", {"self"}, do_case<letter_case::lower>},
-    {"casefold", {"self"}, do_case<letter_case::lower>},
-    {"title", {"self"}, do_case<letter_case::title>},
-    {"capitalize", {"self"}, do_case<letter_case::capitalize>},
-    {"swapcase", {"self"}, do_case<letter_case::swap>},
+    {"upper", {"self"}, case_method<letter_case::upper>},
+    {"lower", {"self"}, case_method<letter_case::lower>},
+    {"casefold", {"self"}, case_method<letter_case::lower>},
+    {"title", {"self"}, case_method<letter_case::title>},
+    {"capitalize", {"self"}, case_method<letter_case::capitalize>},
+    {"swapcase", {"self"}, case_method<letter_case::swap>},
     {"strip", {"self", "chars"}, do_strip<true, true>},
     {"lstrip", {"self", "chars"}, do_strip<true, false>},
     {"rstrip", {"self", "chars"}, do_strip<false, true>},
@@ -265,8 +265,8 @@ std::span<const builtin> string_methods() {
     {"endswith", {"self", "suffix"}, do_affix<false>},
     {"removeprefix", {"self", "prefix"}, do_removeprefix},
     {"removesuffix", {"self", "suffix"}, do_removesuffix},
-    {"replace", {"self", "old", "new", "count"}, do_replace},
-    {"join", {"self", "iterable"}, do_join},
+    {"replace", {"self", "old", "new", "count"}, replace_method},
+    {"join", {"self", "iterable"}, join_method},
     {"find", {"self", "sub", "start", "end"}, do_search<search::find>},
     {"rfind", {"self", "sub", "start", "end"}, do_search<search::rfind>},
     {"index", {"self", "sub", "start", "end"}, do_search<search::index>},
@@ -284,7 +284,7 @@ std::span<const builtin> string_methods() {
     {"rjust", {"self", "width", "fillchar"}, do_pad<alignment::right>},
     {"center", {"self", "width", "fillchar"}, do_pad<alignment::center>},
     {"zfill", {"self", "width"}, do_zfill},
-    {"format", {"self"}, do_format, true},
+    {"format", {"self"}, format_method, true},
   };
   return all;
 }

@@ -144,9 +144,8 @@ private:
 
   // What is kept are the values from some least one on, which is found among all floats.
   void keep_min_p() {
-    const auto least_exponent =
-      static_cast<float>(logarithm(std::max(sampling_.min_p, least_share)) * std::numbers::log2e);
-    const auto passes = [&](float value) { return (value - left_.largest) * left_.scale >= least_exponent; };
+    const auto least_kept = least_exponent(sampling_.min_p);
+    const auto passes = [&](float value) { return (value - left_.largest) * left_.scale >= least_kept; };
     std::int64_t fails = std::int64_t{order_of(lowest)} - 1, holds = order_of(left_.largest);
     while (fails + 1 < holds) {
       const auto middle = fails + (holds - fails) / 2;
@@ -280,6 +279,10 @@ private:
 float exponent_scale(float temperature) {
   const auto scale = std::numbers::log2e / static_cast<double>(temperature);
   return static_cast<float>(std::min(scale, static_cast<double>(std::numeric_limits<float>::max())));
+}
+
+float least_exponent(float min_p) {
+  return static_cast<float>(logarithm(std::max(min_p, least_share)) * std::numbers::log2e);
 }
 
 float exponent_of(float value, float largest, float scale) {

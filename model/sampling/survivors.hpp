@@ -18,6 +18,9 @@ namespace troupe::sampling {
 /// log2(e) / temperature: what turns differences of logits into exponents of 2.
 float exponent_scale(float temperature);
 
+/// The exponent of the least weight that min-p, over 0, keeps.
+float least_exponent(float min_p);
+
 /// Of a value: t of kernels.hpp, at least -126.
 float exponent_of(float value, float largest, float scale);
 

@@ -90,7 +90,7 @@ json part_of_text(const char* type) {
                     {"logprobs?", list<anything, 0>()}});
 }
 
-json output_item() {
+json output_item_kind() {
   const auto status = word<"completed", "incomplete">();
   return any_of({object_of({{"id", text()},
                             {"type", constant("message")},
@@ -215,7 +215,7 @@ json response_answer() {
                     {"store", constant(false)},
                     {"previous_response_id", null()},
                     {"status", word<"completed", "incomplete">()},
-                    {"output", list_of_any(output_item())},
+                    {"output", list_of_any(output_item_kind())},
                     {"error", null()},
                     {"incomplete_details", or_null(said("reason", "max_output_tokens"))},
                     {"usage", response_usage()}});

@@ -31,7 +31,7 @@ struct thinking_block {
   std::string thinking;
 };
 
-constexpr field_rule<thinking_block> thinking_rules[] = {
+constexpr field_rule<thinking_block> thinking_block_rules[] = {
   {"type", kind::word<"thinking">, &read_word<thinking_block, "thinking">, "", is_needed},
   {"thinking", kind::text, &read_member<&thinking_block::thinking>, "for templates that know it", is_needed},
   {"signature", kind::text, &read_ignored<std::string>, "not checked"},
@@ -77,7 +77,7 @@ constexpr field_rule<tool_result_block> tool_result_rules[] = {
 
 expected<void> read_thinking(const place& at, turn& to) {
   thinking_block block;
-  auto read = read_object<thinking_block>(at, thinking_rules, block);
+  auto read = read_object<thinking_block>(at, thinking_block_rules, block);
   add_text(to.thought, std::move(block.thinking));
   return read;
 }
@@ -123,7 +123,7 @@ expected<void> read_block(const place& at, turn& to) {
 
 // --- messages --------------------------------------------------------------------------------------------------------
 
-struct message_fields {
+struct anthropic_message {
   std::string role;
   const json* content = nullptr;
 };
@@ -132,14 +132,14 @@ json content_of(std::vector<json> blocks) {
   return kind::any_of({kind::text(), kind::list_of(kind::any_of(std::move(blocks)), any_length)});
 }
 
-constexpr field_rule<message_fields> message_rules[] = {
+constexpr field_rule<anthropic_message> anthropic_message_rules[] = {
   {"role", kind::word<"user", "assistant">,
-   [](const place& at, message_fields& to) {
+   [](const place& at, anthropic_message& to) {
      return word_at<"user", "assistant">(at).map([&](std::string&& role) { to.role = std::move(role); });
    },
    "", is_needed},
   {"content", kind::anything,
-   [](const place& at, message_fields& to) -> expected<void> {
+   [](const place& at, anthropic_message& to) -> expected<void> {
      to.content = &at.value; // What may be in it depends on the role.
      return {};
    },
@@ -179,8 +179,8 @@ expected<void> read_anthropic_messages(const place& at, chat_fields& to) {
     return ok;
   for (std::size_t i = 0; i < at.value.size(); ++i) {
     const auto here = at.item(i);
-    message_fields message;
-    if (auto read = read_object<message_fields>(here, message_rules, message); !read)
+    anthropic_message message;
+    if (auto read = read_object<anthropic_message>(here, anthropic_message_rules, message); !read)
       return read;
     turn whole;
     whole.role = std::move(message.role);
@@ -192,7 +192,7 @@ expected<void> read_anthropic_messages(const place& at, chat_fields& to) {
 }
 
 json kind::anthropic_message_list() {
-  const auto all = members<message_rules>();
+  const auto all = members<anthropic_message_rules>();
   const auto of_role = [&](json role, std::vector<json> blocks) {
     return variant_of(variant_of(all, {{}, {}, "role", std::move(role)}),
                       {{}, {}, "content", content_of(std::move(blocks))});
@@ -200,7 +200,7 @@ json kind::anthropic_message_list() {
   const auto text_block = text_part_of("text");
   auto message =
     any_of({of_role(word<"user">(), {text_block, members<tool_result_rules>()}),
-            of_role(word<"assistant">(), {text_block, members<thinking_rules>(), members<tool_use_rules>()})});
+            of_role(word<"assistant">(), {text_block, members<thinking_block_rules>(), members<tool_use_rules>()})});
   message["title"] = "message";
   return list_of(std::move(message), max_chat_messages, 1);
 }

@@ -220,7 +220,7 @@ private:
   std::vector<token_logprob> prompt_;
 };
 
-expected<api_call_ptr> make_call(const api_context& context, std::string_view text) {
+expected<api_call_ptr> make_chat_call(const api_context& context, std::string_view text) {
   auto body = parse_body(text);
   if (!body)
     return tl::unexpected(std::move(body.error()));
@@ -245,7 +245,7 @@ expected<api_call_ptr> make_call(const api_context& context, std::string_view te
 } // namespace
 
 api_outcome chat_completions(const api_context& context, std::string_view body) {
-  auto call = make_call(context, body);
+  auto call = make_chat_call(context, body);
   if (!call)
     return {openai_error(call.error()), nullptr};
   return {{}, std::move(*call)};

@@ -99,7 +99,7 @@ expected<void> read_include_reasoning(const place& at, call_fields& to) {
 
 constexpr std::string_view no_audio = "answers are text";
 
-constexpr field_rule<call_fields> rules[] = {
+constexpr field_rule<call_fields> chat_rules[] = {
   {"messages", kind::message_list, &read_chat_messages, "content is text or parts of text", is_needed},
   {"max_completion_tokens", kind::integer_from<1>,
    [](const place& at, call_fields& to) { return read_length(at, to.max_completion_tokens); },
@@ -145,7 +145,7 @@ constexpr field_rule<call_fields> rules[] = {
 } // namespace
 
 call_table chat_table() {
-  return rules;
+  return chat_rules;
 }
 
 json kind::completion_body() {

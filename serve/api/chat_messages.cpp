@@ -35,13 +35,13 @@ constexpr field_rule<tool_call> tool_call_rules[] = {
   {"index", kind::integer_from<0>, &read_ignored<std::uint32_t>},
 };
 
-struct message_fields {
+struct chat_message_fields {
   std::string role;
   std::optional<std::string> content, name, tool_call_id, reasoning;
   json tool_calls;
 };
 
-expected<void> read_role(const place& at, message_fields& to) {
+expected<void> read_role(const place& at, chat_message_fields& to) {
   auto role = word_at<"system", "developer", "user", "assistant", "tool">(at);
   if (!role)
     return tl::unexpected(std::move(role.error()));
@@ -49,7 +49,7 @@ expected<void> read_role(const place& at, message_fields& to) {
   return {};
 }
 
-expected<void> read_tool_calls(const place& at, message_fields& to) {
+expected<void> read_tool_calls(const place& at, chat_message_fields& to) {
   if (!at.value.is_array())
     return wrong_kind(at, "a list of calls");
   for (std::size_t i = 0; i < at.value.size(); ++i) {
@@ -62,17 +62,17 @@ expected<void> read_tool_calls(const place& at, message_fields& to) {
   return {};
 }
 
-constexpr field_rule<message_fields> message_rules[] = {
+constexpr field_rule<chat_message_fields> chat_message_rules[] = {
   {"role", kind::word<"system", "developer", "user", "assistant", "tool">, &read_role, "", is_needed},
   {"content", kind::text_content<>,
-   [](const place& at, message_fields& to) { return read_text_content(at, to.content.emplace()); }},
-  {"name", kind::text, &read_member<&message_fields::name>, "for templates that know it"},
+   [](const place& at, chat_message_fields& to) { return read_text_content(at, to.content.emplace()); }},
+  {"name", kind::text, &read_member<&chat_message_fields::name>, "for templates that know it"},
   {"tool_calls", kind::list<kind::members<tool_call_rules>>, &read_tool_calls, "of an assistant"},
-  {"tool_call_id", kind::text, &read_member<&message_fields::tool_call_id>, "of a tool"},
-  {"reasoning_content", kind::text, &read_member<&message_fields::reasoning>, "for templates that know it"},
-  {"reasoning", kind::text, &read_member<&message_fields::reasoning>, "the same"},
+  {"tool_call_id", kind::text, &read_member<&chat_message_fields::tool_call_id>, "of a tool"},
+  {"reasoning_content", kind::text, &read_member<&chat_message_fields::reasoning>, "for templates that know it"},
+  {"reasoning", kind::text, &read_member<&chat_message_fields::reasoning>, "the same"},
   {"annotations", kind::list<kind::anything, 0>,
-   [](const place& at, message_fields&) -> expected<void> {
+   [](const place& at, chat_message_fields&) -> expected<void> {
      if (!at.value.is_array() || !at.value.empty())
        return refused_field(at.path, "text is taken as it stands");
      return {};
@@ -83,7 +83,7 @@ constexpr field_rule<message_fields> message_rules[] = {
 };
 
 /// What goes with what.
-expected<void> check_message(std::string_view path, const message_fields& message) {
+expected<void> check_message(std::string_view path, const chat_message_fields& message) {
   const auto refuse = [&](std::string_view field, std::string_view what) {
     return fail(errc::invalid_argument, fmt::format("Field '{}.{}' {}.", path, field, what));
   };
@@ -100,7 +100,7 @@ expected<void> check_message(std::string_view path, const message_fields& messag
   return {};
 }
 
-json as_templates_know_it(message_fields&& message) {
+json as_templates_know_it(chat_message_fields&& message) {
   json result = {{"role", std::move(message.role)}, {"content", std::move(message.content).value_or("")}};
   if (!message.tool_calls.is_null())
     result["tool_calls"] = std::move(message.tool_calls);
@@ -156,8 +156,8 @@ expected<void> read_messages(const place& at, chat_fields& to) {
     return ok;
   for (std::size_t i = 0; i < at.value.size(); ++i) {
     const auto here = at.item(i);
-    message_fields message;
-    if (auto read = read_object<message_fields>(here, message_rules, message); !read)
+    chat_message_fields message;
+    if (auto read = read_object<chat_message_fields>(here, chat_message_rules, message); !read)
       return read;
     if (auto ok = check_message(here.path, message); !ok)
       return ok;
@@ -167,7 +167,7 @@ expected<void> read_messages(const place& at, chat_fields& to) {
 }
 
 json kind::message_list() {
-  const auto all = members<message_rules>();
+  const auto all = members<chat_message_rules>();
   auto message = any_of(
     {variant_of(all, {{"content"},
                       {"tool_calls", "tool_call_id", "reasoning", "reasoning_content"},

@@ -179,7 +179,7 @@ expected<void> widen_for_echo(call_fields& fields) {
   return {};
 }
 
-expected<api_call_ptr> make_call(const api_context& context, std::string_view text) {
+expected<api_call_ptr> make_completion_call(const api_context& context, std::string_view text) {
   auto body = parse_body(text);
   if (!body)
     return tl::unexpected(std::move(body.error()));
@@ -204,7 +204,7 @@ expected<api_call_ptr> make_call(const api_context& context, std::string_view te
 } // namespace
 
 api_outcome completions(const api_context& context, std::string_view body) {
-  auto call = make_call(context, body);
+  auto call = make_completion_call(context, body);
   if (!call)
     return {openai_error(call.error()), nullptr};
   return {{}, std::move(*call)};

@@ -56,7 +56,7 @@ expected<void> read_add_special_tokens(const place& at, call_fields&) {
   return {};
 }
 
-constexpr field_rule<call_fields> rules[] = {
+constexpr field_rule<call_fields> completion_rules[] = {
   {"prompt", kind::prompts, &read_prompts, "one, or several at once", is_needed},
   {"echo", kind::boolean, &read_echo},
   {"logprobs", kind::integer_in<0, max_logprobs>, &read_logprobs},
@@ -74,7 +74,7 @@ json kind::prompts() {
 }
 
 call_table completion_table() {
-  return rules;
+  return completion_rules;
 }
 
 expected<call_fields> read_completion(const json& body) {

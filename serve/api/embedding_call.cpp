@@ -36,7 +36,7 @@ expected<void> read_pooling(const place& at, embedding_fields& to) {
     [&](const std::string& word) { to.call.request.embed = word == "mean" ? pooling::mean : pooling::last; });
 }
 
-constexpr field_rule<embedding_fields> rules[] = {
+constexpr field_rule<embedding_fields> embedding_rules[] = {
   {"input", kind::prompts, &read_input, "up to 1,024 inputs", is_needed},
   {"model", kind::text, &as_shared, "absent: the model that is served; another one is a 404"},
   {"encoding_format", kind::word<"float", "base64">, &read_encoding, "base64: of float32, the lowest byte first"},
@@ -124,7 +124,7 @@ private:
   std::vector<std::string> embeddings_;    ///< As JSON: each is formatted when it comes, not all of them at the end.
 };
 
-expected<api_call_ptr> make_call(const api_context& context, std::string_view text) {
+expected<api_call_ptr> make_embedding_call(const api_context& context, std::string_view text) {
   auto body = parse_body(text);
   if (!body)
     return tl::unexpected(std::move(body.error()));
@@ -143,7 +143,7 @@ expected<api_call_ptr> make_call(const api_context& context, std::string_view te
 } // namespace
 
 field_table<embedding_fields> embedding_table() {
-  return rules;
+  return embedding_rules;
 }
 
 json kind::embedding_body() {
@@ -151,7 +151,7 @@ json kind::embedding_body() {
 }
 
 api_outcome embeddings(const api_context& context, std::string_view body) {
-  auto call = make_call(context, body);
+  auto call = make_embedding_call(context, body);
   if (!call)
     return {openai_error(call.error()), nullptr};
   return {{}, std::move(*call)};

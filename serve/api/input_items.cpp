@@ -12,7 +12,7 @@ struct message_item {
   const json* content = nullptr;
 };
 
-constexpr field_rule<message_item> message_rules[] = {
+constexpr field_rule<message_item> message_item_rules[] = {
   {"type", kind::word<"message">, &read_word<message_item, "message">},
   {"role", kind::word<"user", "assistant", "system", "developer">,
    [](const place& at, message_item& to) {
@@ -103,7 +103,7 @@ public:
     if (!type)
       return tl::unexpected(type.error());
     if (*type == "message")
-      return read_as<message_item>(at, message_rules, &item_reader::add_said);
+      return read_as<message_item>(at, message_item_rules, &item_reader::add_said);
     if (*type == "reasoning")
       return read_as<reasoning_item>(at, reasoning_rules, &item_reader::add_thought);
     if (*type == "function_call")
@@ -196,7 +196,7 @@ expected<void> read_input_items(const place& at, chat_fields& to) {
 }
 
 json kind::input_items() {
-  const auto message = members<message_rules>();
+  const auto message = members<message_item_rules>();
   const auto of_role = [&](json role, json content) {
     return variant_of(variant_of(message, {{}, {}, "role", std::move(role)}),
                       {{}, {}, "content", std::move(content)});

@@ -114,7 +114,7 @@ private:
   stop_cause stopped_by_;
 };
 
-expected<api_call_ptr> make_call(const api_context& context, std::string_view text) {
+expected<api_call_ptr> make_message_call(const api_context& context, std::string_view text) {
   auto body = parse_body(text);
   if (!body)
     return tl::unexpected(std::move(body.error()));
@@ -130,7 +130,7 @@ expected<api_call_ptr> make_call(const api_context& context, std::string_view te
 } // namespace
 
 api_outcome messages(const api_context& context, std::string_view body) {
-  auto call = make_call(context, body);
+  auto call = make_message_call(context, body);
   if (!call)
     return {anthropic_error(call.error()), nullptr};
   return {{}, std::move(*call)};

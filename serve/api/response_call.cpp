@@ -137,7 +137,7 @@ private:
   std::uint64_t sequence_ = 0;
 };
 
-expected<api_call_ptr> make_call(const api_context& context, std::string_view text) {
+expected<api_call_ptr> make_response_call(const api_context& context, std::string_view text) {
   auto body = parse_body(text);
   if (!body)
     return tl::unexpected(std::move(body.error()));
@@ -154,7 +154,7 @@ expected<api_call_ptr> make_call(const api_context& context, std::string_view te
 } // namespace
 
 api_outcome responses(const api_context& context, std::string_view body) {
-  auto call = make_call(context, body);
+  auto call = make_response_call(context, body);
   if (!call)
     return {openai_error(call.error()), nullptr};
   return {{}, std::move(*call)};

@@ -77,7 +77,7 @@ expected<void> read_reasoning(const place& at, response_fields&) {
 
 constexpr std::string_view not_kept = "answers are not kept";
 
-constexpr field_rule<response_fields> rules[] = {
+constexpr field_rule<response_fields> response_rules[] = {
   {"input", kind::input_items, &read_input, "", is_needed},
   {"instructions", kind::text, &read_instructions, "a message of the system, before all others"},
   {"model", kind::text, &as_in_chat<true>},
@@ -119,7 +119,7 @@ constexpr field_rule<response_fields> rules[] = {
 
 expected<response_fields> read_response(const json& body) {
   response_fields fields;
-  const field_table<response_fields> tables[] = {rules};
+  const field_table<response_fields> tables[] = {response_rules};
   if (auto read = read_members<response_fields>("", body, tables, fields); !read)
     return tl::unexpected(std::move(read.error()));
   auto& messages = fields.call.chat.messages;
@@ -129,7 +129,7 @@ expected<response_fields> read_response(const json& body) {
 }
 
 std::vector<field_row> response_rows() {
-  return rows_of(rules);
+  return rows_of(response_rules);
 }
 
 json kind::response_body() {

@@ -131,7 +131,7 @@ json biases() {
   return schema;
 }
 
-constexpr field_rule<call_fields> rules[] = {
+constexpr field_rule<call_fields> sampling_rules[] = {
   {"model", kind::text, &read_member<&call_fields::model>, "absent: the model that is served; another one is a 404"},
   {"stream", kind::boolean, &read_member<&call_fields::stream>},
   {"stream_options", kind::members<stream_option_rules>, &read_stream_options, "include_usage; goes with stream"},
@@ -218,7 +218,7 @@ json kind::text_format() {
 }
 
 call_table shared_call_table() {
-  return rules;
+  return sampling_rules;
 }
 
 } // namespace troupe::serve

@@ -11,8 +11,6 @@ namespace troupe::serve {
 
 namespace {
 
-using nlohmann::json;
-
 bool is_plain(char c) {
   return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
          std::string_view("._:/+-@").find(c) != std::string_view::npos;
@@ -67,8 +65,8 @@ std::string value_of(double number) {
   return fmt::format("{:.1f}", number);
 }
 
-std::string in_ascii(const json& value) {
-  return value.dump(-1, ' ', true, json::error_handler_t::replace);
+std::string in_ascii(const nlohmann::json& value) {
+  return value.dump(-1, ' ', true, nlohmann::json::error_handler_t::replace);
 }
 
 } // namespace

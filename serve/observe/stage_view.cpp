@@ -9,13 +9,11 @@ namespace troupe::serve {
 
 namespace {
 
-using nlohmann::json;
-
 double milliseconds(std::chrono::steady_clock::duration time) {
   return std::chrono::duration<double, std::milli>(time).count();
 }
 
-json quantiles_of(std::deque<double> values) {
+nlohmann::json quantiles_of(std::deque<double> values) {
   const auto at = [&](double share) {
     if (values.empty())
       return 0.0;
@@ -27,8 +25,8 @@ json quantiles_of(std::deque<double> values) {
   return {{"count", values.size()}, {"p50", at(0.5)}, {"p99", at(0.99)}};
 }
 
-json rows_of(const std::vector<actor_row>& actors) {
-  auto out = json::array();
+nlohmann::json rows_of(const std::vector<actor_row>& actors) {
+  auto out = nlohmann::json::array();
   for (const auto& actor : actors)
     out.push_back({{"id", actor.id},
                    {"name", actor.name},

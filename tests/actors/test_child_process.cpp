@@ -21,6 +21,8 @@ using namespace troupe;
 using namespace troupe::test;
 using namespace std::chrono_literals;
 
+BOOST_AUTO_TEST_SUITE(child_processes)
+
 namespace {
 
 const std::string program = TROUPE_CHILD_PROGRAM;
@@ -92,8 +94,6 @@ bool is_stopped(pid_t pid) {
 }
 
 } // namespace
-
-BOOST_AUTO_TEST_SUITE(child_processes)
 
 BOOST_AUTO_TEST_CASE(how_a_child_ended_is_told) {
   const auto three = end_of(shell("exit 3"));

@@ -8,6 +8,8 @@
 using namespace troupe;
 using namespace troupe::test;
 
+BOOST_AUTO_TEST_SUITE(data_parallel)
+
 namespace {
 
 std::vector<token_id> right(const prompt_tokens& prompt, std::size_t count) {
@@ -20,8 +22,6 @@ std::size_t logprobs_of(const prompt_tokens& prompt) {
 }
 
 } // namespace
-
-BOOST_AUTO_TEST_SUITE(data_parallel)
 
 BOOST_AUTO_TEST_CASE(load_is_spread_and_one_prefix_stays_together) {
   several_engines f(2, 256);

@@ -9,6 +9,8 @@
 using namespace troupe;
 using namespace troupe::test;
 
+BOOST_AUTO_TEST_SUITE(door_suite)
+
 namespace {
 
 /// Sockets of this process that others can find.
@@ -37,8 +39,6 @@ struct system_of_processes {
 };
 
 } // namespace
-
-BOOST_AUTO_TEST_SUITE(door_suite)
 
 BOOST_AUTO_TEST_CASE(a_door_that_is_closed_is_gone_before_its_actor_system_is) {
   system_of_processes s;

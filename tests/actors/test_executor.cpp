@@ -8,6 +8,8 @@
 using namespace troupe;
 using namespace troupe::test;
 
+BOOST_AUTO_TEST_SUITE(executor_suite)
+
 namespace {
 
 /// Has its weights at once, and says nothing of steps.
@@ -108,8 +110,6 @@ void check_about(std::chrono::milliseconds waited, std::chrono::milliseconds lim
 }
 
 } // namespace
-
-BOOST_AUTO_TEST_SUITE(executor_suite)
 
 BOOST_AUTO_TEST_CASE(after_each_step_that_was_waited_for_in_vain_the_next_is_waited_for_longer) {
   lone_executor f;

@@ -9,6 +9,8 @@
 using namespace troupe;
 using namespace std::chrono_literals;
 
+BOOST_AUTO_TEST_SUITE(kv_event_publishers)
+
 namespace {
 
 constexpr int patience_ms = 30'000;
@@ -139,8 +141,6 @@ struct publisher {
 };
 
 } // namespace
-
-BOOST_AUTO_TEST_SUITE(kv_event_publishers)
 
 BOOST_AUTO_TEST_CASE(a_subscriber_gets_topic_number_and_payload) {
   publisher on;

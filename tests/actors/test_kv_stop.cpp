@@ -7,6 +7,8 @@
 using namespace troupe;
 using namespace troupe::test;
 
+BOOST_AUTO_TEST_SUITE(stopping_with_a_tier)
+
 namespace {
 
 /// What a test sees of a tier, after the engine has ended, too.
@@ -59,8 +61,6 @@ std::vector<token_id> block_of(const std::vector<token_id>& tokens, std::size_t 
 }
 
 } // namespace
-
-BOOST_AUTO_TEST_SUITE(stopping_with_a_tier)
 
 BOOST_AUTO_TEST_CASE(what_is_being_written_and_what_waits_for_it_is_in_the_tier_before_the_engine_ends) {
   auto kept = std::make_shared<kept_blocks>();

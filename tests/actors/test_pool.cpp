@@ -7,6 +7,8 @@
 
 namespace troupe {
 
+BOOST_AUTO_TEST_SUITE(pool)
+
 namespace {
 
 using namespace std::chrono_literals;
@@ -81,8 +83,6 @@ auto* const first = reinterpret_cast<caf::resumable*>(&places[0]);
 auto* const second = reinterpret_cast<caf::resumable*>(&places[1]);
 
 } // namespace
-
-BOOST_AUTO_TEST_SUITE(pool)
 
 BOOST_AUTO_TEST_CASE(a_long_chain_arrives_with_one_thread_and_with_four) {
   for (std::size_t threads : {1, 4}) {

@@ -7,6 +7,8 @@
 using namespace troupe;
 using namespace troupe::test;
 
+BOOST_AUTO_TEST_SUITE(ranks)
+
 namespace {
 
 std::shared_ptr<const model> three_groups() {
@@ -87,8 +89,6 @@ void check_deaths(sharing among, decltype(&make_cpu_backend) make) {
 }
 
 } // namespace
-
-BOOST_AUTO_TEST_SUITE(ranks)
 
 BOOST_AUTO_TEST_CASE(any_number_of_ranks_and_stages_gives_the_same_tokens_on_the_reference_backend) {
   const auto wanted = undisturbed({}, make_reference_backend);

@@ -6,6 +6,8 @@
 using namespace troupe;
 using namespace troupe::test;
 
+BOOST_AUTO_TEST_SUITE(stream_moves)
+
 namespace {
 
 stream_events gave_up(sequence_id sequence) {
@@ -15,8 +17,6 @@ stream_events gave_up(sequence_id sequence) {
 }
 
 } // namespace
-
-BOOST_AUTO_TEST_SUITE(stream_moves)
 
 BOOST_AUTO_TEST_CASE(a_request_goes_on_elsewhere_after_its_last_token_and_late_words_of_the_old_engine_are_nothing) {
   stream_fixture f({}, 2);

@@ -10,6 +10,8 @@
 using namespace troupe;
 using namespace troupe::test;
 
+BOOST_AUTO_TEST_SUITE(wire)
+
 namespace {
 
 template <class T>
@@ -84,8 +86,6 @@ step_changes steady_step(std::uint32_t sequences) {
 }
 
 } // namespace
-
-BOOST_AUTO_TEST_SUITE(wire)
 
 BOOST_AUTO_TEST_CASE(every_field_of_every_message_comes_back_bit_for_bit) {
   check_round_trips<step_changes>();

@@ -11,6 +11,8 @@ using namespace troupe;
 using namespace troupe::test;
 using namespace std::chrono_literals;
 
+BOOST_AUTO_TEST_SUITE(faults)
+
 namespace {
 
 using clock = std::chrono::steady_clock;
@@ -121,8 +123,6 @@ bool same(const told& a, const told& b) {
 constexpr auto patience = 5s;
 
 } // namespace
-
-BOOST_AUTO_TEST_SUITE(faults)
 
 BOOST_AUTO_TEST_CASE(a_wrapped_group_without_faults_is_the_group) {
   const auto seen = without_faults();

@@ -11,6 +11,8 @@ using namespace troupe;
 using namespace troupe::test;
 using namespace std::chrono_literals;
 
+BOOST_AUTO_TEST_SUITE(groups)
+
 namespace {
 
 using maker = ranks_of_group (*)(const std::vector<unsigned>& shards);
@@ -20,8 +22,6 @@ constexpr maker makers[] = {[](const std::vector<unsigned>& shards) { return sha
                             tcp_ranks};
 
 } // namespace
-
-BOOST_AUTO_TEST_SUITE(groups)
 
 BOOST_AUTO_TEST_CASE(every_call_does_what_it_says_for_any_number_of_ranks_and_bytes) {
   const std::vector<std::vector<unsigned>> divisions{{1}, {3}, {1, 1}, {2, 1}, {1, 2}, {1, 1, 1}, {3, 1, 2, 1, 1}};

@@ -10,6 +10,8 @@
 
 using namespace troupe;
 
+BOOST_AUTO_TEST_SUITE(row_channels)
+
 namespace {
 
 constexpr row_channel_shape shape{.slots = 3, .max_rows = 7, .width = 5};
@@ -48,8 +50,6 @@ struct messages {
 };
 
 } // namespace
-
-BOOST_AUTO_TEST_SUITE(row_channels)
 
 BOOST_AUTO_TEST_CASE(another_process_reads_the_rows_of_each_step_while_as_many_as_slots_are_in_flight) {
   const auto channel = row_channel::create(shape);

@@ -15,6 +15,8 @@ using namespace troupe;
 using namespace troupe::test;
 using namespace std::chrono_literals;
 
+BOOST_AUTO_TEST_SUITE(tcp)
+
 namespace {
 
 tcp_listener listener() {
@@ -27,8 +29,6 @@ constexpr std::uint64_t secret = 5;
 const tcp_group_options two{.shards = {1, 1}, .epoch = test_epoch, .secret = secret};
 
 } // namespace
-
-BOOST_AUTO_TEST_SUITE(tcp)
 
 BOOST_AUTO_TEST_CASE(a_killed_process_ends_the_others_calls_at_once) {
   const auto first = listener(), second = listener();

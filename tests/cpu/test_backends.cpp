@@ -11,6 +11,8 @@
 using namespace troupe;
 using namespace troupe::test;
 
+BOOST_AUTO_TEST_SUITE(backends)
+
 namespace {
 
 using gguf::tensor_type;
@@ -107,8 +109,6 @@ double relative_difference(const std::vector<rows_of_logits>& wanted, const std:
 constexpr tensor_type types[] = {tensor_type::f32, tensor_type::f16, tensor_type::q8_0, tensor_type::q4_1};
 
 } // namespace
-
-BOOST_AUTO_TEST_SUITE(backends)
 
 BOOST_AUTO_TEST_CASE(the_cpu_backend_is_near_the_reference_backend_for_every_weight_type_and_shape) {
   std::vector<tiny_model_options> models;

@@ -17,6 +17,8 @@
 using namespace troupe::cpu;
 using namespace troupe::test;
 
+BOOST_AUTO_TEST_SUITE(bf16_products)
+
 namespace {
 
 // The definition, one number at a time.
@@ -216,8 +218,6 @@ void check_tiles() {
 }
 
 } // namespace
-
-BOOST_AUTO_TEST_SUITE(bf16_products)
 
 BOOST_AUTO_TEST_CASE(products_of_random_shapes_are_what_their_definition_says_bit_for_bit) {
   random_numbers random(21);

@@ -11,6 +11,8 @@
 using namespace troupe;
 using namespace troupe::test;
 
+BOOST_AUTO_TEST_SUITE(block_contents)
+
 namespace {
 
 const backend_options sizes{.kv_blocks = 32, .max_rows = 128, .max_logit_rows = 128, .threads = 2};
@@ -63,8 +65,6 @@ sequence elsewhere(const sequence& one) {
 }
 
 } // namespace
-
-BOOST_AUTO_TEST_SUITE(block_contents)
 
 BOOST_AUTO_TEST_CASE(a_copied_block_gives_the_same_logits_bit_for_bit) {
   for (auto kind : kinds) {

@@ -12,6 +12,8 @@
 using namespace troupe;
 using namespace troupe::test;
 
+BOOST_AUTO_TEST_SUITE(hidden_states)
+
 namespace {
 
 const backend_options sizes{.kv_blocks = 64, .max_rows = 256, .max_logit_rows = 16, .threads = 2};
@@ -59,8 +61,6 @@ bool same_bits(std::span<const float> a, std::span<const float> b) {
 }
 
 } // namespace
-
-BOOST_AUTO_TEST_SUITE(hidden_states)
 
 BOOST_AUTO_TEST_CASE(logits_are_the_products_of_the_hidden_state_with_the_rows_of_the_output_matrix) {
   for (auto make : makers) {

@@ -15,6 +15,8 @@
 using namespace troupe::cpu;
 using namespace troupe::test;
 
+BOOST_AUTO_TEST_SUITE(kernels)
+
 namespace {
 
 /// The same rows as integers of one and of two bytes.
@@ -78,8 +80,6 @@ tile_memory quantised(const kernel_table& kernels, const std::vector<float>& x, 
 }
 
 } // namespace
-
-BOOST_AUTO_TEST_SUITE(kernels)
 
 BOOST_AUTO_TEST_CASE(products_have_the_same_bits_on_every_instruction_set) {
   for_panels([](const panel& weights, const std::vector<float>& x, random_numbers& random) {

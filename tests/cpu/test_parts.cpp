@@ -24,6 +24,8 @@
 using namespace troupe;
 using namespace troupe::cpu;
 
+BOOST_AUTO_TEST_SUITE(parts)
+
 namespace {
 
 constexpr gguf::tensor_type quantised_types[] = {
@@ -61,8 +63,6 @@ std::vector<std::byte> random_blocks(gguf::tensor_type type, std::size_t element
 }
 
 } // namespace
-
-BOOST_AUTO_TEST_SUITE(parts)
 
 BOOST_AUTO_TEST_CASE(unpacked_blocks_are_the_weights_that_dequantising_gives) {
   std::mt19937_64 random(1);

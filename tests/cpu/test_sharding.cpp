@@ -14,6 +14,8 @@
 using namespace troupe;
 using namespace troupe::test;
 
+BOOST_AUTO_TEST_SUITE(sharding)
+
 namespace {
 
 using gguf::tensor_type;
@@ -101,8 +103,6 @@ double difference(const rows_of_logits& wanted, const rows_of_logits& got) {
 constexpr tiny_model_options three_groups{.seed = 4, .heads = 9, .kv_heads = 3, .head_size = 32, .feed_forward = 160};
 
 } // namespace
-
-BOOST_AUTO_TEST_SUITE(sharding)
 
 BOOST_AUTO_TEST_CASE(a_plan_gives_every_part_to_one_rank_in_whole_blocks) {
   for (auto type : {tensor_type::f16, tensor_type::q4_1}) {

@@ -15,6 +15,8 @@
 using namespace troupe;
 using namespace troupe::test;
 
+BOOST_AUTO_TEST_SUITE(stages)
+
 namespace {
 
 using gguf::tensor_type;
@@ -158,8 +160,6 @@ const cuts one_stage{{0, 5}};
 const std::vector<cuts> several{{{0, 2}, {2, 5}}, {{0, 4}, {4, 5}}, {{0, 1}, {1, 4}, {4, 5}}};
 
 } // namespace
-
-BOOST_AUTO_TEST_SUITE(stages)
 
 BOOST_AUTO_TEST_CASE(the_reference_backend_has_the_same_bits_on_one_two_and_three_stages_of_one_rank_or_two) {
   for (auto type : {tensor_type::f32, tensor_type::q4_1})

@@ -192,7 +192,7 @@ class Answer:
         self.first_at = None  # When its first token came, by this machine's clock.
 
     def choice(self, index):
-        return self.choices.setdefault(index, {"tokens": [], "text": "", "logprobs": []})
+        return self.choices.setdefault(index, {"tokens": [], "text": "", "logprobs": [], "top_logprobs": []})
 
     tokens = property(lambda self: self.choice(0)["tokens"])
     text = property(lambda self: self.choice(0)["text"])
@@ -212,6 +212,7 @@ class Answer:
         if "logprobs" in message:
             assert message["logprobs"]["tokens"] == message["token_ids"], message
             choice["logprobs"] += message["logprobs"]["logprobs"]
+            choice["top_logprobs"] += message["logprobs"].get("top_logprobs", [])  # One token's after the other's.
 
     def result(self):
         """All that must be the same whenever the same request is sent."""
@@ -305,6 +306,17 @@ class Client:
             message = self.take()
             if message == {"type": "pong", "nonce": 77}:
                 return self.others.remove(message)
+
+
+def children(pid):
+    """Processes that any thread of this one has started."""
+    found = []
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        try:
+            found += [int(word) for word in (task / "children").read_text().split()]
+        except OSError:
+            pass  # The thread has just ended.
+    return found
 
 
 def wait_for_all(clients, patience=PATIENCE):

@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 
 from memory_pressure import MemoryGroup, faults
-from support import PATIENCE, TestCase, eventually, folder, main, run, tiny, tiny_model
+from support import PATIENCE, TestCase, children, eventually, folder, main, run, tiny, tiny_model
 
 SEEDS = int(os.environ.get("TROUPE_FAULT_SEEDS", 5))
 STREAMS, TOKENS = 64, 48
@@ -22,17 +22,6 @@ FAULTS = 4  # In one run: a fifth and sixth within a minute would be too many fo
 SHAPE = {"context": 4096, "width": 96, "kv-heads": 3, "layers": 4}  # Six heads in three groups.
 MODEL = tiny("cpu", **SHAPE)
 KINDS = {"tensor parallel": ["--tensor-parallel-size", "2"], "pipeline parallel": ["--pipeline-parallel-size", "2"]}
-
-
-def children(pid):
-    """Processes that any thread of this one has started."""
-    found = []
-    for task in Path(f"/proc/{pid}/task").iterdir():
-        try:
-            found += [int(word) for word in (task / "children").read_text().split()]
-        except OSError:
-            pass  # The thread has just ended.
-    return found
 
 
 def is_there(pid):

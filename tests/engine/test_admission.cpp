@@ -7,6 +7,8 @@
 
 using namespace troupe;
 
+BOOST_AUTO_TEST_SUITE(admission_suite)
+
 namespace {
 
 constexpr engine_time second = 1000000;
@@ -20,8 +22,6 @@ std::uint32_t retry_ms(admission_control& open, engine_time now, std::uint32_t t
 }
 
 } // namespace
-
-BOOST_AUTO_TEST_SUITE(admission_suite)
 
 BOOST_AUTO_TEST_CASE(a_ticket_has_as_many_ids_as_sequences_and_none_is_ever_given_twice) {
   admission_control open({});

@@ -4,6 +4,8 @@
 
 using namespace troupe;
 
+BOOST_AUTO_TEST_SUITE(batch_states)
+
 namespace {
 
 /// A step with one sequence in slot 2, whose table has `blocks`.
@@ -34,8 +36,6 @@ void refused(batch_state& batch, const step_changes& step) {
 }
 
 } // namespace
-
-BOOST_AUTO_TEST_SUITE(batch_states)
 
 BOOST_AUTO_TEST_CASE(a_decode_row_goes_on_from_the_token_that_was_sampled_last) {
   batch_state batch;

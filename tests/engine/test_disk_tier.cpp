@@ -13,6 +13,8 @@ using namespace troupe::test;
 
 namespace fs = std::filesystem;
 
+BOOST_AUTO_TEST_SUITE(disk_tiers)
+
 namespace {
 
 /// Blocks in a folder, of all fingerprints, and what else is there.
@@ -38,8 +40,6 @@ char byte_at(const fs::path& file, std::uint64_t at) {
 }
 
 } // namespace
-
-BOOST_AUTO_TEST_SUITE(disk_tiers)
 
 BOOST_AUTO_TEST_CASE(blocks_and_their_order_of_use_survive_a_restart) {
   const temporary_folder folder;

@@ -8,6 +8,8 @@
 using namespace troupe;
 using namespace troupe::test;
 
+BOOST_AUTO_TEST_SUITE(kv_tiers)
+
 namespace {
 
 /// Both tiers, with room for so many blocks.
@@ -30,8 +32,6 @@ std::vector<tier_block> chain(std::initializer_list<std::uint64_t> which) {
 }
 
 } // namespace
-
-BOOST_AUTO_TEST_SUITE(kv_tiers)
 
 BOOST_AUTO_TEST_CASE(a_tier_gives_back_what_was_saved_and_misses_what_was_not) {
   for_both(8, [](block_tier& tier) {

@@ -4,6 +4,8 @@
 using namespace troupe;
 using troupe::test::planner_bench;
 
+BOOST_AUTO_TEST_SUITE(planner_drafts)
+
 namespace {
 
 planner_bench::settings small(drafter draft = {}) {
@@ -19,8 +21,6 @@ void wants_four(new_sequence& s) {
 }
 
 } // namespace
-
-BOOST_AUTO_TEST_SUITE(planner_drafts)
 
 BOOST_AUTO_TEST_CASE(drafts_that_are_right_come_in_one_step_and_wrong_ones_leave_no_trace) {
   planner_bench b(small());

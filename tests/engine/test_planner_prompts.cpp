@@ -4,6 +4,8 @@
 using namespace troupe;
 using namespace troupe::test;
 
+BOOST_AUTO_TEST_SUITE(planner_prompts)
+
 namespace {
 
 void pool(new_sequence& s, pooling how) {
@@ -25,8 +27,6 @@ std::vector<token_event> answer_with_embeddings(planner_bench& b, std::uint32_t 
 }
 
 } // namespace
-
-BOOST_AUTO_TEST_SUITE(planner_prompts)
 
 BOOST_AUTO_TEST_CASE(a_sequence_without_tokens_is_computed_once_and_ends_with_its_prompt) {
   planner_bench b(small());

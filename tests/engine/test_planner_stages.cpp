@@ -9,6 +9,8 @@
 using namespace troupe;
 using namespace troupe::test;
 
+BOOST_AUTO_TEST_SUITE(planner_stages)
+
 namespace {
 
 planner_bench::settings staged(std::uint32_t stages, std::uint32_t rows = 512) {
@@ -88,8 +90,6 @@ std::set<slot_id> slots_of(const step_changes& step) {
 }
 
 } // namespace
-
-BOOST_AUTO_TEST_SUITE(planner_stages)
 
 BOOST_AUTO_TEST_CASE(sixty_four_sequences_that_decode_keep_all_stages_busy) {
   for (std::uint32_t stages : {1u, 2u, 3u, 4u})

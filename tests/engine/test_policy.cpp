@@ -9,6 +9,8 @@
 
 using namespace troupe;
 
+BOOST_AUTO_TEST_SUITE(policy_suite)
+
 namespace {
 
 using kind = scheduling_policy::kind_type;
@@ -45,8 +47,6 @@ std::size_t overtakers(const scheduling_policy& policy, const scheduling_paramet
 }
 
 } // namespace
-
-BOOST_AUTO_TEST_SUITE(policy_suite)
 
 BOOST_AUTO_TEST_CASE(first_come_is_served_first_whatever_it_wishes) {
   const auto p = policy_of(kind::first_come);

@@ -10,6 +10,8 @@
 using namespace troupe;
 using namespace troupe::test;
 
+BOOST_AUTO_TEST_SUITE(routing_suite)
+
 namespace {
 
 routing make_routing(std::size_t engines, routing_options options = {}) {
@@ -51,8 +53,6 @@ void print(const char* what, const routed_figures& f, const routed_figures& turn
 }
 
 } // namespace
-
-BOOST_AUTO_TEST_SUITE(routing_suite)
 
 BOOST_AUTO_TEST_CASE(twenty_prefixes_over_four_engines_hit_three_times_as_often_as_in_turns_at_an_even_load) {
   // An engine has memory for five prefixes and what it computes now: in turns, twenty push each other out.

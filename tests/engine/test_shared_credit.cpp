@@ -7,6 +7,8 @@
 
 using namespace troupe;
 
+BOOST_AUTO_TEST_SUITE(shared_credit_suite)
+
 namespace {
 
 /// Sequences that generate a token whenever they have credit for one.
@@ -52,8 +54,6 @@ struct runners {
 using shares = std::vector<credit_share>;
 
 } // namespace
-
-BOOST_AUTO_TEST_SUITE(shared_credit_suite)
 
 BOOST_AUTO_TEST_CASE(the_credit_that_a_request_comes_with_is_split_evenly_and_the_lowest_choices_get_the_rest) {
   shared_credit credit(4, 10);

@@ -10,6 +10,8 @@
 
 using namespace troupe;
 
+BOOST_AUTO_TEST_SUITE(step_cost_suite)
+
 namespace {
 
 struct machine {
@@ -53,8 +55,6 @@ void check_monotone(const step_cost& cost) {
 }
 
 } // namespace
-
-BOOST_AUTO_TEST_SUITE(step_cost_suite)
 
 BOOST_AUTO_TEST_CASE(as_long_as_nothing_was_learnt_all_rows_fit) {
   step_cost cost;

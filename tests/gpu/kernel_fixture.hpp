@@ -3,7 +3,7 @@
 
 #include <random>
 
-#include "gpu/kernels/list.hpp"
+#include "gpu/kernels/launch_plan.hpp"
 #include "gpu/kernels/tables.hpp"
 #include "tests/gpu/shim_fixture.hpp"
 
@@ -31,6 +31,11 @@ struct kernel_fixture : device_fixture {
               std::size_t shared_bytes = 0) {
     must(
       device.launch(stream, kernel_index<Kernel, all_kernels>::value, {blocks, threads, shared_bytes}, &arguments));
+    must(device.synchronize(stream));
+  }
+  template <class Arguments>
+  void launch(const launch_plan& plan, const Arguments& arguments) {
+    must(device.launch(stream, plan.kernel, plan.shape, &arguments));
     must(device.synchronize(stream));
   }
   /// Bytes of sectors that the last kernel has touched, once a launch, over those that it must touch.

@@ -3,6 +3,7 @@
 
 #include <boost/test/unit_test.hpp>
 
+#include <algorithm>
 #include <cstring>
 #include <vector>
 
@@ -24,7 +25,11 @@ struct device_fixture {
   stream_id stream;
 
   device_fixture(kernel_table kernels, std::uint32_t seed, std::size_t memory_bytes)
-      : device(std::move(kernels), {.memory_bytes = memory_bytes, .seed = seed, .counts_banks = true}),
+      : device(std::move(kernels), {.memory_bytes = memory_bytes,
+                                    .seed = seed,
+                                    .counts_banks = true,
+                                    .finds_global_races = true,
+                                    .most_accesses = 1 << 16}),
         stream(must(device.make_stream())) {}
 
   template <class T>
@@ -41,6 +46,22 @@ struct device_fixture {
     must(device.synchronize(stream));
     must(device.free_pinned(pinned));
     return {at};
+  }
+  /// The same, counted apart: see `read_over`.
+  template <class T>
+  global<const T> upload_counted(const std::vector<T>& values) {
+    const auto there = upload(values);
+    device.count_apart(there.at, values.size() * sizeof(T));
+    return there;
+  }
+  /// What the last kernel has read of these values over the bytes that its blocks must read, each block's own once: sectors once a block,
+  /// and what threads asked for, which is more where a block reads the same again.
+  template <class T>
+  double read_over(global<const T> counted, std::size_t bytes) const {
+    const auto moved = device.moved_at(counted.at);
+    return static_cast<double>(
+             std::max(moved.read_by_block * shim::device_memory::sector_bytes, moved.bytes_loaded)) /
+           static_cast<double>(bytes);
   }
   /// Empty where the device is lost.
   template <class T>

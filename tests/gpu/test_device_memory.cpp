@@ -25,6 +25,41 @@ struct strided_copy {
   }
 };
 
+/// sums[block] = the sum of the block's 64 numbers, in one of three ways.
+enum class way { once, twice, with_others };
+template <way Way>
+struct sum_once {
+  static constexpr const char* name = "sum_once";
+  static constexpr unsigned max_threads = 32;
+  struct arguments {
+    global<const float> x;
+    global<float> sums;
+  };
+  static TROUPE_GPU void run(const arguments& a, shared_memory) {
+    const auto own = block_index().x * 64;
+    float sum = a.x.load(own + lane()) + a.x.load(own + 32 + lane());
+    if (Way == way::twice) // The mean first, then the numbers again.
+      sum += 0 * (a.x.load(own + lane()) + a.x.load(own + 32 + lane()));
+    if (Way == way::with_others)
+      sum += 0 * (a.x.load((own + 64) % 256 + lane()) + a.x.load((own + 96) % 256 + lane()));
+    for (unsigned mask = 16; mask > 0; mask /= 2)
+      sum += shuffle_xor(sum, mask);
+    if (lane() == 0)
+      a.sums.store(block_index().x, sum);
+  }
+};
+
+template <way Way>
+double reads_over_the_necessary() {
+  shim_fixture<sum_once<Way>> f(1);
+  const auto x = f.upload_counted(std::vector<float>(4 * 64, 1.0f));
+  const auto sums = f.template space<float>(4);
+  f.template launch<sum_once<Way>>({x, sums}, {4}, 32);
+  BOOST_TEST(f.download(sums, 4) == std::vector<float>(4, 64.0f));
+  BOOST_TEST(f.device.last_launch().moved.read == 32u); // Once a launch, all three are alike.
+  return f.read_over(x, 4 * 64 * 4);
+}
+
 struct copier : shim_fixture<strided_copy> {
   using shim_fixture::shim_fixture;
   void copy(address from, address to, std::uint32_t stride, unsigned blocks = 1) {
@@ -114,6 +149,12 @@ BOOST_AUTO_TEST_CASE(sectors_and_conflicts_of_banks_are_counted) {
   c.copy(x.at, c.space<float>(64).at, 1, 2); // Both blocks read the same numbers.
   BOOST_TEST(c.device.last_launch().moved.read == 4u);
   BOOST_TEST(c.device.last_launch().moved.read_by_block == 8u);
+}
+
+BOOST_AUTO_TEST_CASE(what_a_block_reads_twice_or_what_others_read_too_is_over_the_necessary) {
+  BOOST_TEST(reads_over_the_necessary<way::once>() == 1.0);
+  BOOST_TEST(reads_over_the_necessary<way::twice>() == 2.0);
+  BOOST_TEST(reads_over_the_necessary<way::with_others>() == 2.0);
 }
 
 BOOST_AUTO_TEST_SUITE_END()

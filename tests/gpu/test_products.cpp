@@ -1,48 +1,143 @@
-#include "tests/gpu/kernel_fixture.hpp"
-
-#include <cmath>
+#include "tests/gpu/stored_matrix.hpp"
 
 using namespace troupe::gpu;
 using namespace troupe::gpu::test;
 
 namespace {
 
-template <unsigned Rows>
-void expect_products(std::uint32_t rows, std::uint32_t outputs, std::uint32_t inputs) {
-  kernel_fixture f(outputs);
-  std::vector<std::int8_t> quants(std::size_t{outputs} * inputs);
-  for (auto& each : quants)
-    each = static_cast<std::int8_t>(static_cast<int>(f.random() % 255) - 127);
-  std::vector<half> scales(quants.size() / 32);
-  for (auto& each : scales)
-    each = {static_cast<std::uint16_t>(f.random() % 0x2c00 + (f.random() % 2 << 15))}; // Denormals, too.
-  const auto x = f.numbers(std::size_t{rows} * inputs);
-  const auto y = f.space<float>(std::size_t{rows} * outputs);
-  f.launch<product_q8_0<Rows>>({f.upload(quants), f.upload(scales), f.upload(x), y, rows, outputs, inputs},
-                               {(outputs + 3) / 4, (rows + Rows - 1) / Rows});
-  BOOST_TEST(f.traffic_over(quants.size() + scales.size() * 2 + x.size() * 4 + std::size_t{rows} * outputs * 4) <=
-             1.05);
-  std::vector<double> wanted;
-  for (std::uint32_t r = 0; r < rows; ++r)
-    for (std::uint32_t n = 0; n < outputs; ++n) {
-      double sum = 0;
-      for (std::uint32_t k = 0; k < inputs; ++k)
-        sum +=
-          static_cast<double>(x[r * inputs + k]) * quants[n * inputs + k] * to_float(scales[(n * inputs + k) / 32]);
-      wanted.push_back(sum);
+struct product_case : weight_fixture {
+  std::uint32_t outputs, inputs;
+  std::vector<bf16> x;
+
+  product_case(weight_format format, std::uint32_t of_outputs, std::uint32_t of_inputs, std::uint32_t rows,
+               std::uint32_t seed = 1)
+      : weight_fixture(format, of_outputs, of_inputs, seed), outputs(of_outputs), inputs(of_inputs),
+        x(brain_floats(std::size_t{rows} * inputs)) {}
+
+  std::vector<float> run(std::uint32_t first_row, std::uint32_t rows) {
+    const std::vector<bf16> own(x.begin() + first_row * inputs, x.begin() + (first_row + rows) * inputs);
+    const auto y = space<float>(std::size_t{rows} * outputs);
+    launch(plan_product(this->own.layout, rows), product_arguments{matrix, upload(own), {}, y, rows, outputs, 0});
+    return download(y, std::size_t{rows} * outputs);
+  }
+
+  /// Output n of a row, and how far from it a sum of floats may be.
+  std::pair<double, double> right(std::uint32_t row, std::uint32_t n) const {
+    double sum = 0, sizes = 0, x_sizes = 0, largest = 0;
+    for (std::uint32_t k = 0; k < inputs; ++k) {
+      const double number = to_float(x[row * inputs + k]), weight = own.weights[std::size_t{n} * inputs + k];
+      sum += number * weight;
+      sizes += std::abs(number * weight);
+      x_sizes += std::abs(number);
+      largest = std::max(largest, std::abs(weight));
     }
-  expect_close(f.download(y, wanted.size()), wanted, 1e-5);
+    // Where there are minima, what is added is as large as they are, and may be larger than the weights.
+    const bool has_minimum = own.layout.format == weight_format::q4_1 || own.layout.format == weight_format::q4_k;
+    return {sum, 1e-6 * (has_minimum ? x_sizes * largest : sizes)};
+  }
+
+  void expect_right(const std::vector<float>& y, std::uint32_t rows) const {
+    BOOST_REQUIRE(y.size() == std::size_t{rows} * outputs);
+    for (std::uint32_t row = 0; row < rows; ++row)
+      for (std::uint32_t n = 0; n < outputs; ++n) {
+        const auto [wanted, bound] = right(row, n);
+        if (!(std::abs(y[row * outputs + n] - wanted) <= bound))
+          BOOST_ERROR(to_string(own.layout.format)
+                      << ": output " << n << " of row " << row << " is " << y[row * outputs + n] << " and not "
+                      << wanted << ", which is more than " << bound << " away");
+      }
+  }
+};
+
+/// The widest input of those that a model has that is whole blocks of a format.
+std::vector<std::uint32_t> widths_of(weight_format format) {
+  std::vector<std::uint32_t> result;
+  for (const auto width : {256u, 576u, 1536u, 4096u})
+    if (width % block_columns(format) == 0)
+      result.push_back(width);
+  return result;
 }
 
 } // namespace
 
 BOOST_AUTO_TEST_SUITE(products_suite)
 
-BOOST_AUTO_TEST_CASE(rows_times_a_matrix_of_q8_0_read_its_weights_once) {
-  expect_products<1>(1, 64, 576);
-  expect_products<1>(1, 30, 1536);
-  expect_products<4>(4, 64, 576);
-  expect_products<4>(3, 66, 32);
+BOOST_AUTO_TEST_CASE(products_of_every_format_are_right_to_a_millionth_of_what_is_added) {
+  for (const auto format : all_formats)
+    for (const auto inputs : widths_of(format))
+      for (const std::uint32_t rows : {1u, 2u, 3u, 8u}) {
+        product_case some(format, rows == 1 ? 64 : 18, inputs, rows); // 18: neither whole blocks nor whole warps.
+        some.expect_right(some.run(0, rows), rows);
+      }
+}
+
+BOOST_AUTO_TEST_CASE(the_smallest_matrices_are_right) {
+  for (const auto format : all_formats) {
+    product_case some(format, 1, block_columns(format), 5);
+    some.expect_right(some.run(0, 5), 5);
+  }
+}
+
+BOOST_AUTO_TEST_CASE(a_row_has_the_same_bits_alone_and_among_any_number_of_others) {
+  for (const auto format : all_formats) {
+    constexpr std::uint32_t outputs = 22, most = 11; // More than one pass.
+    const auto inputs = widths_of(format)[1];
+    product_case some(format, outputs, inputs, most);
+    const auto all = some.run(0, most);
+    some.expect_right(all, most);
+    for (const auto& [first, rows] :
+         {std::pair{0u, 1u}, {4u, 1u}, {10u, 1u}, {3u, 2u}, {5u, 3u}, {7u, 4u}, {1u, 5u}, {2u, 8u}}) {
+      const auto part = some.run(first, rows);
+      for (std::size_t i = 0; i < part.size(); ++i)
+        if (bits_as<std::uint32_t>(part[i]) != bits_as<std::uint32_t>(all[first * outputs + i]))
+          BOOST_ERROR(to_string(format) << ": number " << i << " of " << rows << " rows from " << first
+                                        << " has other bits than among all");
+    }
+  }
+}
+
+BOOST_AUTO_TEST_CASE(weights_are_read_once_for_all_rows) {
+  for (const auto format : all_formats)
+    for (const auto inputs : widths_of(format))
+      for (const std::uint32_t rows : {1u, 2u, 4u, 8u}) {
+        constexpr std::uint32_t outputs = 80;
+        product_case some(format, outputs, inputs, rows);
+        some.device.count_apart(some.matrix.bytes.at, some.own.bytes.size());
+        some.run(0, rows);
+        std::size_t needed = rows * (inputs * 2 + outputs * 4);
+        for (unsigned part = 0; part < most_weight_parts; ++part)
+          needed += outputs * part_row_bytes(format, part, inputs);
+        BOOST_TEST(some.traffic_over(needed) <= 1.05, to_string(format) << " " << inputs << " " << rows);
+        const auto weights = needed - rows * (inputs * 2 + outputs * 4);
+        const auto sectors = some.device.moved_at(some.matrix.bytes.at).read_by_block;
+        BOOST_TEST(static_cast<double>(sectors * 32) <= 1.05 * static_cast<double>(weights),
+                   "by blocks: " << to_string(format));
+      }
+}
+
+BOOST_AUTO_TEST_CASE(a_bias_and_what_was_there_are_added_and_other_columns_of_y_are_left_alone) {
+  constexpr std::uint32_t rows = 3, outputs = 10, inputs = 512, stride = 17;
+  for (const bool accumulates : {false, true})
+    for (const bool has_bias : {false, true}) {
+      product_case some(weight_format::q4_0, outputs, inputs, rows);
+      const auto before = some.numbers(rows * stride), bias = some.numbers(outputs);
+      const global<float> y{some.upload(before).at};
+      some.launch(plan_product(some.own.layout, rows),
+                  product_arguments{some.matrix, some.upload(some.x),
+                                    has_bias ? some.upload(bias) : global<const float>{}, y, rows, stride,
+                                    accumulates});
+      const auto got = some.download(y, rows * stride);
+      for (std::uint32_t i = 0; i < rows * stride; ++i) {
+        const auto row = i / stride, n = i % stride;
+        if (n >= outputs) {
+          BOOST_TEST(got[i] == before[i]);
+          continue;
+        }
+        const double added = (accumulates ? before[i] : 0.0) + (has_bias ? bias[n] : 0.0);
+        const auto [wanted, bound] = some.right(row, n);
+        BOOST_TEST(std::abs(got[i] - wanted - added) <= bound + 1e-6);
+      }
+    }
 }
 
 BOOST_AUTO_TEST_CASE(halves_are_the_numbers_that_they_stand_for) {

@@ -8,20 +8,21 @@ using namespace troupe::gpu::test;
 BOOST_AUTO_TEST_SUITE(row_kernels_suite)
 
 BOOST_AUTO_TEST_CASE(rms_norm_adds_and_normalises_each_row_with_every_sector_moved_once) {
-  for (const std::uint32_t width : {64u, 576u, 4096u})
+  for (const std::uint32_t width : {64u, 576u, 4096u, add_rms_norm::largest_width})
     for (const bool adds : {false, true}) {
       kernel_fixture f(width);
       constexpr std::uint32_t rows = 3;
       auto hidden = f.numbers(rows * width);
       const auto added = f.numbers(rows * width), weight = f.numbers(width);
-      const auto given = f.upload(hidden);
+      const auto given = f.upload_counted(hidden);
       const global<float> on_device{given.at};
       const auto normed = f.space<bf16>(rows * width);
-      f.launch<add_rms_norm>(
-        {on_device, adds ? f.upload(added) : global<const float>{}, f.upload(weight), normed, width, 1e-5f}, {rows},
-        128, add_rms_norm::shared_bytes);
+      f.launch(plan_of<add_rms_norm>(rows, width),
+               add_rms_norm::arguments{on_device, adds ? f.upload(added) : global<const float>{}, f.upload(weight),
+                                       normed, width, 1e-5f});
       const std::size_t numbers = rows * width;
       BOOST_TEST(f.traffic_over(numbers * (adds ? 4 + 4 + 4 + 2 : 4 + 2) + width * 4) <= 1.10);
+      BOOST_TEST(f.read_over(given, numbers * 4) <= 1.0);
       std::vector<double> wanted(numbers);
       for (std::uint32_t row = 0; row < rows; ++row) {
         double squares = 0;
@@ -43,7 +44,10 @@ BOOST_AUTO_TEST_CASE(swiglu_gates_each_number) {
   constexpr std::uint32_t count = 1536 + 4;
   const auto gate = f.numbers(count, 3), up = f.numbers(count, 3);
   const auto out = f.space<bf16>(count);
-  f.launch<swiglu>({f.upload(gate), f.upload(up), out, count}, {2});
+  const auto gate_there = f.upload_counted(gate), up_there = f.upload_counted(up);
+  f.launch(plan_of<swiglu>(count), swiglu::arguments{gate_there, up_there, out, count});
+  BOOST_TEST(f.read_over(gate_there, count * 4) <= 1.05);
+  BOOST_TEST(f.read_over(up_there, count * 4) <= 1.05);
   BOOST_TEST(f.traffic_over(count * (4 + 4 + 2)) <= 1.10);
   std::vector<double> wanted;
   for (std::size_t i = 0; i < count; ++i)
@@ -57,7 +61,10 @@ BOOST_AUTO_TEST_CASE(rows_that_are_wanted_are_taken_in_order) {
   const auto in = f.numbers(10 * width);
   const std::vector<std::uint32_t> rows = {7, 0, 7, 9};
   const auto out = f.space<float>(rows.size() * width);
-  f.launch<take_rows>({f.upload(in), f.upload(rows), out, width}, {4}, 64);
+  const auto there = f.upload_counted(in);
+  f.launch(plan_of<take_rows>(4u, width), take_rows::arguments{there, f.upload(rows), out, width});
+  BOOST_TEST(f.read_over(there, rows.size() * width * 4) <= 1.0);
+  BOOST_TEST(f.traffic_over((3 + 4) * width * 4) <= 1.05); // One row is taken twice.
   std::vector<float> wanted;
   for (const auto row : rows)
     wanted.insert(wanted.end(), in.begin() + row * width, in.begin() + (row + 1) * width);
@@ -83,9 +90,15 @@ BOOST_AUTO_TEST_CASE(rope_turns_pairs_and_keys_and_values_go_to_their_blocks) {
     const auto cache_size = blocks * positions_per_block * 2 * kv_heads * size;
     const auto cache = f.space<bf16>(cache_size);
     must(f.device.fill(f.stream, cache.at, 0, cache_size * 2));
-    f.launch<rope_store>({f.upload(query), f.upload(key), f.upload(value), turned, cache, f.upload(angles),
-                          f.upload(positions), f.upload(row_blocks), heads, rotated, layout, halves},
-                         {rows}, 128);
+    const auto query_there = f.upload_counted(query), key_there = f.upload_counted(key),
+               value_there = f.upload_counted(value);
+    f.launch(plan_of<rope_store>(rows),
+             rope_store::arguments{query_there, key_there, value_there, turned, cache, f.upload(angles),
+                                   f.upload(positions), f.upload(row_blocks), heads, rotated, layout, halves});
+    for (const auto& [there, numbers] :
+         {std::pair{query_there, query.size()}, {key_there, key.size()}, {value_there, value.size()}})
+      BOOST_TEST(f.read_over(there, numbers * 4) <= 1.0);
+    BOOST_TEST(f.traffic_over(rows * ((heads + 2 * kv_heads) * size * (4 + 2) + rotated * 4)) <= 1.10);
     const auto right = [&](const std::vector<float>& in, std::size_t head_at, std::uint32_t element,
                            std::uint32_t position) {
       if (element >= rotated)

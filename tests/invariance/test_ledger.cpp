@@ -8,6 +8,8 @@
 using namespace troupe;
 using namespace troupe::test;
 
+BOOST_AUTO_TEST_SUITE(ledger)
+
 namespace {
 
 const backend_options sizes{.kv_blocks = 32, .max_rows = 128, .max_logit_rows = 128, .threads = 2};
@@ -75,8 +77,6 @@ bit_ledger::counts apart_and_together(const std::shared_ptr<bit_ledger>& ledger,
 }
 
 } // namespace
-
-BOOST_AUTO_TEST_SUITE(ledger)
 
 BOOST_AUTO_TEST_CASE(a_ledger_compares_all_that_is_computed_again_and_says_how_it_was_cut) {
   auto ledger = std::make_shared<bit_ledger>();

@@ -6,6 +6,8 @@
 
 using namespace troupe;
 
+BOOST_AUTO_TEST_SUITE(answer_text_suite)
+
 namespace {
 
 using test::tiny_tokens;
@@ -26,8 +28,6 @@ struct feeding {
 };
 
 } // namespace
-
-BOOST_AUTO_TEST_SUITE(answer_text_suite)
 
 BOOST_AUTO_TEST_CASE(text_comes_at_once_where_nothing_could_stop_it) {
   BOOST_TEST(feeding({}, "hello").given == "hello");

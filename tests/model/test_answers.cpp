@@ -9,6 +9,8 @@
 
 using namespace troupe;
 
+BOOST_AUTO_TEST_SUITE(answers_suite)
+
 namespace {
 
 using test::tiny_tokens;
@@ -62,8 +64,6 @@ answers_options of(std::uint32_t n, std::uint32_t sequences, std::vector<std::st
 }
 
 } // namespace
-
-BOOST_AUTO_TEST_SUITE(answers_suite)
 
 BOOST_AUTO_TEST_CASE(tokens_of_one_step_and_answer_come_in_one_delta) {
   feeding f(of(2, 2));

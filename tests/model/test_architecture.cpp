@@ -14,6 +14,8 @@
 using namespace troupe;
 using namespace troupe::test;
 
+BOOST_AUTO_TEST_SUITE(architecture)
+
 namespace {
 
 /// The smallest Llama: one layer, width 8, two heads over one KV head, 5 tokens. A test changes what it wants.
@@ -77,8 +79,6 @@ description with_key(const std::string& key, const T& value) {
 }
 
 } // namespace
-
-BOOST_AUTO_TEST_SUITE(architecture)
 
 BOOST_AUTO_TEST_CASE(a_llama_file_becomes_its_program) {
   const auto program = program_of({});

@@ -8,6 +8,8 @@
 using namespace troupe;
 using json = nlohmann::ordered_json;
 
+BOOST_AUTO_TEST_SUITE(continued_chat_suite)
+
 namespace {
 
 std::string continued(const std::string& content, const char* shown = "{{ m.content }}") {
@@ -29,8 +31,6 @@ std::string continued(const std::string& content, const char* shown = "{{ m.cont
 }
 
 } // namespace
-
-BOOST_AUTO_TEST_SUITE(continued_chat_suite)
 
 BOOST_AUTO_TEST_CASE(what_is_behind_the_last_content_is_left_out) {
   BOOST_TEST(continued("It is") == "<|user|>Well<|end|>\n<|assistant|>It is");

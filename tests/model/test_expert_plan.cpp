@@ -12,6 +12,8 @@
 
 using namespace troupe;
 
+BOOST_AUTO_TEST_SUITE(expert_plans)
+
 namespace {
 
 constexpr std::uint32_t experts = 4, width = 24, inner = 40;
@@ -191,8 +193,6 @@ std::vector<row> rows_for(const expert_layer& layer, std::size_t count, std::uin
 }
 
 } // namespace
-
-BOOST_AUTO_TEST_SUITE(expert_plans)
 
 BOOST_AUTO_TEST_CASE(every_expert_is_on_one_rank_and_ranks_differ_by_one) {
   for (std::uint32_t count = 1; count < 20; ++count)

@@ -7,6 +7,8 @@
 
 using namespace troupe;
 
+BOOST_AUTO_TEST_SUITE(prompt_poolers)
+
 namespace {
 
 constexpr std::size_t width = 2;
@@ -27,8 +29,6 @@ void join(prompt_pooler& pooler, slot_id slot = 1) {
 }
 
 } // namespace
-
-BOOST_AUTO_TEST_SUITE(prompt_poolers)
 
 BOOST_AUTO_TEST_CASE(one_row_is_scaled_to_length_1) {
   prompt_pooler pooler;

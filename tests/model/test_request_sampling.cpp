@@ -6,6 +6,8 @@
 
 using namespace troupe;
 
+BOOST_AUTO_TEST_SUITE(request_sampling)
+
 namespace {
 
 using test::tiny_tokens;
@@ -18,8 +20,6 @@ void check_named(const sampling_parameters& sampling, const std::string& field) 
 }
 
 } // namespace
-
-BOOST_AUTO_TEST_SUITE(request_sampling)
 
 BOOST_AUTO_TEST_CASE(a_token_that_is_not_in_the_vocabulary_is_named_with_its_field) {
   sampling_parameters s;

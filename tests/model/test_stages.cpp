@@ -10,6 +10,8 @@
 using namespace troupe;
 using namespace troupe::test;
 
+BOOST_AUTO_TEST_SUITE(stages)
+
 namespace {
 
 double cost_of(const layer_costs& costs, index_range stage) {
@@ -35,8 +37,6 @@ bool names(const model_program& program, std::string_view weight) {
 }
 
 } // namespace
-
-BOOST_AUTO_TEST_SUITE(stages)
 
 BOOST_AUTO_TEST_CASE(each_stage_has_its_layers_and_what_stands_before_and_after_them) {
   const auto file = gguf::parse(tiny_model({.layers = 5, .tied_embeddings = false}));

@@ -12,6 +12,8 @@
 using namespace troupe;
 using namespace troupe::tests;
 
+BOOST_AUTO_TEST_SUITE(step_sampler_suite)
+
 namespace {
 
 constexpr std::uint32_t vocabulary = 500, prompt = 4;
@@ -171,8 +173,6 @@ void check_same(const step_result& got, const step_result& wanted) {
 }
 
 } // namespace
-
-BOOST_AUTO_TEST_SUITE(step_sampler_suite)
 
 BOOST_AUTO_TEST_CASE(ranks_sample_mixed_steps_as_one_that_has_all_logits) {
   random_rows random(1);

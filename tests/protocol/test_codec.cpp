@@ -8,6 +8,8 @@
 #include "tests/protocol/random_messages.hpp"
 
 namespace troupe::test {
+BOOST_AUTO_TEST_SUITE(codec)
+
 namespace {
 
 client_message decode_or_fail(const std::string& frame) {
@@ -21,8 +23,6 @@ generate_request generate_or_fail(const std::string& frame) {
 }
 
 } // namespace
-
-BOOST_AUTO_TEST_SUITE(codec)
 
 BOOST_AUTO_TEST_CASE(every_client_message_comes_back_as_it_was) {
   random_messages random(1);

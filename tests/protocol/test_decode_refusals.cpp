@@ -8,6 +8,8 @@
 #include "tests/protocol/frames.hpp"
 
 namespace troupe::test {
+BOOST_AUTO_TEST_SUITE(decode_refusals)
+
 namespace {
 
 decode_error refused(const std::string& frame) {
@@ -39,8 +41,6 @@ const std::string ext_bytes{"\xd4\x01\x02", 3};
 const std::string bin_bytes{"\xc4\x01x", 3};
 
 } // namespace
-
-BOOST_AUTO_TEST_SUITE(decode_refusals)
 
 BOOST_AUTO_TEST_CASE(bytes_that_are_no_message_are_malformed) {
   check_refused("", errc::malformed, "ends in the middle", {});

@@ -5,6 +5,8 @@
 #include "tests/protocol/random_messages.hpp"
 
 namespace troupe::test {
+BOOST_AUTO_TEST_SUITE(delivery_frames)
+
 namespace {
 
 server_message read(std::string_view frame) {
@@ -44,8 +46,6 @@ token_delta delta_of(request_id id, std::string text = " word") {
 }
 
 } // namespace
-
-BOOST_AUTO_TEST_SUITE(delivery_frames)
 
 BOOST_AUTO_TEST_CASE(nothing_to_send_is_no_frame) {
   BOOST_TEST(frames_of({}).empty());

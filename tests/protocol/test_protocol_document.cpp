@@ -12,6 +12,8 @@
 #include "protocol/limits.hpp"
 
 namespace troupe::test {
+BOOST_AUTO_TEST_SUITE(protocol_document)
+
 namespace {
 
 std::string document() {
@@ -113,8 +115,6 @@ bool has_name(const std::string& frame, const std::string& name) {
 }
 
 } // namespace
-
-BOOST_AUTO_TEST_SUITE(protocol_document)
 
 BOOST_AUTO_TEST_CASE(the_examples_are_what_the_codec_writes_byte_for_byte) {
   auto examples = hex_examples();

@@ -8,6 +8,8 @@
 
 using namespace troupe;
 
+BOOST_AUTO_TEST_SUITE(trace_context)
+
 namespace {
 
 const std::string sound = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
@@ -19,8 +21,6 @@ std::string with(std::size_t at, char c) {
 }
 
 } // namespace
-
-BOOST_AUTO_TEST_SUITE(trace_context)
 
 BOOST_AUTO_TEST_CASE(the_specifications_example_is_taken_apart) {
   const auto parsed = parse_traceparent(sound);

@@ -3,6 +3,8 @@
 #include "protocol/utf8.hpp"
 
 namespace troupe::test {
+BOOST_AUTO_TEST_SUITE(utf8)
+
 namespace {
 
 std::string from_code_point(std::uint32_t c) {
@@ -17,8 +19,6 @@ std::string from_code_point(std::uint32_t c) {
 }
 
 } // namespace
-
-BOOST_AUTO_TEST_SUITE(utf8)
 
 BOOST_AUTO_TEST_CASE(every_code_point_but_surrogates_is_valid) {
   std::uint32_t wrong = 0;

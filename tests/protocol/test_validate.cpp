@@ -7,6 +7,8 @@
 #include "protocol/validate.hpp"
 
 namespace troupe::test {
+BOOST_AUTO_TEST_SUITE(validate_request)
+
 namespace {
 
 generate_request valid_request() {
@@ -30,8 +32,6 @@ void check(const error& failure, errc code, std::string_view field) {
 }
 
 } // namespace
-
-BOOST_AUTO_TEST_SUITE(validate_request)
 
 BOOST_AUTO_TEST_CASE(a_temperature_out_of_range_or_not_finite_is_refused) {
   constexpr float infinity = std::numeric_limits<float>::infinity();

@@ -1,6 +1,6 @@
 // Writes the tiny model of tiny_model.hpp to a file, for tests that are not written in C++.
 //
-//   write_tiny_model FILE [--seed N] [--layers N] [--width N] [--kv-heads N] [--context N] [--type F32|F16|Q8_0|Q4_1]
+//   write_tiny_model FILE [--seed N] [--layers N] [--width N] [--kv-heads N] [--head-size N] [--context N] [--type F32|F16|Q8_0|Q4_1]
 #include <cstdio>
 #include <fstream>
 #include <map>
@@ -24,6 +24,7 @@ int main(int argc, char** argv) {
     {"--layers", &options.layers},
     {"--width", &options.width},
     {"--kv-heads", &options.kv_heads},
+    {"--head-size", &options.head_size},
     {"--context", &options.context}};
   const std::map<std::string, tensor_type> types{
     {"F32", tensor_type::f32}, {"F16", tensor_type::f16}, {"Q8_0", tensor_type::q8_0}, {"Q4_1", tensor_type::q4_1}};

@@ -8,6 +8,8 @@ using namespace troupe;
 using namespace troupe::cli;
 using json = nlohmann::json;
 
+BOOST_AUTO_TEST_SUITE(answer_stream_suite)
+
 namespace {
 
 std::string event(const json& data) {
@@ -22,8 +24,6 @@ const std::string usage_chunk =
   event({{"choices", json::array()}, {"usage", {{"prompt_tokens", 7}, {"completion_tokens", 5}}}});
 
 } // namespace
-
-BOOST_AUTO_TEST_SUITE(answer_stream_suite)
 
 BOOST_AUTO_TEST_CASE(times_are_those_of_chunks_with_a_choice_and_counts_those_of_the_server) {
   answer_stream stream(api::completions);

@@ -8,6 +8,8 @@
 
 using namespace troupe::cli;
 
+BOOST_AUTO_TEST_SUITE(bench_reports_suite)
+
 namespace {
 
 serving_result some_result() {
@@ -30,8 +32,6 @@ serving_result some_result() {
 }
 
 } // namespace
-
-BOOST_AUTO_TEST_SUITE(bench_reports_suite)
 
 BOOST_AUTO_TEST_CASE(the_lines_are_those_of_vllm) {
   const auto text = serving_text(some_result());

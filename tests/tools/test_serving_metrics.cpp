@@ -10,6 +10,8 @@
 
 using namespace troupe::cli;
 
+BOOST_AUTO_TEST_SUITE(serving_metrics_suite)
+
 namespace {
 
 constexpr double infinite = std::numeric_limits<double>::infinity();
@@ -33,8 +35,6 @@ request_outcome failure() {
 }
 
 } // namespace
-
-BOOST_AUTO_TEST_SUITE(serving_metrics_suite)
 
 // The figures of numpy 1.26 for the same values: mean, std, percentile.
 BOOST_AUTO_TEST_CASE(statistics_are_those_of_numpy) {

@@ -8,6 +8,8 @@
 
 using namespace troupe::cli;
 
+BOOST_AUTO_TEST_SUITE(setting_search_suite)
+
 namespace {
 
 const std::vector<searched_option> options{
@@ -28,8 +30,6 @@ measurement hill(const setting& where) {
 }
 
 } // namespace
-
-BOOST_AUTO_TEST_SUITE(setting_search_suite)
 
 BOOST_AUTO_TEST_CASE(it_finds_the_top_of_a_hill_through_noise_and_measures_no_setting_twice_over) {
   std::mt19937 random(1);

@@ -6,6 +6,8 @@
 
 using namespace troupe::cli;
 
+BOOST_AUTO_TEST_SUITE(sse_reader_suite)
+
 namespace {
 
 /// What comes of bytes that are fed in parts of `size`.
@@ -18,8 +20,6 @@ std::vector<std::string> events_of(std::string_view bytes, std::size_t size) {
 }
 
 } // namespace
-
-BOOST_AUTO_TEST_SUITE(sse_reader_suite)
 
 BOOST_AUTO_TEST_CASE(events_are_the_same_wherever_the_bytes_are_cut_and_however_lines_end) {
   for (const std::string end : {"\n", "\r\n", "\r"}) {

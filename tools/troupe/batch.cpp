@@ -35,7 +35,7 @@ constexpr std::size_t enough_bytes = max_line_bytes; ///< Of lines. No prompt ha
 static_assert(enough_answers + max_choices <= admission_limits{}.max_open_sequences &&
               enough_bytes + max_line_bytes <= admission_limits{}.max_open_tokens);
 
-struct wrong_type : std::exception {};
+struct wrong_line_type : std::exception {};
 
 expected<json> parse_line(const std::string& line) {
   auto value = parse_bounded_json(line, max_frame_nesting);
@@ -75,7 +75,7 @@ public:
         else if (!set_request_field(request, key, value))
           return fail(errc::unknown_field, "The field \"" + key + "\" is not known.");
       }
-    } catch (const std::exception&) { // `wrong_type`, or what the JSON library throws for the same reason.
+    } catch (const std::exception&) { // `wrong_line_type`, or what the JSON library throws for the same reason.
       return fail(errc::invalid_argument, "The field \"" + field_ + "\" has the wrong type.");
     }
     if (prompts != 1)
@@ -95,11 +95,11 @@ public:
 private:
   static prompt_messages messages_of(const json& value) {
     if (!value.is_array())
-      throw wrong_type();
+      throw wrong_line_type();
     prompt_messages messages;
     for (const auto& message : value) {
       if (message.size() != 2)
-        throw wrong_type();
+        throw wrong_line_type();
       messages.push_back({message.at("role").get<std::string>(), message.at("content").get<std::string>()});
     }
     return messages;
@@ -108,11 +108,11 @@ private:
   // The JSON library would cut 1.5, true and 2^32 to an integer that nobody wrote.
   static prompt_tokens tokens_of(const json& value) {
     if (!value.is_array())
-      throw wrong_type();
+      throw wrong_line_type();
     prompt_tokens tokens;
     for (const auto& token : value) {
       if (!token.is_number_unsigned() || token.get<std::uint64_t>() > std::numeric_limits<token_id>::max())
-        throw wrong_type();
+        throw wrong_line_type();
       tokens.push_back(token.get<token_id>());
     }
     return tokens;

@@ -12,9 +12,9 @@ namespace {
 const char* const help = "Type a message. Ctrl-C cancels an answer, Ctrl-D (or /exit) ends.\n"
                          "/clear forgets the conversation, /help says this again.\n";
 
-class conversation {
+class chat_session {
 public:
-  conversation(local_engine& engine, const prompt_flags& flags) : engine_(engine), flags_(flags) { clear(); }
+  chat_session(local_engine& engine, const prompt_flags& flags) : engine_(engine), flags_(flags) { clear(); }
 
   void clear() {
     messages_.clear();
@@ -100,7 +100,7 @@ int chat(const run_flags& flags) {
   std::cerr << engine.model().name << ". " << help;
   if (auto device = engine.info(); !device)
     return report(device.error());
-  conversation talk(engine, flags.prompt);
+  chat_session talk(engine, flags.prompt);
   for (std::string line; read_line(line);) {
     engine.forget_signals();
     if (line.empty())

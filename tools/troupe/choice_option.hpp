@@ -11,9 +11,9 @@
 namespace troupe::cli {
 
 /// The first name is the default.
-template <class Enum>
-void add_choice(CLI::App* group, const char* option, Enum& value,
-                std::initializer_list<std::pair<const char*, Enum>> choices, const char* help) {
+template <class Value>
+void add_choice(CLI::App* group, const char* option, Value& value,
+                std::initializer_list<std::pair<const char*, Value>> choices, const char* help) {
   std::vector<std::string> names;
   for (const auto& [name, each] : choices)
     names.emplace_back(name);

@@ -8,11 +8,19 @@ void add_engine_options(CLI::App* command, engine_flags& flags) {
   auto* group = command->add_option_group("Engine");
   group->add_option("--model", flags.model, "A model by name (smollm2) or the path of a GGUF file")
     ->capture_default_str();
-  group->add_option("--device", flags.device, "Where to compute: cpu")->capture_default_str();
+  group
+    ->add_option("--device", flags.device,
+                 "Where to compute: cpu, cuda, or cuda-shim (the CUDA kernels, run and checked on the CPU: slow)")
+    ->capture_default_str();
   group
     ->add_option("--backend", flags.backend,
                  "Which CPU implementation: cpu (fast) or reference (float32, slow, exact)")
     ->capture_default_str();
+  group->add_flag("--enforce-eager", flags.enforce_eager,
+                  "On CUDA devices: launch each kernel by itself, and make no graphs");
+  group->add_flag("--batch-invariant", flags.batch_invariant,
+                  "A request's tokens do not depend on what else is in the batch: always so with --device cpu, and "
+                  "at a price on CUDA devices");
   using arithmetic = cpu_arithmetic;
   add_choice<arithmetic>(
     group, "--cpu-arithmetic", flags.arithmetic, {{"int8", arithmetic::int8}, {"bf16", arithmetic::bf16}},
@@ -34,8 +42,8 @@ void add_engine_options(CLI::App* command, engine_flags& flags) {
                  "Engines that each have the whole model, a KV cache, and workers as the two options before say")
     ->capture_default_str()
     ->check(CLI::Range(1u, 64u));
-  add_choice<bool>(group, "--workers", flags.worker_processes, {{"thread", false}, {"process", true}},
-                   "What a worker is: a thread, or a process, whose crash the engine outlives");
+  add_choice(group, "--workers", flags.worker_processes, {{"thread", false}, {"process", true}},
+             "What a worker is: a thread, or a process, whose crash the engine outlives (with --device cuda always)");
   group->add_option("--threads", flags.threads, "Threads that compute; 0: all that this process may use")
     ->capture_default_str()
     ->check(CLI::Range(0u, 1024u));

@@ -11,6 +11,7 @@
 #include "engine/kv/disk_tier.hpp"
 #include "engine/kv/layered_tier.hpp"
 #include "engine/kv/memory_tier.hpp"
+#include "gpu/backends.hpp"
 #include "model/measured_costs.hpp"
 #include "model/sharding.hpp"
 #include "model/stages.hpp"
@@ -42,7 +43,10 @@ numeric_fingerprint fingerprint_of(const model& source, const engine_flags& flag
   numeric_fingerprint result;
   result.model = hash_of(source.file->bytes());
   source.file->release_pages();
-  result.backend = reference ? "reference-shards" : fingerprint_of(flags.arithmetic);
+  const bool cpu = device.device == "cpu";
+  result.backend = !cpu        ? gpu_arithmetic(device.device, device.batch_invariant)
+                   : reference ? "reference-shards"
+                               : fingerprint_of(flags.arithmetic);
   // A block is its ranks' parts, stage by stage, and they add up in another order. Stages of one rank have the layers of
   // a block one after the other, as a single worker has, and the same bits.
   if (device.ranks > 1)
@@ -50,8 +54,9 @@ numeric_fingerprint fingerprint_of(const model& source, const engine_flags& flag
   result.kv_type = reference ? "f32" : to_string(flags.settings.kv_dtype);
   result.hashing = flags.settings.prefix_hash == block_hash_kind::sha256 ? "sha256" : "xxh128";
   result.tokens_per_block = tokens_per_block;
-  result.block_bytes = {reference ? kv_block_bytes(source.program, sizeof(float))
-                                  : cpu_kv_block_bytes(source.program, flags.settings.kv_dtype)};
+  result.block_bytes = {!cpu        ? gpu_kv_block_bytes(source.program)
+                        : reference ? kv_block_bytes(source.program, sizeof(float))
+                                    : cpu_kv_block_bytes(source.program, flags.settings.kv_dtype)};
   return result;
 }
 
@@ -196,7 +201,7 @@ expected<void> share_among_workers(const engine_flags& flags, worker_device& dev
       return tl::unexpected(cuts.error());
     device.layer_cuts = std::move(*cuts);
   }
-  if (flags.worker_processes) {
+  if (flags.worker_processes.value_or(flags.device == "cuda")) {
     device.file = source->file->identity();
     options.processes = worker_processes{{"/proc/self/exe", "worker"}, encode(device)};
   }
@@ -208,9 +213,39 @@ expected<void> share_among_workers(const engine_flags& flags, worker_device& dev
 
 } // namespace
 
+namespace {
+
+expected<void> check_device(const engine_flags& flags) {
+#ifdef TROUPE_CUDA
+  const std::vector<std::string> known{"cpu", "cuda", "cuda-shim"};
+#else
+  const std::vector<std::string> known{"cpu", "cuda-shim"};
+#endif
+  if (std::ranges::find(known, flags.device) == known.end())
+    return fail(errc::unsupported, fmt::format("--device {} is not part of this build; there is: {}.", flags.device,
+                                               fmt::join(known, ", ")));
+  if (flags.device == "cpu" && flags.enforce_eager)
+    return fail(errc::invalid_argument, "--enforce-eager is of CUDA devices: leave it out with --device cpu.");
+  if (flags.device == "cpu")
+    return {};
+  if (flags.backend != "cpu")
+    return fail(errc::invalid_argument,
+                "--backend is of --device cpu: leave it out with --device " + flags.device + ".");
+  if (flags.arithmetic != cpu_arithmetic::int8)
+    return fail(errc::invalid_argument,
+                "--cpu-arithmetic is of --device cpu: leave it out with --device " + flags.device + ".");
+  if (flags.device == "cuda" && !flags.worker_processes.value_or(true))
+    return fail(errc::invalid_argument,
+                "Workers on CUDA devices are processes, since only the end of one frees a device that is lost: "
+                "leave --workers thread out.");
+  return {};
+}
+
+} // namespace
+
 expected<engine_options> make_engine_options(const engine_flags& flags, const logger& log) {
-  if (flags.device != "cpu")
-    return fail(errc::unsupported, "--device " + flags.device + " is not part of this build; there is: cpu.");
+  if (auto known = check_device(flags); !known)
+    return tl::unexpected(known.error());
   const bool reference = flags.backend == "reference";
   if (!reference && flags.backend != "cpu")
     return fail(errc::unsupported, "--backend " + flags.backend + " is not known; there are: cpu, reference.");
@@ -241,7 +276,10 @@ expected<engine_options> make_engine_options(const engine_flags& flags, const lo
   options.kv_blocks = (tokens + tokens_per_block - 1) / tokens_per_block;
   worker_device device;
   device.model = path->string();
+  device.device = flags.device;
   device.reference = reference;
+  device.graphs = !flags.enforce_eager;
+  device.batch_invariant = flags.batch_invariant;
   device.kv_blocks = options.kv_blocks;
   device.max_rows = options.plan.max_batched_tokens;
   device.max_logit_rows = options.plan.max_logit_rows;

@@ -22,14 +22,16 @@ inline constexpr std::uint32_t most_kv_tokens = 65536;
 
 struct engine_flags {
   std::string model = "smollm2";                    ///< --model: a known name, or a path
-  std::string device = "cpu";                       ///< --device
+  std::string device = "cpu";                       ///< --device: "cpu", "cuda" or "cuda-shim"
   std::string backend = "cpu";                      ///< --backend: which CPU implementation, "cpu" or "reference"
   cpu_arithmetic arithmetic = cpu_arithmetic::int8; ///< --cpu-arithmetic
+  bool enforce_eager = false;                       ///< --enforce-eager
+  bool batch_invariant = false;                     ///< --batch-invariant
   std::uint32_t threads = 0;                        ///< --threads: 0 is all that the process may use
   std::uint32_t tensor_parallel_size = 1;           ///< --tensor-parallel-size
   std::uint32_t pipeline_parallel_size = 1;         ///< --pipeline-parallel-size
   std::uint32_t data_parallel_size = 1;             ///< --data-parallel-size
-  bool worker_processes = false;                    ///< --workers process
+  std::optional<bool> worker_processes; ///< --workers; where nobody says: threads, but processes on CUDA devices
   std::uint32_t kv_tokens =
     0; ///< --kv-tokens: 0 is the context, but `least_kv_tokens` at least and `most_kv_tokens` at most
   engine_settings settings;

@@ -4,13 +4,14 @@
 
 #include "actors/process/host.hpp"
 #include "cpu/backends.hpp"
+#include "gpu/backends.hpp"
 #include "model/stages.hpp"
 #include "tools/troupe/options.hpp"
 
 namespace troupe::cli {
 
-NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(worker_device, model, file, reference, kv_blocks, max_rows, max_logit_rows,
-                                   threads, kv_dtype, arithmetic, ranks, layer_cuts)
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(worker_device, model, file, device, reference, kv_blocks, max_rows, max_logit_rows,
+                                   threads, graphs, batch_invariant, kv_dtype, arithmetic, ranks, layer_cuts)
 
 expected<std::unique_ptr<backend>> make_backend(const worker_device& device, std::shared_ptr<const gguf::file> file,
                                                 const model_program& part, std::shared_ptr<communicator> group) {
@@ -21,7 +22,15 @@ expected<std::unique_ptr<backend>> make_backend(const worker_device& device, std
   options.threads = device.threads;
   options.kv_dtype = static_cast<kv_cache_dtype>(device.kv_dtype);
   options.arithmetic = static_cast<cpu_arithmetic>(device.arithmetic);
+  options.graphs = device.graphs;
+  options.batch_invariant = device.batch_invariant;
   options.group = std::move(group);
+  if (device.device == "cuda-shim")
+    return make_shim_backend(std::move(file), part, options);
+#ifdef TROUPE_CUDA
+  if (device.device == "cuda")
+    return make_cuda_backend(std::move(file), part, options);
+#endif
   return (device.reference ? make_reference_backend : make_cpu_backend)(std::move(file), part, options);
 }
 

@@ -13,11 +13,13 @@
 namespace troupe::cli {
 
 struct worker_device {
-  std::string model;      ///< Path of the file,
-  std::string file;       ///< and which file that was (gguf::file::identity): another one has other weights.
-  bool reference = false; ///< The reference backend, not the threaded one.
+  std::string model;          ///< Path of the file,
+  std::string file;           ///< and which file that was (gguf::file::identity): another one has other weights.
+  std::string device = "cpu"; ///< "cpu", "cuda", "cuda-shim"
+  bool reference = false;     ///< Of the CPU the reference backend, not the threaded one.
   std::uint32_t kv_blocks = 0, max_rows = 0, max_logit_rows = 0;
   std::uint32_t threads = 1; ///< Of this worker.
+  bool graphs = true, batch_invariant = false;
   std::uint32_t kv_dtype = 0, arithmetic = 0;
   std::uint32_t ranks = 1; ///< Tensor-parallel ones.
   std::vector<std::uint32_t>

@@ -12,6 +12,8 @@
 
 using namespace troupe;
 
+BOOST_AUTO_TEST_SUITE(block_hash_suite)
+
 namespace {
 
 using block_tokens = std::array<token_id, tokens_per_block>;
@@ -29,8 +31,6 @@ std::string root_bytes() {
 }
 
 } // namespace
-
-BOOST_AUTO_TEST_SUITE(block_hash_suite)
 
 BOOST_AUTO_TEST_CASE(a_root_is_the_hash_of_the_documented_bytes) {
   const auto bytes = root_bytes();

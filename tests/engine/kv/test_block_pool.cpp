@@ -4,6 +4,8 @@
 
 using namespace troupe;
 
+BOOST_AUTO_TEST_SUITE(kv_block_pool_suite)
+
 namespace {
 
 block_hash name_of(std::uint64_t value) {
@@ -25,8 +27,6 @@ block_id spend_one(kv_block_pool& pool) {
 }
 
 } // namespace
-
-BOOST_AUTO_TEST_SUITE(kv_block_pool_suite)
 
 BOOST_AUTO_TEST_CASE(a_block_without_a_name_goes_from_blank_to_leased_to_owned_and_back) {
   kv_block_pool pool(2);

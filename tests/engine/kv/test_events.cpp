@@ -4,6 +4,8 @@
 
 using namespace troupe;
 
+BOOST_AUTO_TEST_SUITE(kv_events_suite)
+
 namespace {
 
 block_hash name_of(std::uint64_t value) {
@@ -15,8 +17,6 @@ block_hash name_of(std::uint64_t value) {
 const std::vector<token_id> tokens(tokens_per_block, 3);
 
 } // namespace
-
-BOOST_AUTO_TEST_SUITE(kv_events_suite)
 
 BOOST_AUTO_TEST_CASE(a_chain_of_stored_blocks_is_one_event) {
   kv_event_log log(100);

@@ -7,6 +7,8 @@
 
 using namespace troupe;
 
+BOOST_AUTO_TEST_SUITE(prefix_index_suite)
+
 namespace {
 
 block_hash hash_of(std::uint64_t first, std::uint64_t second = 0) {
@@ -16,8 +18,6 @@ block_hash hash_of(std::uint64_t first, std::uint64_t second = 0) {
 }
 
 } // namespace
-
-BOOST_AUTO_TEST_SUITE(prefix_index_suite)
 
 BOOST_AUTO_TEST_CASE(the_first_block_of_a_name_stays) {
   prefix_index index(4);

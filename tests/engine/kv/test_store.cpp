@@ -5,13 +5,13 @@
 using namespace troupe;
 using kind = kv_operation::kind_type;
 
+BOOST_AUTO_TEST_SUITE(kv_store_suite)
+
 namespace {
 
 bool says(const std::string& sentence, const std::string& part) { return sentence.find(part) != std::string::npos; }
 
 } // namespace
-
-BOOST_AUTO_TEST_SUITE(kv_store_suite)
 
 BOOST_AUTO_TEST_CASE(a_second_sequence_hits_the_full_blocks_and_computes_one_token_at_least) {
   store_driver driver(store_options({{16, 0}}));

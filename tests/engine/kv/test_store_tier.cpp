@@ -2,6 +2,8 @@
 
 using namespace troupe;
 
+BOOST_AUTO_TEST_SUITE(kv_store_tier_suite)
+
 namespace {
 
 /// A sequence runs and ends: what is to be saved of it.
@@ -35,8 +37,6 @@ void move_to_tier(store_driver& driver, const shared_tokens& tokens, std::uint32
 }
 
 } // namespace
-
-BOOST_AUTO_TEST_SUITE(kv_store_tier_suite)
 
 BOOST_AUTO_TEST_CASE(released_blocks_are_offered_once_the_head_first) {
   store_driver driver(tier_options(8));

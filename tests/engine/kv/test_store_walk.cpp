@@ -11,6 +11,8 @@
 
 using namespace troupe;
 
+BOOST_AUTO_TEST_SUITE(store_walk_suite)
+
 namespace {
 
 using kind = kv_operation::kind_type;
@@ -410,8 +412,6 @@ void run_walks(const kv_store_options& options, std::uint32_t first_seed, int st
 }
 
 } // namespace
-
-BOOST_AUTO_TEST_SUITE(store_walk_suite)
 
 BOOST_AUTO_TEST_CASE(a_walk_with_a_full_group_and_a_window_agrees_with_the_model) {
   run_walks(options_of({{48, 0}, {32, 40}}, false), 100, 1500);

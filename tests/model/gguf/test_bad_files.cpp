@@ -16,6 +16,8 @@ using namespace troupe;
 using gguf::tensor_type;
 using test::gguf_writer;
 
+BOOST_AUTO_TEST_SUITE(gguf_bad_files)
+
 namespace {
 
 using byte_vector = std::vector<std::byte>;
@@ -83,8 +85,6 @@ constexpr auto f32 = static_cast<std::uint32_t>(tensor_type::f32);
 constexpr auto q8_0 = static_cast<std::uint32_t>(tensor_type::q8_0);
 
 } // namespace
-
-BOOST_AUTO_TEST_SUITE(gguf_bad_files)
 
 BOOST_AUTO_TEST_CASE(a_path_that_is_no_file_is_refused_by_name) {
   check_refused_file("/nonexistent/model.gguf", errc::not_found);

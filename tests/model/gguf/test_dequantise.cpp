@@ -15,6 +15,8 @@
 
 using namespace troupe;
 
+BOOST_AUTO_TEST_SUITE(gguf_dequantise)
+
 namespace {
 
 std::vector<std::uint32_t> bits_of(std::span<const float> values) {
@@ -25,8 +27,6 @@ std::vector<std::uint32_t> bits_of(std::span<const float> values) {
 }
 
 } // namespace
-
-BOOST_AUTO_TEST_SUITE(gguf_dequantise)
 
 BOOST_AUTO_TEST_CASE(every_type_gives_the_same_bits_as_the_gguf_package) {
   std::ifstream in(TROUPE_ORACLE_DIR "/dequantise.json");

@@ -14,6 +14,8 @@ using namespace troupe;
 using gguf::tensor_type;
 using test::gguf_writer;
 
+BOOST_AUTO_TEST_SUITE(gguf_file)
+
 namespace {
 
 std::vector<std::byte> counting_bytes(std::size_t count, unsigned from = 0) {
@@ -34,8 +36,6 @@ bool same_bytes(std::span<const std::byte> a, std::span<const std::byte> b) {
 }
 
 } // namespace
-
-BOOST_AUTO_TEST_SUITE(gguf_file)
 
 BOOST_AUTO_TEST_CASE(a_file_with_nothing_in_it_is_valid) {
   const auto file = must_parse(gguf_writer().finish());

@@ -10,6 +10,8 @@
 using namespace troupe;
 using test::gguf_writer;
 
+BOOST_AUTO_TEST_SUITE(gguf_metadata)
+
 namespace {
 
 std::shared_ptr<const gguf::file> must_parse(const gguf_writer& from) {
@@ -29,8 +31,6 @@ void check_wrong(const gguf::file& file, std::string_view key, std::string_view 
 }
 
 } // namespace
-
-BOOST_AUTO_TEST_SUITE(gguf_metadata)
 
 BOOST_AUTO_TEST_CASE(every_number_type_is_read_at_its_limits) {
   const auto file = must_parse(gguf_writer()

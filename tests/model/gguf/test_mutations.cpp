@@ -17,6 +17,8 @@
 
 using namespace troupe;
 
+BOOST_AUTO_TEST_SUITE(gguf_mutations)
+
 namespace {
 
 using byte_vector = std::vector<std::byte>;
@@ -147,8 +149,6 @@ void check_refusal(const error& refusal) {
 }
 
 } // namespace
-
-BOOST_AUTO_TEST_SUITE(gguf_mutations)
 
 BOOST_AUTO_TEST_CASE(a_mutated_header_is_taken_or_refused_within_bounded_memory) {
   constexpr std::size_t constant = 4096; // The path, the message, the object.

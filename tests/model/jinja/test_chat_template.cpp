@@ -11,6 +11,8 @@
 
 using namespace troupe;
 
+BOOST_AUTO_TEST_SUITE(chat_templates)
+
 namespace {
 
 /// ChatML, with the default system prompt that some models have.
@@ -30,8 +32,6 @@ text_parts rendered(std::string_view source, const std::vector<chat_message>& me
 }
 
 } // namespace
-
-BOOST_AUTO_TEST_SUITE(chat_templates)
 
 BOOST_AUTO_TEST_CASE(a_conversation_becomes_parts_in_which_messages_are_untrusted) {
   text_parts wanted = {{"<|im_start|>system\nBe kind.<|im_end|>\n<|im_start|>", true}, {"user", false}, {"\n", true},

@@ -5,6 +5,8 @@ using namespace troupe;
 using test::code_of;
 using test::render;
 
+BOOST_AUTO_TEST_SUITE(jinja_limits)
+
 namespace {
 
 std::string repeated(std::string_view what, std::size_t times) {
@@ -17,8 +19,6 @@ std::string repeated(std::string_view what, std::size_t times) {
 const jinja::limits small{.max_value_bytes = 16u << 20};
 
 } // namespace
-
-BOOST_AUTO_TEST_SUITE(jinja_limits)
 
 BOOST_AUTO_TEST_CASE(huge_ranges_and_repetitions_are_refused_before_they_are_made) {
   for (const char* source : {"{{ range(10**12) }}", "{{ range(0 - 10**18, 10**18) }}", "{{ 'a' * 10**12 }}",

@@ -11,6 +11,8 @@
 
 using namespace troupe;
 
+BOOST_AUTO_TEST_SUITE(jinja_mutations)
+
 namespace {
 
 /// Templates in the manner of the real ones, which use about everything between them.
@@ -118,8 +120,6 @@ private:
 };
 
 } // namespace
-
-BOOST_AUTO_TEST_SUITE(jinja_mutations)
 
 BOOST_AUTO_TEST_CASE(a_random_expression_renders_or_is_refused_with_a_sentence) {
   const std::uint64_t count = 4 * test::number_from("TROUPE_FUZZ_COUNT", 500);

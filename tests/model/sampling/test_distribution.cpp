@@ -9,6 +9,8 @@
 
 using namespace troupe;
 
+BOOST_AUTO_TEST_SUITE(distribution_suite)
+
 namespace {
 
 constexpr int draws = 30000;
@@ -43,8 +45,6 @@ void check_frequencies(const sequence_sampling& s, const std::vector<std::size_t
 }
 
 } // namespace
-
-BOOST_AUTO_TEST_SUITE(distribution_suite)
 
 BOOST_AUTO_TEST_CASE(by_temperature_tokens_come_as_the_softmax_says) {
   for (const float temperature : {0.5f, 1.0f, 2.0f}) {

@@ -14,6 +14,8 @@ using namespace troupe;
 using namespace troupe::tests;
 using namespace troupe::sampling;
 
+BOOST_AUTO_TEST_SUITE(sampling_kernels_suite)
+
 namespace {
 
 constexpr float lowest = std::numeric_limits<float>::lowest();
@@ -30,8 +32,6 @@ struct made {
 };
 
 } // namespace
-
-BOOST_AUTO_TEST_SUITE(sampling_kernels_suite)
 
 BOOST_AUTO_TEST_CASE(a_scan_finds_maxima_and_whatever_is_not_a_number) {
   random_rows random(1);

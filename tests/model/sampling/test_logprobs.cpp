@@ -10,6 +10,8 @@
 using namespace troupe;
 using namespace troupe::tests;
 
+BOOST_AUTO_TEST_SUITE(logprobs_suite)
+
 namespace {
 
 constexpr float infinity = std::numeric_limits<float>::infinity();
@@ -40,8 +42,6 @@ bool is_near(float found, double wanted) {
 }
 
 } // namespace
-
-BOOST_AUTO_TEST_SUITE(logprobs_suite)
 
 BOOST_AUTO_TEST_CASE(logprobs_ranks_and_the_likeliest_are_those_of_sorting) {
   random_rows random(1);

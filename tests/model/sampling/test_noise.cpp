@@ -7,6 +7,8 @@
 
 using namespace troupe;
 
+BOOST_AUTO_TEST_SUITE(noise_suite)
+
 namespace {
 
 sequence_sampling with(float temperature, std::uint64_t seed, std::uint32_t choice = 0) {
@@ -18,8 +20,6 @@ sequence_sampling with(float temperature, std::uint64_t seed, std::uint32_t choi
 }
 
 } // namespace
-
-BOOST_AUTO_TEST_SUITE(noise_suite)
 
 BOOST_AUTO_TEST_CASE(temperature_zero_takes_the_largest_logit_and_the_lowest_id_of_equals) {
   const std::vector<float> logits{1.0f, 3.0f, 3.0f, -2.0f};

@@ -11,6 +11,8 @@
 
 using namespace troupe;
 
+BOOST_AUTO_TEST_SUITE(parameters_suite)
+
 namespace {
 
 constexpr float infinity = std::numeric_limits<float>::infinity();
@@ -47,8 +49,6 @@ drawing hot(std::vector<float> logits) {
 using ids = std::set<token_id>;
 
 } // namespace
-
-BOOST_AUTO_TEST_SUITE(parameters_suite)
 
 BOOST_AUTO_TEST_CASE(temperature_0_is_greedy_and_a_high_one_is_not) {
   drawing d{{1, 3, 3, 0}, {}, 0, {}, {}};

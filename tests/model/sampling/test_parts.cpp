@@ -11,6 +11,8 @@
 using namespace troupe;
 using namespace troupe::tests;
 
+BOOST_AUTO_TEST_SUITE(parts_suite)
+
 namespace {
 
 constexpr float infinity = std::numeric_limits<float>::infinity();
@@ -93,8 +95,6 @@ row_case random_case(random_rows& random, std::size_t vocabulary) {
 }
 
 } // namespace
-
-BOOST_AUTO_TEST_SUITE(parts_suite)
 
 BOOST_AUTO_TEST_CASE(any_number_of_parts_decides_on_the_token_of_the_whole_row) {
   random_rows random(1);

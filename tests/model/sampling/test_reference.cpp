@@ -12,6 +12,8 @@
 using namespace troupe;
 using namespace troupe::tests;
 
+BOOST_AUTO_TEST_SUITE(reference_suite)
+
 namespace {
 
 std::vector<bool> left_of(const sequence_sampling& s, std::span<const float> row, sampling_workspace& room) {
@@ -69,8 +71,6 @@ void compare(random_rows& random, std::size_t vocabulary, tally& sum) {
 }
 
 } // namespace
-
-BOOST_AUTO_TEST_SUITE(reference_suite)
 
 BOOST_AUTO_TEST_CASE(random_rows_of_small_vocabularies_are_sampled_as_by_the_plain_reference) {
   random_rows random(1);

@@ -12,6 +12,8 @@ using namespace troupe::tests;
 using sampling::cut;
 using sampling::ranked;
 
+BOOST_AUTO_TEST_SUITE(selection_suite)
+
 namespace {
 
 cut by_sorting(std::vector<ranked> items, std::uint64_t target) {
@@ -31,8 +33,6 @@ std::vector<ranked> items_of(const std::vector<float>& values, random_rows& rand
 }
 
 } // namespace
-
-BOOST_AUTO_TEST_SUITE(selection_suite)
 
 BOOST_AUTO_TEST_CASE(the_shortest_prefix_is_where_sorting_finds_it) {
   random_rows random(1);

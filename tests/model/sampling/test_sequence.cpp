@@ -9,6 +9,8 @@
 using namespace troupe;
 using namespace troupe::tests;
 
+BOOST_AUTO_TEST_SUITE(sequence_suite)
+
 namespace {
 
 constexpr std::uint32_t vocabulary = 300, prompt_length = 6;
@@ -52,8 +54,6 @@ struct sequence {
 };
 
 } // namespace
-
-BOOST_AUTO_TEST_SUITE(sequence_suite)
 
 BOOST_AUTO_TEST_CASE(sampling_twice_before_accepting_gives_the_same_token) {
   sequence a(all_of_history());

@@ -2,6 +2,8 @@
 #include "tests/model/tokenizer/support.hpp"
 
 namespace troupe::test {
+BOOST_AUTO_TEST_SUITE(detokenizing)
+
 namespace {
 
 const std::shared_ptr<const tokenizer>& bytes_only() {
@@ -33,8 +35,6 @@ std::string in_pieces(std::string_view bytes, std::size_t largest, std::mt19937&
 }
 
 } // namespace
-
-BOOST_AUTO_TEST_SUITE(detokenizing)
 
 BOOST_AUTO_TEST_CASE(every_character_is_one_and_none_of_its_beginnings_is) {
   for (std::uint32_t code = 0; code <= 0x10FFFF; code += code < 0x3000 ? 1 : 61) {

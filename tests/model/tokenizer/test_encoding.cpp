@@ -6,6 +6,8 @@
 #include "tests/model/tokenizer/support.hpp"
 
 namespace troupe::test {
+BOOST_AUTO_TEST_SUITE(encoding_runs)
+
 namespace {
 
 // Merges that make different ids of different words: of letters, of spaces, and across what rules cut.
@@ -35,8 +37,6 @@ std::vector<token_id> encode(const vocabulary& tokens, const pre_tokenizer& rule
 }
 
 } // namespace
-
-BOOST_AUTO_TEST_SUITE(encoding_runs)
 
 BOOST_AUTO_TEST_CASE(neither_window_nor_slice_changes_the_ids) {
   constexpr auto whole = std::numeric_limits<std::size_t>::max();

@@ -5,6 +5,8 @@
 #include "tests/model/tokenizer/support.hpp"
 
 namespace troupe::test {
+BOOST_AUTO_TEST_SUITE(merging)
+
 namespace {
 
 // Random merges over a few letters, each of two tokens that are there already, with a plain model of them.
@@ -63,8 +65,6 @@ std::vector<token_id> merge_long(const merge_table& table, std::span<const token
 }
 
 } // namespace
-
-BOOST_AUTO_TEST_SUITE(merging)
 
 BOOST_AUTO_TEST_CASE(short_and_long_words_are_merged_as_the_definition_says) {
   std::mt19937 random(1);

@@ -8,6 +8,8 @@
 #include "tests/model/tokenizer/support.hpp"
 
 namespace troupe::test {
+BOOST_AUTO_TEST_SUITE(pre_tokenizing)
+
 namespace {
 
 namespace data = boost::unit_test::data;
@@ -53,8 +55,6 @@ void check(std::string_view rule, std::string_view text, const words& wanted) {
 }
 
 } // namespace
-
-BOOST_AUTO_TEST_SUITE(pre_tokenizing)
 
 BOOST_DATA_TEST_CASE(the_words_of_a_text_are_the_text, data::make(all_names()), name) {
   auto rules = rules_named(name);

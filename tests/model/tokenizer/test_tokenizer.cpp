@@ -2,6 +2,8 @@
 #include "tests/model/tokenizer/support.hpp"
 
 namespace troupe::test {
+BOOST_AUTO_TEST_SUITE(tokenizers)
+
 namespace {
 
 using ids = std::vector<token_id>;
@@ -14,8 +16,6 @@ void check_refused(const tokenizer_source& source, errc code, std::string_view f
 }
 
 } // namespace
-
-BOOST_AUTO_TEST_SUITE(tokenizers)
 
 BOOST_AUTO_TEST_CASE(control_tokens_are_parsed_in_trusted_parts_alone) {
   small_vocabulary vocabulary;

@@ -4,6 +4,8 @@
 
 using namespace troupe::serve;
 
+BOOST_AUTO_TEST_SUITE(answer_parts_suite)
+
 namespace {
 
 using kind = answer_part::kind;
@@ -88,8 +90,6 @@ constexpr form mistral{tool_format::mistral, reasoning_format::none};
 constexpr form thinking{tool_format::none, reasoning_format::marked};
 
 } // namespace
-
-BOOST_AUTO_TEST_SUITE(answer_parts_suite)
 
 BOOST_AUTO_TEST_CASE(text_alone_comes_as_it_is) {
   for (const auto how : {form{}, hermes, llama, mistral, thinking}) {

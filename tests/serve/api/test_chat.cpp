@@ -3,6 +3,8 @@
 using namespace troupe;
 using namespace troupe::test;
 
+BOOST_AUTO_TEST_SUITE(chat_suite)
+
 namespace {
 
 json with(json more = json::object()) {
@@ -28,8 +30,6 @@ const prompt_messages& messages_of(const running_call& call) {
 }
 
 } // namespace
-
-BOOST_AUTO_TEST_SUITE(chat_suite)
 
 BOOST_AUTO_TEST_CASE(without_max_tokens_the_context_is_the_limit) {
   BOOST_TEST(started(with()).requests[0].sampling.max_tokens == 512u);

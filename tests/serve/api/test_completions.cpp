@@ -3,6 +3,8 @@
 using namespace troupe;
 using namespace troupe::test;
 
+BOOST_AUTO_TEST_SUITE(completions_suite)
+
 namespace {
 
 running_call started(const json& body) {
@@ -20,8 +22,6 @@ token_id id_of(const std::string& text) {
 }
 
 } // namespace
-
-BOOST_AUTO_TEST_SUITE(completions_suite)
 
 BOOST_AUTO_TEST_CASE(defaults_are_those_of_openai) {
   const auto call = started({{"model", "tiny"}, {"prompt", "Hello"}});

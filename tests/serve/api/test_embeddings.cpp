@@ -11,6 +11,8 @@
 using namespace troupe;
 using namespace troupe::test;
 
+BOOST_AUTO_TEST_SUITE(embeddings_suite)
+
 namespace {
 
 running_call started(const json& body) {
@@ -30,8 +32,6 @@ void end(running_call& call, std::size_t request, std::vector<float> embedding, 
 }
 
 } // namespace
-
-BOOST_AUTO_TEST_SUITE(embeddings_suite)
 
 BOOST_AUTO_TEST_CASE(an_input_of_each_kind_becomes_requests_without_tokens) {
   const auto text = started({{"model", "tiny"}, {"input", "Hello"}, {"user", "me"}});

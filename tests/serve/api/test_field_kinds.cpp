@@ -5,6 +5,8 @@
 using namespace troupe;
 using namespace troupe::serve;
 
+BOOST_AUTO_TEST_SUITE(field_kinds_suite)
+
 namespace {
 
 struct fields {
@@ -24,8 +26,6 @@ std::string problem_of(const json& body) {
 }
 
 } // namespace
-
-BOOST_AUTO_TEST_SUITE(field_kinds_suite)
 
 BOOST_AUTO_TEST_CASE(a_kind_has_words_that_say_what_its_schema_says) {
   const std::pair<field_kind, std::string> all[] = {

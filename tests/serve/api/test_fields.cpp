@@ -8,6 +8,8 @@
 using namespace troupe;
 using namespace troupe::test;
 
+BOOST_AUTO_TEST_SUITE(fields_suite)
+
 namespace {
 
 /// A value that is taken, for each field that is done; and those that are not, where the kind is right.
@@ -139,8 +141,6 @@ void expect_refusal(const api& api, std::string_view name, const json& value) {
 }
 
 } // namespace
-
-BOOST_AUTO_TEST_SUITE(fields_suite)
 
 BOOST_AUTO_TEST_CASE(each_field_that_is_done_takes_its_values_and_refuses_others) {
   each_row([](const api& api, const auto& rule) {

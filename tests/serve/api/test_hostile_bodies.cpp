@@ -10,6 +10,8 @@
 using namespace troupe;
 using namespace troupe::test;
 
+BOOST_AUTO_TEST_SUITE(hostile_bodies_suite)
+
 namespace {
 
 struct target {
@@ -123,8 +125,6 @@ private:
 };
 
 } // namespace
-
-BOOST_AUTO_TEST_SUITE(hostile_bodies_suite)
 
 BOOST_AUTO_TEST_CASE(a_changed_body_is_taken_or_refused_with_a_4xx) {
   const auto count = number_from("TROUPE_FUZZ_COUNT", 500);

@@ -7,6 +7,8 @@
 using namespace troupe;
 using namespace troupe::serve;
 
+BOOST_AUTO_TEST_SUITE(json_body_suite)
+
 namespace {
 
 std::string nested(std::size_t depth) {
@@ -14,8 +16,6 @@ std::string nested(std::size_t depth) {
 }
 
 } // namespace
-
-BOOST_AUTO_TEST_SUITE(json_body_suite)
 
 BOOST_AUTO_TEST_CASE(a_body_keeps_the_order_of_its_members) {
   const std::string text = R"({"z":[1,2.5,-3,true,null],"a":{"c":"\u00e9","b":[]},"e":{}})";

@@ -3,6 +3,8 @@
 using namespace troupe;
 using namespace troupe::test;
 
+BOOST_AUTO_TEST_SUITE(messages_suite)
+
 namespace {
 
 json with(json more = json::object()) {
@@ -30,8 +32,6 @@ std::string refusal(const json& body) {
 }
 
 } // namespace
-
-BOOST_AUTO_TEST_SUITE(messages_suite)
 
 BOOST_AUTO_TEST_CASE(the_system_is_the_first_message) {
   const auto call = started(with(

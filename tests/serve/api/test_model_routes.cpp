@@ -3,6 +3,8 @@
 using namespace troupe;
 using namespace troupe::test;
 
+BOOST_AUTO_TEST_SUITE(model_routes_suite)
+
 namespace {
 
 json answered(route which, const json& body) {
@@ -13,8 +15,6 @@ json answered(route which, const json& body) {
 }
 
 } // namespace
-
-BOOST_AUTO_TEST_SUITE(model_routes_suite)
 
 BOOST_AUTO_TEST_CASE(models_are_the_one_and_its_aliases) {
   const auto body = json::parse(serve::models(tiny_context()).body);

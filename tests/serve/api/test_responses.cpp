@@ -3,6 +3,8 @@
 using namespace troupe;
 using namespace troupe::test;
 
+BOOST_AUTO_TEST_SUITE(responses_suite)
+
 namespace {
 
 running_call started(const json& body, const serve::api_context& context = tiny_context()) {
@@ -26,8 +28,6 @@ std::vector<std::string> types_of(const running_call& call) {
 }
 
 } // namespace
-
-BOOST_AUTO_TEST_SUITE(responses_suite)
 
 BOOST_AUTO_TEST_CASE(input_and_instructions_become_messages) {
   const auto call =

@@ -4,6 +4,8 @@
 using namespace troupe;
 using namespace troupe::test;
 
+BOOST_AUTO_TEST_SUITE(tool_calls_suite)
+
 namespace {
 
 const json tools = json::array({{{"type", "function"},
@@ -34,8 +36,6 @@ constexpr const char* call_text =
   "<tool_call>{\"name\": \"weather\", \"arguments\": {\"city\": \"Bern\"}}</tool_call>";
 
 } // namespace
-
-BOOST_AUTO_TEST_SUITE(tool_calls_suite)
 
 BOOST_AUTO_TEST_CASE(tools_are_rendered_by_the_models_template) {
   const auto text = rendered(started(with({{"tools", tools}})));

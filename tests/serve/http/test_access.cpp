@@ -8,6 +8,8 @@
 using namespace troupe;
 using namespace troupe::test;
 
+BOOST_AUTO_TEST_SUITE(http_access)
+
 namespace {
 
 const auto with_keys = [](http_options& options) {
@@ -35,8 +37,6 @@ unsigned status_of(http_fixture& fixture, const std::string& request) {
 }
 
 } // namespace
-
-BOOST_AUTO_TEST_SUITE(http_access)
 
 BOOST_AUTO_TEST_CASE(every_route_but_the_probes_and_the_page_needs_a_key) {
   http_fixture fixture(with_keys);

@@ -8,6 +8,8 @@
 using namespace troupe;
 using namespace troupe::test;
 
+BOOST_AUTO_TEST_SUITE(http_connection)
+
 namespace {
 
 /// Answers the request with this number, which asked for a whole answer.
@@ -18,8 +20,6 @@ void answer(http_fixture& fixture, std::size_t number, const std::string& text) 
 }
 
 } // namespace
-
-BOOST_AUTO_TEST_SUITE(http_connection)
 
 BOOST_AUTO_TEST_CASE(many_requests_share_one_connection) {
   http_fixture fixture;

@@ -7,6 +7,8 @@
 using namespace troupe;
 using namespace troupe::test;
 
+BOOST_AUTO_TEST_SUITE(http_front)
+
 namespace {
 
 /// Stands in the supervisor's place and knows the streams that it has opened.
@@ -76,8 +78,6 @@ public:
 };
 
 } // namespace
-
-BOOST_AUTO_TEST_SUITE(http_front)
 
 BOOST_AUTO_TEST_CASE(hundreds_of_clients_get_the_text_that_each_gets_alone) {
   front_fixture fixture;

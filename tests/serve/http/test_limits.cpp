@@ -6,6 +6,8 @@
 using namespace troupe;
 using namespace troupe::test;
 
+BOOST_AUTO_TEST_SUITE(http_limits_of_the_transport)
+
 namespace {
 
 auto with(std::function<void(http_limits&)> change) {
@@ -15,8 +17,6 @@ auto with(std::function<void(http_limits&)> change) {
 const std::string json_post = "POST /v1/echo HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n";
 
 } // namespace
-
-BOOST_AUTO_TEST_SUITE(http_limits_of_the_transport)
 
 BOOST_AUTO_TEST_CASE(a_body_that_is_too_large_is_413_whether_its_size_was_said_or_not) {
   http_fixture fixture(with([](http_limits& limits) { limits.max_body_bytes = 1 << 20; }));

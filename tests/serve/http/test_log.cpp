@@ -7,6 +7,8 @@
 using namespace troupe;
 using namespace troupe::test;
 
+BOOST_AUTO_TEST_SUITE(http_log)
+
 namespace {
 
 /// Keeps entries, whichever thread says them.
@@ -66,8 +68,6 @@ void check_bug(const log_entry& bug) {
 const std::string mine = "X-Request-Id: mine\r\n";
 
 } // namespace
-
-BOOST_AUTO_TEST_SUITE(http_log)
 
 BOOST_AUTO_TEST_CASE(a_bug_is_told_by_its_type_wherever_it_is) {
   const std::string large(3u << 20, 'x');

@@ -6,6 +6,8 @@
 using namespace troupe;
 using namespace troupe::test;
 
+BOOST_AUTO_TEST_SUITE(openapi)
+
 namespace {
 
 nlohmann::json document_of(http_fixture& fixture) {
@@ -17,8 +19,6 @@ nlohmann::json document_of(http_fixture& fixture) {
 }
 
 } // namespace
-
-BOOST_AUTO_TEST_SUITE(openapi)
 
 BOOST_AUTO_TEST_CASE(each_route_is_there_by_its_path_and_method) {
   http_fixture fixture;

@@ -4,13 +4,13 @@
 using namespace troupe;
 using namespace troupe::test;
 
+BOOST_AUTO_TEST_SUITE(http_streams)
+
 namespace {
 
 constexpr char streamed[] = R"({"stream": true})";
 
 } // namespace
-
-BOOST_AUTO_TEST_SUITE(http_streams)
 
 BOOST_AUTO_TEST_CASE(a_stream_is_sent_as_it_comes_and_nothing_of_it_is_kept_back) {
   http_fixture fixture;

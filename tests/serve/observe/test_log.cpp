@@ -10,6 +10,8 @@ using namespace troupe;
 using namespace troupe::serve;
 using nlohmann::json;
 
+BOOST_AUTO_TEST_SUITE(log_lines)
+
 namespace {
 
 json object_of(const log_entry& entry) {
@@ -34,8 +36,6 @@ request_record ended_request() {
 }
 
 } // namespace
-
-BOOST_AUTO_TEST_SUITE(log_lines)
 
 BOOST_AUTO_TEST_CASE(a_line_has_the_message_and_the_fields) {
   const log_entry entry{

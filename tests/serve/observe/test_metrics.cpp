@@ -6,6 +6,8 @@
 using namespace troupe;
 using namespace troupe::serve;
 
+BOOST_AUTO_TEST_SUITE(metrics_page)
+
 namespace {
 
 /// The value of the line that begins with this; nothing where there is none.
@@ -24,8 +26,6 @@ std::string labels_with(const std::string& more) {
 }
 
 } // namespace
-
-BOOST_AUTO_TEST_SUITE(metrics_page)
 
 BOOST_AUTO_TEST_CASE(requests_are_counted_by_their_endings_with_their_times_and_lengths) {
   metrics all;

@@ -18,6 +18,8 @@ using namespace troupe::serve;
 using namespace std::chrono_literals;
 using nlohmann::json;
 
+BOOST_AUTO_TEST_SUITE(trace)
+
 namespace {
 
 using steady = std::chrono::steady_clock;
@@ -76,8 +78,6 @@ struct heard {
 };
 
 } // namespace
-
-BOOST_AUTO_TEST_SUITE(trace)
 
 BOOST_AUTO_TEST_CASE(a_requests_phases_nest_in_it_and_add_up) {
   const auto origin = steady::now();

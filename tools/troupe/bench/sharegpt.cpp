@@ -10,10 +10,8 @@ namespace troupe::cli {
 
 namespace {
 
-using json = nlohmann::json;
-
 /// Nothing where it has another shape.
-std::optional<std::vector<std::string>> texts_of(const json& entry) {
+std::optional<std::vector<std::string>> texts_of(const nlohmann::json& entry) {
   if (!entry.is_object() || !entry.contains("conversations") || !entry["conversations"].is_array())
     return {};
   std::vector<std::string> texts;
@@ -32,7 +30,7 @@ expected<std::vector<std::vector<std::string>>> read_sharegpt(const std::filesys
   std::ifstream file(path, std::ios::binary);
   if (!file)
     return fail(errc::not_found, "Cannot read " + path.string() + ": " + std::strerror(errno) + ".");
-  const auto list = json::parse(file, nullptr, false);
+  const auto list = nlohmann::json::parse(file, nullptr, false);
   if (file.bad())
     return fail(errc::io, "Cannot read " + path.string() + ": is it a file?");
   if (!list.is_array())

@@ -8,7 +8,7 @@
 
 #include "model/backend.hpp"
 
-namespace troupe::cpu {
+namespace troupe {
 
 class logit_parts {
 public:
@@ -36,4 +36,4 @@ private:
   std::vector<float> mine_, all_;   ///< [rows, widest], and [ranks] of these.
 };
 
-} // namespace troupe::cpu
+} // namespace troupe

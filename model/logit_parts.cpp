@@ -1,8 +1,8 @@
-#include "cpu/logit_parts.hpp"
+#include "model/logit_parts.hpp"
 
 #include <algorithm>
 
-namespace troupe::cpu {
+namespace troupe {
 
 logit_parts::logit_parts(const model_program& program) : cuts_(program.logit_cuts) {
   if (cuts_.empty())
@@ -44,4 +44,4 @@ expected<void> logit_parts::gather(std::span<float> logits, std::span<const std:
   return {};
 }
 
-} // namespace troupe::cpu
+} // namespace troupe

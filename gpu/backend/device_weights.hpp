@@ -1,0 +1,58 @@
+// A model's weights on a device, and the products with them.
+#pragma once
+
+#include <map>
+#include <span>
+#include <string>
+
+#include "gpu/kernels/weight_formats.hpp"
+#include "gpu/runtime.hpp"
+#include "model/architecture.hpp"
+#include "model/gguf/file.hpp"
+
+namespace troupe::gpu {
+
+/// More rows than this are a large product, unless a row's bits must not depend on that.
+inline constexpr std::uint32_t skinny_rows = 8;
+
+/// Copies what the host has to device memory, and waits for it. Errors: those of the runtime.
+expected<void> upload(runtime& device, stream_id stream, std::span<const std::byte> from, address to);
+
+struct device_product {
+  address x = 0; ///< bf16 [rows, inputs]
+  address y = 0; ///< float32 [rows, stride]
+  std::uint32_t rows = 0, stride = 0;
+  bool accumulates = false;
+  bool batch_invariant = false;
+};
+
+class device_weights {
+public:
+  /// Matrices as the file has them, in the device's layout; vectors in float32. Errors: out_of_memory, unsupported (a tensor's type).
+  static expected<device_weights> load(runtime& device, stream_id stream, const gguf::file& file,
+                                       const model_program& program);
+
+  /// y = x * transpose(weight of the operation) + its bias.
+  expected<void> multiply(runtime& device, stream_id stream, const operation& op, const device_product& what) const;
+  /// hidden [rows, width] = the weight's row of each token; 0 where another rank has it.
+  expected<void> embed(runtime& device, stream_id stream, const operation& op, address tokens, address hidden,
+                       std::uint32_t rows) const;
+  address vector(const std::string& name) const { return vectors_.at(name); }
+
+  std::uint64_t bytes() const { return bytes_; }
+  std::uint64_t workspace_bytes() const { return unpacked_bytes; }
+
+private:
+  expected<void> multiply_many(runtime& device, stream_id stream, const device_matrix& matrix, address bias,
+                               const device_product& what) const;
+
+  /// For weights that are unpacked for a large product, some rows at a time.
+  static constexpr std::uint64_t unpacked_bytes = std::uint64_t{64} << 20;
+
+  std::map<std::string, device_matrix> matrices_;
+  std::map<std::string, address> vectors_;
+  std::uint64_t bytes_ = 0;
+  address unpacked_ = 0;
+};
+
+} // namespace troupe::gpu

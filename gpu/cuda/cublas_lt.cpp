@@ -1,0 +1,199 @@
+#include "gpu/cuda/cublas_lt.hpp"
+
+#include <dlfcn.h>
+
+#include <map>
+#include <tuple>
+
+#include <cublasLt.h>
+#include <cuda_runtime_api.h>
+#include <fmt/format.h>
+
+namespace troupe::gpu::cuda {
+
+namespace {
+
+/// What the heuristics may count on; they want 32 MiB for the newest devices.
+constexpr std::size_t workspace_bytes = std::size_t{32} << 20;
+
+} // namespace
+
+/// The functions that are used, by the names that they have in the library.
+struct cublas_lt::library {
+  decltype(&cublasLtCreate) create;
+  decltype(&cublasLtDestroy) destroy;
+  decltype(&cublasLtGetStatusString) status_string;
+  decltype(&cublasLtMatmul) matmul;
+  decltype(&cublasLtMatmulAlgoGetHeuristic) heuristic;
+  decltype(&cublasLtMatmulDescCreate) description_create;
+  decltype(&cublasLtMatmulDescDestroy) description_destroy;
+  decltype(&cublasLtMatmulDescSetAttribute) description_set;
+  decltype(&cublasLtMatrixLayoutCreate) layout_create;
+  decltype(&cublasLtMatrixLayoutDestroy) layout_destroy;
+  decltype(&cublasLtMatmulPreferenceCreate) preference_create;
+  decltype(&cublasLtMatmulPreferenceDestroy) preference_destroy;
+  decltype(&cublasLtMatmulPreferenceSetAttribute) preference_set;
+
+  /// The process keeps it open.
+  static expected<library> open() {
+    // Of the version that this was compiled for: its enumerations are others' in another one.
+    const auto name = fmt::format("libcublasLt.so.{}", CUBLAS_VER_MAJOR);
+    void* handle = dlopen(name.c_str(), RTLD_NOW | RTLD_LOCAL);
+    if (!handle)
+      return fail(errc::unavailable,
+                  fmt::format("cuBLASLt is needed for prompts and cannot be opened: {}.", dlerror()));
+    library out{};
+    std::string missing;
+    const auto find = [&](auto& function, const char* symbol) {
+      function = reinterpret_cast<std::remove_reference_t<decltype(function)>>(dlsym(handle, symbol));
+      if (!function)
+        missing = symbol;
+    };
+    find(out.create, "cublasLtCreate");
+    find(out.destroy, "cublasLtDestroy");
+    find(out.status_string, "cublasLtGetStatusString");
+    find(out.matmul, "cublasLtMatmul");
+    find(out.heuristic, "cublasLtMatmulAlgoGetHeuristic");
+    find(out.description_create, "cublasLtMatmulDescCreate");
+    find(out.description_destroy, "cublasLtMatmulDescDestroy");
+    find(out.description_set, "cublasLtMatmulDescSetAttribute");
+    find(out.layout_create, "cublasLtMatrixLayoutCreate");
+    find(out.layout_destroy, "cublasLtMatrixLayoutDestroy");
+    find(out.preference_create, "cublasLtMatmulPreferenceCreate");
+    find(out.preference_destroy, "cublasLtMatmulPreferenceDestroy");
+    find(out.preference_set, "cublasLtMatmulPreferenceSetAttribute");
+    if (!missing.empty())
+      return fail(errc::unavailable, fmt::format("{} has no function {}.", name, missing));
+    return out;
+  }
+};
+
+namespace {
+
+/// Destroys what one of the library's functions has made.
+template <class Handle, class Destroy>
+class owned {
+public:
+  explicit owned(Destroy destroy) : destroy_(destroy) {}
+  ~owned() {
+    if (handle_)
+      destroy_(handle_);
+  }
+  owned(const owned&) = delete;
+  owned& operator=(const owned&) = delete;
+  Handle* operator&() { return &handle_; }
+  operator Handle() const { return handle_; }
+
+private:
+  Destroy destroy_;
+  Handle handle_ = nullptr;
+};
+
+} // namespace
+
+struct cublas_lt::state {
+  using shape = std::tuple<std::uint32_t, std::uint32_t, std::uint32_t, std::uint32_t, bool>;
+  struct plan {
+    explicit plan(const library& from)
+        : description(from.description_destroy), weights(from.layout_destroy), rows(from.layout_destroy),
+          sums(from.layout_destroy) {}
+    owned<cublasLtMatmulDesc_t, decltype(library::description_destroy)> description;
+    owned<cublasLtMatrixLayout_t, decltype(library::layout_destroy)> weights, rows, sums;
+    cublasLtMatmulHeuristicResult_t chosen{};
+  };
+
+  library functions{};
+  cublasLtHandle_t handle = nullptr;
+  void* workspace = nullptr;
+  std::map<shape, std::unique_ptr<plan>> plans;
+
+  ~state() {
+    plans.clear();
+    if (workspace)
+      cudaFree(workspace);
+    if (handle)
+      functions.destroy(handle);
+  }
+
+  expected<void> check(cublasStatus_t status, const std::string& doing) const {
+    if (status == CUBLAS_STATUS_SUCCESS)
+      return {};
+    return fail(status == CUBLAS_STATUS_ALLOC_FAILED ? errc::out_of_memory : errc::internal,
+                fmt::format("cuBLASLt, {}: {}.", doing, functions.status_string(status)));
+  }
+
+  expected<const plan*> plan_of(const matrix_product& what) {
+    auto& found = plans[{what.row_count, what.outputs, what.inputs, what.stride, what.accumulates}];
+    if (found)
+      return found.get();
+    auto made = std::make_unique<plan>(functions);
+    const auto doing = fmt::format("choosing how to multiply {} rows by a matrix of {} x {}", what.row_count,
+                                   what.outputs, what.inputs);
+    owned<cublasLtMatmulPreference_t, decltype(library::preference_destroy)> preference(functions.preference_destroy);
+    constexpr auto transposed = CUBLAS_OP_T;
+    constexpr std::uint32_t alignment = 16; // Its default is 256.
+    int count = 0;
+    // Its matrices are column-major: weights [outputs, inputs] of ours are [inputs, outputs] there, to be transposed.
+    // A braced list is evaluated from its first element on.
+    for (const auto status :
+         {functions.description_create(&made->description, CUBLAS_COMPUTE_32F, CUDA_R_32F),
+          functions.description_set(made->description, CUBLASLT_MATMUL_DESC_TRANSA, &transposed, sizeof transposed),
+          functions.layout_create(&made->weights, CUDA_R_16BF, what.inputs, what.outputs, what.inputs),
+          functions.layout_create(&made->rows, CUDA_R_16BF, what.inputs, what.row_count, what.inputs),
+          functions.layout_create(&made->sums, CUDA_R_32F, what.outputs, what.row_count, what.stride),
+          functions.preference_create(&preference),
+          functions.preference_set(preference, CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, &workspace_bytes,
+                                   sizeof workspace_bytes),
+          functions.preference_set(preference, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES, &alignment,
+                                   sizeof alignment),
+          functions.preference_set(preference, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES, &alignment,
+                                   sizeof alignment),
+          functions.preference_set(preference, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES, &alignment,
+                                   sizeof alignment),
+          functions.preference_set(preference, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES, &alignment,
+                                   sizeof alignment),
+          functions.heuristic(handle, made->description, made->weights, made->rows, made->sums, made->sums,
+                              preference, 1, &made->chosen, &count)})
+      if (auto done = check(status, doing); !done)
+        return tl::unexpected(done.error());
+    if (count == 0)
+      return fail(errc::unsupported, "cuBLASLt, " + doing + ": it knows no way.");
+    found = std::move(made);
+    return found.get();
+  }
+};
+
+cublas_lt::cublas_lt(std::unique_ptr<state> state) : state_(std::move(state)) {}
+
+cublas_lt::~cublas_lt() = default;
+
+expected<std::unique_ptr<cublas_lt>> cublas_lt::open() {
+  auto functions = library::open();
+  if (!functions)
+    return tl::unexpected(functions.error());
+  auto made = std::make_unique<state>();
+  made->functions = *functions;
+  if (auto done = made->check(made->functions.create(&made->handle), "opening it"); !done)
+    return tl::unexpected(done.error());
+  if (const auto result = cudaMalloc(&made->workspace, workspace_bytes); result != cudaSuccess)
+    return fail(
+      result == cudaErrorMemoryAllocation ? errc::out_of_memory : errc::internal,
+      fmt::format("CUDA, allocating {} bytes for cuBLASLt: {}.", workspace_bytes, cudaGetErrorString(result)));
+  return std::unique_ptr<cublas_lt>(new cublas_lt(std::move(made)));
+}
+
+expected<void> cublas_lt::multiply(cudaStream_t on, const matrix_product& what) {
+  const auto plan = state_->plan_of(what);
+  if (!plan)
+    return tl::unexpected(plan.error());
+  const auto& how = **plan;
+  const float one = 1, beta = what.accumulates ? 1 : 0;
+  auto* sums = reinterpret_cast<void*>(what.sums);
+  return state_->check(
+    state_->functions.matmul(state_->handle, how.description, &one, reinterpret_cast<const void*>(what.weights),
+                             how.weights, reinterpret_cast<const void*>(what.rows), how.rows, &beta, sums, how.sums,
+                             sums, how.sums, &how.chosen.algo, state_->workspace, workspace_bytes, on),
+    fmt::format("multiplying {} rows by a matrix of {} x {}", what.row_count, what.outputs, what.inputs));
+}
+
+} // namespace troupe::gpu::cuda

@@ -1,0 +1,108 @@
+#!/usr/bin/env python3
+"""`--device cuda-shim`: the whole engine with the CUDA backend's kernels and host code, without a GPU."""
+import json
+import os
+import signal
+
+from support import REAL_MODEL, ROOT, TestCase, children, main, needs_real_model, run, tiny, tiny_model
+
+SHAPE = {"width": 128, "head-size": 64, "kv-heads": 2, "context": 1024}
+MODEL = tiny_model(**SHAPE)
+SHIM = ["--model", str(MODEL), "--device", "cuda-shim"]
+INVARIANT = [*SHIM, "--batch-invariant"]
+KINDS = [[], ["--tensor-parallel-size", "2"], ["--pipeline-parallel-size", "2"]]
+PROMPTS = [f"{number} times {number * 7} " + "and so on " * (number % 9) for number in range(9)]
+FEW, SAMPLED = PROMPTS[:5], {"temperature": 0.9, "seed": 5}
+# What brain floats may do to the difference of two logprobs, of which one by itself is off by up to 0.26: where the reference's first
+# two are closer, either may win.
+MARGIN = 0.4
+
+
+class CudaShim(TestCase):
+    def ask(self, server, prompts, tokens, **fields):
+        client = self.client(server)
+        for id, prompt in enumerate(prompts):
+            client.ask(id, prompt, max_tokens=tokens, ignore_eos=True, **fields)
+        return client
+
+    def answers(self, server, prompts=PROMPTS, tokens=20, **fields):
+        client = self.ask(server, prompts, tokens, **fields)
+        answers = [client.wait(id) for id in range(len(prompts))]
+        for answer in answers:
+            self.assertEqual((answer.end["reason"], len(answer.tokens)), ("length", tokens), answer.end)
+        return answers
+
+    def sampled(self, server):
+        return [answer.tokens for answer in self.answers(server, FEW, **SAMPLED)]
+
+    def assert_close_to(self, reference, answers):
+        """Each token is the reference's, until one where the reference itself was not sure. Returns how many there were."""
+        compared = 0
+        for wanted, got in zip(reference, answers):
+            logprobs = wanted.choice(0)["top_logprobs"]
+            for position, (first, second) in enumerate(zip(logprobs[::2], logprobs[1::2])):
+                if first - second < MARGIN:
+                    break
+                self.assertEqual(got.tokens[position], wanted.tokens[position], (position, first, second))
+                compared += 1
+        return compared
+
+    def test_greedy_tokens_are_the_references_wherever_it_is_sure(self):
+        reference = self.answers(self.serve(*tiny("reference", **SHAPE)), logprobs=2)
+        for more in [], ["--enforce-eager", "--batch-invariant"], [*KINDS[1], "--workers", "process"], KINDS[2]:
+            with self.subTest(more=more):
+                server = self.serve(*SHIM, *more)
+                self.assertGreater(self.assert_close_to(reference, self.answers(server)), 40)
+                server.kill()
+
+    def test_what_happens_to_a_request_changes_none_of_its_tokens(self):
+        for kind in KINDS:
+            with self.subTest(kind=kind):
+                plain = self.serve(*INVARIANT, *kind)
+                wanted = self.sampled(plain)
+                self.assertEqual(self.sampled(plain), wanted)  # Their prompts are in the prefix cache now.
+                self.assertGreater(self.status(plain)["prefix_hit_tokens"], 0)
+                self.assertEqual(self.answers(plain, FEW[3:4], **SAMPLED)[0].tokens, wanted[3])  # Alone.
+                plain.kill()
+                crowded = self.serve(*INVARIANT, *kind, "--kv-tokens", "112", "--max-num-batched-tokens", "16")
+                self.assertEqual(self.sampled(crowded), wanted)
+                self.assertGreater(self.status(crowded)["preemptions"], 0)
+                crowded.kill()
+
+    def test_a_killed_worker_costs_no_token(self):
+        for kind in KINDS[:2]:
+            with self.subTest(kind=kind):
+                server = self.serve(*INVARIANT, *kind, "--workers", "process")
+                wanted = self.sampled(server)
+                client = self.ask(server, FEW, len(wanted[0]), **SAMPLED)
+                client.wait(0, tokens=5)
+                os.kill(children(server.process.pid)[0], signal.SIGKILL)
+                self.assertEqual([client.wait(id).tokens for id in range(len(FEW))], wanted)
+                self.assertGreater(self.status(server)["restarts"], 0)
+
+    def status(self, server):
+        result = run("status", "--json", "--zmq", server.endpoint)
+        self.assertEqual(result.returncode, 0, result.stderr)
+        return json.loads(result.stdout)
+
+    def test_what_makes_no_sense_is_refused(self):
+        model = ["--model", MODEL, "--max-tokens", "1"]
+        self.assert_refused(run("run", "hello", *model, "--device", "cuda-shim", "--backend", "reference"), "--backend")
+        self.assert_refused(run("run", "hello", *model, "--device", "cuda-shim", "--cpu-arithmetic", "bf16"), "--cpu-arithmetic")
+        self.assert_refused(run("run", "hello", *model, "--device", "cuda-shim", "--kv-cache-dtype", "int8"), "int8")
+        small = tiny_model(width=64)
+        self.assert_refused(run("run", "hello", "--model", small, "--device", "cuda-shim"), "heads of 64 and 128, and not of 16")
+
+
+@needs_real_model
+class RealModel(TestCase):
+    def test_the_real_models_first_tokens_are_the_oracles(self):
+        cases = json.loads((ROOT / "tests/oracle/smollm2_greedy.json").read_text())["cases"]
+        case = next(case for case in cases if len(case["prompt_ids"]) >= 34 and min(case["margin"][:4]) > 1)
+        got = self.run_json(case["prompt"], "--model", REAL_MODEL, "--device", "cuda-shim", "--max-tokens", "4", "--kv-tokens", "256")
+        self.assertEqual((got["device"], got["prompt_ids"], got["token_ids"]),
+                         ("cuda-shim", case["prompt_ids"], case["greedy_ids"][:4]))
+
+
+if __name__ == "__main__":
+    main()
