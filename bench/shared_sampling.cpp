@@ -12,7 +12,7 @@
 #include <thread>
 
 #include "comm/shared_memory.hpp"
-#include "cpu/logit_parts.hpp"
+#include "model/logit_parts.hpp"
 #include "model/sampling/sampler.hpp"
 
 using namespace troupe;
@@ -25,7 +25,7 @@ constexpr unsigned ranks = 2;
 constexpr int steps = 400;
 
 struct rank_state {
-  cpu::logit_parts parts;
+  logit_parts parts;
   std::unique_ptr<communicator> group;
   std::vector<float> logits;
   sampling_workspace room;
@@ -99,7 +99,7 @@ void measure(const char* name, const sequence_sampling& sampling, std::uint32_t 
     auto joined = join_shared_group(group->address(), options, rank);
     if (!joined)
       give_up(joined.error().message.c_str());
-    rank_state on{cpu::logit_parts(program),
+    rank_state on{logit_parts(program),
                   std::move(*joined),
                   {},
                   sampling_workspace(vocabulary),

@@ -30,7 +30,8 @@ gpu_backend::gpu_backend(std::unique_ptr<runtime> device, std::string kind, std:
                          const model_program& program, const backend_options& options)
     : device_(std::move(device)), kind_(std::move(kind)), name_(gpu_arithmetic(kind_, options.batch_invariant)),
       file_(std::move(file)), program_(program), options_(options), layout_{program.kv_heads, program.head_size},
-      decodes_(options.max_logit_rows, static_cast<std::uint32_t>(positions()), scratch_blocks(options.kv_blocks)),
+      decodes_(std::min(options.max_rows, options.max_logit_rows), static_cast<std::uint32_t>(positions()),
+               scratch_blocks(options.kv_blocks)),
       graphs_wanted_(options.graphs && !options.group && !program.takes_hidden() && !program.gives_hidden()) {}
 
 namespace {

@@ -170,6 +170,16 @@ BOOST_AUTO_TEST_CASE(graphs_give_what_single_launches_give) {
   }
 }
 
+BOOST_AUTO_TEST_CASE(rows_are_added_to_a_step_only_while_there_is_room) {
+  const auto file = file_of(model_of(gguf::tensor_type::q8_0));
+  auto options = sizes();
+  options.max_rows = 5; // Of which 8 would be the rung.
+  auto shim = load(file, make_on_shim, options), reference = load(file, make_reference_backend, sizes());
+  auto sequences = random_sequences(shim.program, std::vector<std::uint32_t>(5, 4), 2);
+  const std::vector<std::pair<std::size_t, std::uint32_t>> all{{0, 1}, {1, 1}, {2, 1}, {3, 1}, {4, 1}};
+  compare(shim, reference, sequences, {all, all, all});
+}
+
 BOOST_AUTO_TEST_CASE(a_steady_step_is_one_launch_and_two_copies) {
   const auto file = file_of(model_of(gguf::tensor_type::q8_0));
   auto program = make_program(*file);
