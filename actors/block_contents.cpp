@@ -2,12 +2,13 @@
 
 namespace troupe {
 
-block_contents read_blocks(const backend& device, std::span<const block_place> places) {
+expected<block_contents> read_blocks(const backend& device, std::span<const block_place> places) {
   block_contents contents;
   contents.reserve(places.size());
   for (const auto& place : places) {
     auto bytes = std::make_shared<std::vector<std::byte>>(device.block_bytes(place.group));
-    device.read_block(place.group, place.block, *bytes);
+    if (auto read = device.read_block(place.group, place.block, *bytes); !read)
+      return tl::unexpected(read.error());
     contents.push_back({place, std::move(bytes)});
   }
   return contents;
@@ -20,7 +21,8 @@ expected<void> write_blocks(backend& device, const block_contents& contents) {
                                     std::to_string(bytes ? bytes->size() : 0) + " bytes instead of " +
                                     std::to_string(device.block_bytes(place.group)) + ".");
   for (const auto& [place, bytes] : contents)
-    device.write_block(place.group, place.block, *bytes);
+    if (auto written = device.write_block(place.group, place.block, *bytes); !written)
+      return written;
   return {};
 }
 

@@ -7,7 +7,7 @@
 
 namespace troupe {
 
-block_contents read_blocks(const backend& device, std::span<const block_place> places);
+expected<block_contents> read_blocks(const backend& device, std::span<const block_place> places);
 
 /// Errors: internal (contents have a wrong size, or none are there; then no block is changed).
 expected<void> write_blocks(backend& device, const block_contents& contents);

@@ -84,6 +84,7 @@ worker_actor spawn_worker(supervisor_pointer self, const engine_options& given, 
 expected<void> spawn_stage(supervisor_pointer self, const engine_options& options, engine_actors& engine,
                            std::uint32_t stage_index) {
   worker_seat seat;
+  seat.engine = engine.index;
   seat.stage = stage_index;
   seat.stages = options.stages;
   seat.epoch = engine.epochs;

@@ -38,7 +38,10 @@ step_outcome run(worker_state& state, const step_changes& step, const worker_opt
     state.pooler.join(joined);
   }
   for (const auto& copy : step.copied)
-    state.device->copy_block(copy.group, copy.from, copy.to);
+    if (auto copied = state.device->copy_block(copy.group, copy.from, copy.to); !copied) {
+      state.lost = copied.error();
+      return tl::unexpected(copied.error());
+    }
   step_result result;
   result.epoch = step.epoch;
   result.step = step.step;
@@ -55,7 +58,8 @@ step_outcome run(worker_state& state, const step_changes& step, const worker_opt
 }
 
 worker_info info_of(const backend& device, std::size_t groups) {
-  worker_info info{std::string(device.device()), std::string(device.name()), device.memory(), std::string(device.kv_type()), {}, {}};
+  worker_info info{
+    std::string(device.device()), std::string(device.name()), device.memory(), std::string(device.kv_type()), {}, {}};
   info.fingerprint = info.backend + ", " + info.kv_type;
   for (std::size_t group = 0; group < groups; ++group)
     info.block_bytes.push_back(device.block_bytes(static_cast<kv_group>(group)));

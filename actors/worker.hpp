@@ -36,6 +36,7 @@ struct worker_state {
 
 /// Where a worker stands in its engine and epoch, in values that travel to another process.
 struct worker_seat {
+  std::uint32_t engine = 0;            ///< Among those of the process that has started it.
   std::uint32_t stage = 0, stages = 1; ///< Of the pipeline.
   std::uint32_t rank = 0;              ///< Of the tensor-parallel group.
   std::uint64_t epoch = 0;

@@ -34,9 +34,9 @@ public:
   }
   memory_account memory() const override { return {}; }
   std::size_t block_bytes(kv_group) const override { return 0; }
-  void read_block(kv_group, block_id, std::span<std::byte>) const override {}
-  void write_block(kv_group, block_id, std::span<const std::byte>) override {}
-  void copy_block(kv_group, block_id, block_id) override {}
+  expected<void> read_block(kv_group, block_id, std::span<std::byte>) const override { return {}; }
+  expected<void> write_block(kv_group, block_id, std::span<const std::byte>) override { return {}; }
+  expected<void> copy_block(kv_group, block_id, block_id) override { return {}; }
 };
 
 /// So many sequences decode; the first step brings them in.

@@ -77,9 +77,9 @@ public:
   memory_account memory() const override { return {weights_.size(), kv_.size(), workspace_.size()}; }
   std::string_view kv_type() const override { return "f32"; }
   std::size_t block_bytes(kv_group) const override { return program_.layers * layer_bytes(); }
-  void read_block(kv_group, block_id block, std::span<std::byte> to) const override;
-  void write_block(kv_group, block_id block, std::span<const std::byte> from) override;
-  void copy_block(kv_group group, block_id from, block_id to) override;
+  expected<void> read_block(kv_group, block_id block, std::span<std::byte> to) const override;
+  expected<void> write_block(kv_group, block_id block, std::span<const std::byte> from) override;
+  expected<void> copy_block(kv_group group, block_id from, block_id to) override;
 
 private:
   struct row_place {
@@ -467,22 +467,25 @@ void reference_backend::take_rows(const operation& op) {
     }
 }
 
-void reference_backend::read_block(kv_group, block_id block, std::span<std::byte> to) const {
+expected<void> reference_backend::read_block(kv_group, block_id block, std::span<std::byte> to) const {
   assert(to.size() == block_bytes(0));
   for (std::uint32_t layer = 0; layer < program_.layers; ++layer)
     std::memcpy(to.data() + layer * layer_bytes(), part_of_block(block, layer), layer_bytes());
+  return {};
 }
 
-void reference_backend::write_block(kv_group, block_id block, std::span<const std::byte> from) {
+expected<void> reference_backend::write_block(kv_group, block_id block, std::span<const std::byte> from) {
   assert(from.size() == block_bytes(0));
   for (std::uint32_t layer = 0; layer < program_.layers; ++layer)
     std::memcpy(part_of_block(block, layer), from.data() + layer * layer_bytes(), layer_bytes());
+  return {};
 }
 
-void reference_backend::copy_block(kv_group, block_id from, block_id to) {
+expected<void> reference_backend::copy_block(kv_group, block_id from, block_id to) {
   assert(from != to);
   for (std::uint32_t layer = 0; layer < program_.layers; ++layer)
     std::memcpy(part_of_block(to, layer), part_of_block(from, layer), layer_bytes());
+  return {};
 }
 
 } // namespace

@@ -438,19 +438,22 @@ void threaded_backend::store_kv(const operation& op, std::uint32_t row) {
                       kv_of(op.layer, head) + blocks_[row] * block_stride_);
 }
 
-void threaded_backend::read_block(kv_group, block_id block, std::span<std::byte> to) const {
+expected<void> threaded_backend::read_block(kv_group, block_id block, std::span<std::byte> to) const {
   assert(block < options_.kv_blocks && to.size() == block_bytes(0));
   std::memcpy(to.data(), contents_of(block), block_bytes(0));
+  return {};
 }
 
-void threaded_backend::write_block(kv_group, block_id block, std::span<const std::byte> from) {
+expected<void> threaded_backend::write_block(kv_group, block_id block, std::span<const std::byte> from) {
   assert(block < options_.kv_blocks && from.size() == block_bytes(0));
   std::memcpy(contents_of(block), from.data(), block_bytes(0));
+  return {};
 }
 
-void threaded_backend::copy_block(kv_group, block_id from, block_id to) {
+expected<void> threaded_backend::copy_block(kv_group, block_id from, block_id to) {
   assert(from < options_.kv_blocks && to < options_.kv_blocks && from != to);
   std::memcpy(contents_of(to), contents_of(from), block_bytes(0));
+  return {};
 }
 
 } // namespace troupe::cpu

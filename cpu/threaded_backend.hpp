@@ -68,9 +68,9 @@ public:
   }
   std::string_view kv_type() const override { return to_string(shape_.dtype); }
   std::size_t block_bytes(kv_group) const override { return block_stride_; }
-  void read_block(kv_group, block_id block, std::span<std::byte> to) const override;
-  void write_block(kv_group, block_id block, std::span<const std::byte> from) override;
-  void copy_block(kv_group group, block_id from, block_id to) override;
+  expected<void> read_block(kv_group, block_id block, std::span<std::byte> to) const override;
+  expected<void> write_block(kv_group, block_id block, std::span<const std::byte> from) override;
+  expected<void> copy_block(kv_group group, block_id from, block_id to) override;
 
 private:
   void bind_weights();

@@ -3,7 +3,7 @@
 // Owner: one worker actor, and only its thread calls `forward`. A backend may use threads of its own inside a call.
 //
 // Contract (batch invariance): the logits of a row, and the KV that it stores, are the same bits whatever other rows
-// are in the batch and however the sequence was cut into calls.
+// are in the batch and however the sequence was cut into calls. On GPUs only with `batch_invariant` (gpu/backends.hpp).
 #pragma once
 
 #include <algorithm>
@@ -103,16 +103,16 @@ public:
   // The contents of blocks, all layers together, for copies of a block elsewhere. Only its owner calls these, between
   // two calls of `forward`; a block written back gives the same logits bit for bit, on the same fingerprint.
 
-  // Backends with one group have group 0.
+  // Backends with one group have group 0. Errors: those of a device that is lost; then what was to be written means nothing.
 
   /// Bytes of one block's contents; the same for every block of a group.
   virtual std::size_t block_bytes(kv_group group) const = 0;
   /// `to` has `block_bytes(group)` bytes.
-  virtual void read_block(kv_group group, block_id block, std::span<std::byte> to) const = 0;
+  virtual expected<void> read_block(kv_group group, block_id block, std::span<std::byte> to) const = 0;
   /// `from` has `block_bytes(group)` bytes, which `read_block` gave.
-  virtual void write_block(kv_group group, block_id block, std::span<const std::byte> from) = 0;
+  virtual expected<void> write_block(kv_group group, block_id block, std::span<const std::byte> from) = 0;
   /// The two are different blocks.
-  virtual void copy_block(kv_group group, block_id from, block_id to) = 0;
+  virtual expected<void> copy_block(kv_group group, block_id from, block_id to) = 0;
 };
 
 /// How the CPU backend multiplies activations with weights; cpu/backends.hpp says what each is.

@@ -116,4 +116,12 @@ expected<layer_costs> measure_costs(const gguf::file& file, const model_program&
   return out;
 }
 
+layer_costs weigh_costs(const gguf::file& file, const model_program& whole) {
+  layer_costs costs{.layers = bytes_of_layers(file, whole)};
+  for (const auto& op : whole.operations)
+    if (op.output == buffer::logits)
+      costs.head += bytes_of(file, op);
+  return costs;
+}
+
 } // namespace troupe

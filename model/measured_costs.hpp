@@ -20,4 +20,7 @@ using part_maker = std::function<expected<std::unique_ptr<backend>>(const model_
 /// Errors: those of `make`, and of the backend.
 expected<layer_costs> measure_costs(const gguf::file& file, const model_program& whole, const part_maker& make);
 
+/// The same reckoned by the bytes of weights alone, for devices that only the workers may open. The unit is a byte.
+layer_costs weigh_costs(const gguf::file& file, const model_program& whole);
+
 } // namespace troupe

@@ -5,7 +5,7 @@
 namespace troupe {
 
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(row_channel_shape, slots, max_rows, width)
-NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(worker_seat, stage, stages, rank, epoch, group, shards, rows_in, rows_out, channel)
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(worker_seat, engine, stage, stages, rank, epoch, group, shards, rows_in, rows_out, channel)
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(worker_job, parent, door, port, token, seat, vocabulary, width, kv_groups, reports, times,
                                    device)
 

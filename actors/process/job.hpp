@@ -24,7 +24,7 @@ struct worker_job {
 };
 
 /// The wire's version: processes that differ in it do not work together.
-inline constexpr const char* worker_version = "troupe-worker-2";
+inline constexpr const char* worker_version = "troupe-worker-3";
 
 std::vector<std::byte> encode(const worker_job& job);
 

@@ -111,17 +111,28 @@ expected<void> gpu_backend::forward_by_graph(const forward_batch& batch, const d
     return bring_results(batch, logits);
   }
   if (!found->second) {
-    if (auto begun = device_->begin_capture(stream_); !begun)
-      return begun;
-    auto done = run_steps(padded);
-    const auto made = device_->end_capture(stream_);
-    if (!done || !made)
-      return tl::unexpected((done ? expected<void>(tl::unexpected(made.error())) : done).error());
+    auto made = make_graph(padded);
+    if (!made && made.error().code == errc::out_of_memory) { // It computes as well without.
+      graphs_wanted_ = false;
+      if (auto done = run_steps(padded); !done)
+        return done;
+      return bring_results(batch, logits);
+    }
+    if (!made)
+      return tl::unexpected(made.error());
     found->second = *made;
   }
   if (auto done = device_->launch(stream_, *found->second); !done)
     return done;
   return bring_results(batch, logits);
+}
+
+expected<graph_id> gpu_backend::make_graph(const forward_batch& batch) {
+  if (auto begun = device_->begin_capture(stream_); !begun)
+    return tl::unexpected(begun.error());
+  auto done = run_steps(batch);
+  auto made = device_->end_capture(stream_); // Also of what has failed: the stream must not stay captured.
+  return done ? made : tl::unexpected(done.error());
 }
 
 /// The step's words, to the device.
@@ -350,8 +361,7 @@ staging_arguments gpu_backend::staged_block(address word) const {
   return a;
 }
 
-/// Whatever fails, the device is lost then, which the next step says.
-void gpu_backend::move_block(block_id block, bool out) const {
+expected<void> gpu_backend::move_block(block_id block, bool out) const {
   const auto bytes = block_bytes(0);
   const auto device_bytes = block_buffer_ + weight_part_alignment, host_bytes = staged_block_ + weight_part_alignment;
   const auto kernel =
@@ -366,28 +376,31 @@ void gpu_backend::move_block(block_id block, bool out) const {
       device_->launch(stream_, kernel, block_copy_grid(1, program_.layers, arguments.cache.block_bytes), &arguments);
   if (done && out)
     done = device_->copy(stream_, host_bytes, device_bytes, bytes);
-  if (done)
-    (void)device_->synchronize(stream_);
+  return done ? device_->synchronize(stream_) : done;
 }
 
-void gpu_backend::read_block(kv_group, block_id block, std::span<std::byte> to) const {
+expected<void> gpu_backend::read_block(kv_group, block_id block, std::span<std::byte> to) const {
   assert(to.size() == block_bytes(0));
-  move_block(block, true);
+  if (auto done = move_block(block, true); !done)
+    return done;
   std::memcpy(to.data(), reinterpret_cast<const void*>(staged_block_ + weight_part_alignment), to.size());
+  return {};
 }
 
-void gpu_backend::write_block(kv_group, block_id block, std::span<const std::byte> from) {
+expected<void> gpu_backend::write_block(kv_group, block_id block, std::span<const std::byte> from) {
   assert(from.size() == block_bytes(0));
   std::memcpy(reinterpret_cast<void*>(staged_block_ + weight_part_alignment), from.data(), from.size());
-  move_block(block, false);
+  return move_block(block, false);
 }
 
-void gpu_backend::copy_block(kv_group, block_id from, block_id to) {
+expected<void> gpu_backend::copy_block(kv_group, block_id from, block_id to) {
   assert(from != to);
   for (std::uint32_t layer = 0; layer < program_.layers; ++layer)
-    if (!device_->copy(stream_, cache_of(layer) + to * layer_block_bytes(),
-                       cache_of(layer) + from * layer_block_bytes(), layer_block_bytes()))
-      return;
+    if (auto done = device_->copy(stream_, cache_of(layer) + to * layer_block_bytes(),
+                                  cache_of(layer) + from * layer_block_bytes(), layer_block_bytes());
+        !done)
+      return done;
+  return {};
 }
 
 } // namespace troupe::gpu

@@ -36,15 +36,16 @@ public:
   troupe::memory_account memory() const override { return account_; }
   std::string_view kv_type() const override { return "bf16"; }
   std::size_t block_bytes(kv_group) const override { return program_.layers * layer_block_bytes(); }
-  void read_block(kv_group, block_id block, std::span<std::byte> to) const override;
-  void write_block(kv_group, block_id block, std::span<const std::byte> from) override;
-  void copy_block(kv_group group, block_id from, block_id to) override;
+  expected<void> read_block(kv_group, block_id block, std::span<std::byte> to) const override;
+  expected<void> write_block(kv_group, block_id block, std::span<const std::byte> from) override;
+  expected<void> copy_block(kv_group group, block_id from, block_id to) override;
 
 private:
   expected<address> reserve(std::size_t bytes, std::uint64_t& of_account, const char* what_for);
   expected<void> make_buffers();
   expected<void> make_angles();
   expected<void> run_steps(const forward_batch& batch);
+  expected<graph_id> make_graph(const forward_batch& batch);
   expected<void> forward_by_graph(const forward_batch& batch, const decode_shape& shape, std::span<float> logits);
   expected<void> bring(const step_input& input);
 
@@ -67,7 +68,7 @@ private:
 
   expected<void> launch(const launch_plan& how, const void* arguments);
   staging_arguments staged_block(address word) const;
-  void move_block(block_id block, bool out) const;
+  expected<void> move_block(block_id block, bool out) const;
 
   std::size_t positions() const; ///< That a sequence can have.
   std::size_t words_room() const;

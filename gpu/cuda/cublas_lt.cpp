@@ -156,7 +156,7 @@ struct cublas_lt::state {
                               preference, 1, &made->chosen, &count)})
       if (auto done = check(status, doing); !done)
         return tl::unexpected(done.error());
-    if (count == 0)
+    if (count == 0 || made->chosen.state != CUBLAS_STATUS_SUCCESS)
       return fail(errc::unsupported, "cuBLASLt, " + doing + ": it knows no way.");
     found = std::move(made);
     return found.get();

@@ -1,5 +1,6 @@
 #include "gpu/cuda/runtime.hpp"
 
+#include <set>
 #include <vector>
 
 #include <cuda_runtime_api.h>
@@ -65,6 +66,10 @@ public:
       cudaEventDestroy(each);
     for (const auto each : streams_)
       cudaStreamDestroy(each);
+    for (const auto each : memory_)
+      cudaFree(reinterpret_cast<void*>(each));
+    for (const auto each : pinned_)
+      cudaFreeHost(reinterpret_cast<void*>(each));
   }
 
   /// Each kernel's code goes to the device now: CUDA may load it with its first launch, which in a capture it must not. Each may have
@@ -94,19 +99,21 @@ public:
   expected<address> allocate(std::size_t bytes) override {
     void* at = nullptr;
     return bound(fmt::format("allocating {} bytes", bytes), [&] { return cudaMalloc(&at, bytes); }).map([&] {
-      return reinterpret_cast<address>(at);
+      return *memory_.insert(reinterpret_cast<address>(at)).first;
     });
   }
   expected<void> free(address at) override {
+    memory_.erase(at);
     return bound("freeing memory", [&] { return cudaFree(reinterpret_cast<void*>(at)); });
   }
   expected<address> allocate_pinned(std::size_t bytes) override {
     void* at = nullptr;
     return bound(fmt::format("pinning {} bytes", bytes), [&] { return cudaMallocHost(&at, bytes); }).map([&] {
-      return reinterpret_cast<address>(at);
+      return *pinned_.insert(reinterpret_cast<address>(at)).first;
     });
   }
   expected<void> free_pinned(address at) override {
+    pinned_.erase(at);
     return bound("freeing pinned memory", [&] { return cudaFreeHost(reinterpret_cast<void*>(at)); });
   }
   expected<memory_account> memory() override {
@@ -252,6 +259,7 @@ private:
   int device_;
   kernel_table kernels_;
   std::unique_ptr<cublas_lt> products_;
+  std::set<address> memory_, pinned_; ///< That nobody has freed.
   std::vector<cudaStream_t> streams_;
   std::vector<cudaEvent_t> events_;
   std::vector<cudaGraphExec_t> graphs_;

@@ -39,7 +39,7 @@ private:
 
 shim_runtime::shim_runtime(kernel_table kernels, const shim_options& options)
     : kernels_(std::move(kernels)), memory_(options.memory_bytes), streams_(options.seed),
-      runner_(std::make_unique<grid_runner>(memory_, options)) {}
+      runner_(std::make_unique<grid_runner>(memory_, options)), no_room_for_graphs_(options.no_room_for_graphs) {}
 
 shim_runtime::~shim_runtime() = default;
 
@@ -222,7 +222,12 @@ expected<void> shim_runtime::begin_capture(stream_id on) {
 }
 
 expected<graph_id> shim_runtime::end_capture(stream_id on) {
-  return guarded([&] { return streams_.end_capture(on); });
+  return guarded([&]() -> expected<graph_id> {
+    auto made = streams_.end_capture(on);
+    if (made && no_room_for_graphs_)
+      return fail(errc::out_of_memory, "There is no memory for a graph.");
+    return made;
+  });
 }
 
 expected<void> shim_runtime::launch(stream_id on, graph_id graph) {

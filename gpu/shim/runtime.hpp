@@ -20,6 +20,7 @@ struct shim_options {
   bool counts_banks = false; ///< See `launch_report::bank_conflicts`.
   /// Races in device memory, too: kernels take a sixth longer, and what they use of device memory takes 8 times as much of the host's.
   bool finds_global_races = false;
+  bool no_room_for_graphs = false; ///< A fault on demand: making one fails for want of memory.
   std::uint64_t most_accesses = std::uint64_t{1}
                                 << 24; ///< To memory, of a thread that meets no other one: more, and it hangs.
 };
@@ -87,6 +88,7 @@ private:
   std::unique_ptr<grid_runner> runner_;
   launch_report last_;
   call_counts calls_;
+  bool no_room_for_graphs_;
   std::optional<violation> lost_by_;
 };
 

@@ -214,6 +214,23 @@ BOOST_AUTO_TEST_CASE(a_stage_has_the_weights_and_the_kv_memory_of_its_layers_alo
   }
 }
 
+BOOST_AUTO_TEST_CASE(weighed_costs_are_the_bytes_of_weights) {
+  const auto file = gguf::parse(tiny_model({.layers = 3}));
+  BOOST_REQUIRE(file);
+  const auto whole = make_program(**file);
+  BOOST_REQUIRE(whole);
+  const auto costs = weigh_costs(**file, *whole);
+  BOOST_TEST(costs.head == static_cast<double>((*file)->find_tensor("token_embd.weight")->data.size()));
+  BOOST_TEST(costs.embed == 0.0);
+  BOOST_REQUIRE(costs.layers.size() == 3u);
+  double bytes = 0;
+  for (const auto& tensor : (*file)->tensors())
+    if (tensor.name.starts_with("blk.0."))
+      bytes += static_cast<double>(tensor.data.size());
+  for (const auto each : costs.layers)
+    BOOST_TEST(each == bytes);
+}
+
 BOOST_AUTO_TEST_CASE(measured_costs_are_positive_and_cut_a_model) {
   for (auto make : {maker(make_reference_backend), maker(make_cpu_backend)})
     for (std::uint32_t layers : {1u, 5u}) {

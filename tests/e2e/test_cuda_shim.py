@@ -87,6 +87,8 @@ class CudaShim(TestCase):
         model = ["--model", MODEL, "--max-tokens", "1"]
         self.assert_refused(run("run", "hello", *model, "--device", "cuda-shim", "--backend", "reference"), "--backend")
         self.assert_refused(run("run", "hello", *model, "--device", "cuda-shim", "--cpu-arithmetic", "bf16"), "--cpu-arithmetic")
+        self.assert_refused(run("run", "hello", *model, "--device", "cuda-shim", "--threads", "2"), "--threads")
+        self.assert_refused(run("run", "hello", *model, "--enforce-eager"), "--enforce-eager")
         self.assert_refused(run("run", "hello", *model, "--device", "cuda-shim", "--kv-cache-dtype", "int8"), "int8")
         small = tiny_model(width=64)
         self.assert_refused(run("run", "hello", "--model", small, "--device", "cuda-shim"), "heads of 64 and 128, and not of 16")

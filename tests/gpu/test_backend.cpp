@@ -180,29 +180,74 @@ BOOST_AUTO_TEST_CASE(rows_are_added_to_a_step_only_while_there_is_room) {
   compare(shim, reference, sequences, {all, all, all});
 }
 
-BOOST_AUTO_TEST_CASE(a_steady_step_is_one_launch_and_two_copies) {
+/// A backend on a device of the shim that the test keeps an eye on.
+struct watched {
+  gpu::shim::shim_runtime* device;
+  loaded on;
+};
+
+watched on_device(const gpu::shim::shim_options& device_options) {
   const auto file = file_of(model_of(gguf::tensor_type::q8_0));
   auto program = make_program(*file);
-  auto device =
-    std::make_unique<gpu::shim::shim_runtime>(gpu::shim_kernels(), gpu::shim::shim_options{.memory_bytes = 1 << 28});
-  auto& counted = *device;
+  BOOST_REQUIRE(program);
+  auto device = std::make_unique<gpu::shim::shim_runtime>(gpu::shim_kernels(), device_options);
+  auto* watched_device = device.get();
   auto made = gpu::load_backend(std::move(device), "cuda-shim", file, *program, sizes());
-  BOOST_REQUIRE(made);
-  loaded on{*program, std::move(*made)};
-  auto sequences = random_sequences(on.program, std::vector<std::uint32_t>{30, 30, 30}, 4);
+  BOOST_REQUIRE_MESSAGE(made, made.error().message);
+  return {watched_device, {*program, std::move(*made)}};
+}
+
+BOOST_AUTO_TEST_CASE(a_steady_step_is_one_launch_and_two_copies) {
+  auto own = on_device({.memory_bytes = 1 << 28});
+  auto sequences = random_sequences(own.on.program, std::vector<std::uint32_t>{30, 30, 30}, 4);
   const auto step = [&] {
-    forward(on, std::vector<piece>{{&sequences[0], 1}, {&sequences[1], 1}, {&sequences[2], 1}});
+    forward(own.on, std::vector<piece>{{&sequences[0], 1}, {&sequences[1], 1}, {&sequences[2], 1}});
   };
   step();
   step();
   for (int i = 0; i < 4; ++i) {
-    const auto before = counted.calls();
+    const auto before = own.device->calls();
     step();
-    const auto after = counted.calls();
+    const auto after = own.device->calls();
     BOOST_TEST(after.launches - before.launches == 1u);
     BOOST_TEST(after.copies - before.copies == 2u);
     BOOST_TEST(after.synchronisations - before.synchronisations == 1u);
   }
+}
+
+BOOST_AUTO_TEST_CASE(without_room_for_graphs_steps_go_on_as_single_launches) {
+  auto plain = on_device({.memory_bytes = 1 << 28}),
+       tight = on_device({.memory_bytes = 1 << 28, .no_room_for_graphs = true});
+  auto sequences = random_sequences(plain.on.program, std::vector<std::uint32_t>{12}, 3);
+  auto same = sequences;
+  for (int i = 0; i < 6; ++i)
+    BOOST_TEST((forward(tight.on, std::vector<piece>{{&same[0], 1}}) ==
+                forward(plain.on, std::vector<piece>{{&sequences[0], 1}})));
+  const auto launches = [](watched& of, auto& which) {
+    const auto before = of.device->calls().launches;
+    forward(of.on, std::vector<piece>{{&which[0], 1}});
+    return of.device->calls().launches - before;
+  };
+  BOOST_TEST(launches(plain, sequences) == 1u);
+  BOOST_TEST(launches(tight, same) > 10u);
+}
+
+BOOST_AUTO_TEST_CASE(a_block_of_a_device_that_is_lost_is_an_error_and_not_the_one_before) {
+  auto own = on_device({.memory_bytes = 1 << 28});
+  auto sequences = random_sequences(own.on.program, std::vector<std::uint32_t>{34}, 8);
+  forward(own.on, std::vector<piece>{{&sequences[0], 33}});
+  auto& backend = *own.on.backend;
+  std::vector<std::byte> contents(backend.block_bytes(0));
+  BOOST_REQUIRE(backend.read_block(0, sequences[0].blocks[0], contents));
+  const auto stream = own.device->make_stream();
+  BOOST_REQUIRE(stream);
+  (void)own.device->fill(*stream, 64, 0, 1); // Of no allocation.
+  (void)own.device->synchronize(*stream);
+  const auto before = contents;
+  BOOST_TEST(!backend.read_block(0, sequences[0].blocks[1], contents));
+  BOOST_TEST((contents == before));
+  BOOST_TEST(!backend.write_block(0, sequences[0].blocks[1], contents));
+  BOOST_TEST(!backend.copy_block(0, sequences[0].blocks[0], sequences[0].blocks[1]));
 }
 
 BOOST_AUTO_TEST_CASE(blocks_come_back_as_they_were) {
@@ -217,11 +262,11 @@ BOOST_AUTO_TEST_CASE(blocks_come_back_as_they_were) {
   for (std::size_t i = 0; i < 2; ++i) {
     const auto from = copied.blocks[i];
     copied.blocks[i] = static_cast<block_id>(40 + i);
-    device.copy_block(0, from, copied.blocks[i]);
+    BOOST_REQUIRE(device.copy_block(0, from, copied.blocks[i]));
     std::vector<std::byte> contents(device.block_bytes(0));
-    device.read_block(0, from, contents);
+    BOOST_REQUIRE(device.read_block(0, from, contents));
     moved.blocks[i] = static_cast<block_id>(50 + i);
-    device.write_block(0, moved.blocks[i], contents);
+    BOOST_REQUIRE(device.write_block(0, moved.blocks[i], contents));
   }
   copied.blocks[2] = 42;
   moved.blocks[2] = 52;

@@ -138,20 +138,21 @@ expected<void> watched_backend::forward(const forward_batch& batch, std::span<fl
     ledger_->logits(after[batch.logit_rows[i]], logits.subspan(i * vocabulary_, vocabulary_));
   std::vector<std::byte> contents(real_->block_bytes(0));
   for (auto block : full_) {
-    real_->read_block(0, block, contents);
+    if (auto read = real_->read_block(0, block, contents); !read)
+      return read;
     ledger_->block(pages_[block].ends[tokens_per_block - 1], contents, pages_[block].cuts);
   }
   return {};
 }
 
-void watched_backend::write_block(kv_group group, block_id block, std::span<const std::byte> from) {
+expected<void> watched_backend::write_block(kv_group group, block_id block, std::span<const std::byte> from) {
   pages_.at(block) = {}; // Nobody says what that is: who reads it is told of as wrong.
-  real_->write_block(group, block, from);
+  return real_->write_block(group, block, from);
 }
 
-void watched_backend::copy_block(kv_group group, block_id from, block_id to) {
+expected<void> watched_backend::copy_block(kv_group group, block_id from, block_id to) {
   pages_.at(to) = pages_.at(from);
-  real_->copy_block(group, from, to);
+  return real_->copy_block(group, from, to);
 }
 
 } // namespace troupe::test

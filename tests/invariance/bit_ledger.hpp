@@ -91,11 +91,11 @@ public:
   memory_account memory() const override { return real_->memory(); }
   std::size_t block_bytes(kv_group group) const override { return real_->block_bytes(group); }
   expected<void> forward(const forward_batch& batch, std::span<float> logits) override;
-  void read_block(kv_group group, block_id block, std::span<std::byte> to) const override {
-    real_->read_block(group, block, to);
+  expected<void> read_block(kv_group group, block_id block, std::span<std::byte> to) const override {
+    return real_->read_block(group, block, to);
   }
-  void write_block(kv_group group, block_id block, std::span<const std::byte> from) override;
-  void copy_block(kv_group group, block_id from, block_id to) override;
+  expected<void> write_block(kv_group group, block_id block, std::span<const std::byte> from) override;
+  expected<void> copy_block(kv_group group, block_id from, block_id to) override;
 
 private:
   /// What a block holds.

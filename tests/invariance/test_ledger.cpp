@@ -25,13 +25,13 @@ public:
   std::string_view kv_type() const override { return honest_->kv_type(); }
   memory_account memory() const override { return honest_->memory(); }
   std::size_t block_bytes(kv_group group) const override { return honest_->block_bytes(group); }
-  void read_block(kv_group group, block_id block, std::span<std::byte> to) const override {
-    honest_->read_block(group, block, to);
+  expected<void> read_block(kv_group group, block_id block, std::span<std::byte> to) const override {
+    return honest_->read_block(group, block, to);
   }
-  void write_block(kv_group group, block_id block, std::span<const std::byte> from) override {
-    honest_->write_block(group, block, from);
+  expected<void> write_block(kv_group group, block_id block, std::span<const std::byte> from) override {
+    return honest_->write_block(group, block, from);
   }
-  void copy_block(kv_group group, block_id from, block_id to) override { honest_->copy_block(group, from, to); }
+  expected<void> copy_block(kv_group group, block_id from, block_id to) override { return honest_->copy_block(group, from, to); }
   expected<void> forward(const forward_batch& batch, std::span<float> logits) override {
     if (auto done = honest_->forward(batch, logits); !done)
       return done;

@@ -27,9 +27,9 @@ public:
   memory_account memory() const override { return {}; }
   std::string_view kv_type() const override { return "none"; }
   std::size_t block_bytes(kv_group) const override { return 0; }
-  void read_block(kv_group, block_id, std::span<std::byte>) const override {}
-  void write_block(kv_group, block_id, std::span<const std::byte>) override {}
-  void copy_block(kv_group, block_id, block_id) override {}
+  expected<void> read_block(kv_group, block_id, std::span<std::byte>) const override { return {}; }
+  expected<void> write_block(kv_group, block_id, std::span<const std::byte>) override { return {}; }
+  expected<void> copy_block(kv_group, block_id, block_id) override { return {}; }
   expected<void> forward(const forward_batch&, std::span<float>) override { return {}; }
 
   vocabulary_share own_vocabulary() const override { return own_; }

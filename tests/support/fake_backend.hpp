@@ -124,15 +124,18 @@ public:
   memory_account memory() const override { return {}; }
   std::string_view kv_type() const override { return "tokens"; }
   std::size_t block_bytes(kv_group) const override { return tokens_per_block * sizeof(token_id); }
-  void read_block(kv_group group, block_id block, std::span<std::byte> to) const override {
+  expected<void> read_block(kv_group group, block_id block, std::span<std::byte> to) const override {
     std::memcpy(to.data(), memory_.at(group).data() + std::size_t{block} * tokens_per_block, block_bytes(group));
+    return {};
   }
-  void write_block(kv_group group, block_id block, std::span<const std::byte> from) override {
+  expected<void> write_block(kv_group group, block_id block, std::span<const std::byte> from) override {
     std::memcpy(memory_.at(group).data() + std::size_t{block} * tokens_per_block, from.data(), block_bytes(group));
+    return {};
   }
-  void copy_block(kv_group group, block_id from, block_id to) override {
+  expected<void> copy_block(kv_group group, block_id from, block_id to) override {
     auto& memory = memory_.at(group);
     std::copy_n(memory.begin() + from * tokens_per_block, tokens_per_block, memory.begin() + to * tokens_per_block);
+    return {};
   }
 
   expected<void> forward(const forward_batch& batch, std::span<float> logits) override {

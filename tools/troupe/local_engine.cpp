@@ -16,6 +16,7 @@
 #include "model/sharding.hpp"
 #include "model/stages.hpp"
 #include "protocol/limits.hpp"
+#include "tools/troupe/device_check.hpp"
 #include "tools/troupe/worker_device.hpp"
 
 namespace troupe::cli {
@@ -152,10 +153,22 @@ signal_watch::~signal_watch() {
 
 namespace {
 
+expected<std::vector<std::uint32_t>> cuts_of(const layer_costs& costs, unsigned count) {
+  auto stages = balance_layers(costs, count);
+  if (!stages)
+    return fail(errc::invalid_argument, "--pipeline-parallel-size: " + stages.error().message);
+  std::vector<std::uint32_t> cuts{0};
+  for (const auto& layers : *stages)
+    cuts.push_back(layers.end);
+  return cuts;
+}
+
 /// Where each stage's layers begin, so that each takes about as long; and the last one's end. What ranks share they share
 /// in all layers alike, so a whole layer is measured. Errors: those of a backend; invalid_argument.
 expected<std::vector<std::uint32_t>> cut_layers(const engine_flags& flags, const worker_device& device,
                                                 const model& source) {
+  if (device.device == "cuda") // A context of this process's would keep memory that the workers want.
+    return cuts_of(weigh_costs(*source.file, source.program), flags.pipeline_parallel_size);
   auto small = device;
   small.kv_blocks = 1;
   small.max_rows = small.max_logit_rows = 1;
@@ -164,13 +177,7 @@ expected<std::vector<std::uint32_t>> cut_layers(const engine_flags& flags, const
   });
   if (!costs)
     return tl::unexpected(costs.error());
-  auto stages = balance_layers(*costs, flags.pipeline_parallel_size);
-  if (!stages)
-    return fail(errc::invalid_argument, "--pipeline-parallel-size: " + stages.error().message);
-  std::vector<std::uint32_t> cuts{0};
-  for (const auto& layers : *stages)
-    cuts.push_back(layers.end);
-  return cuts;
+  return cuts_of(*costs, flags.pipeline_parallel_size);
 }
 
 /// Who computes: the workers of each engine, each with a part of the model and of the threads.
@@ -208,36 +215,6 @@ expected<void> share_among_workers(const engine_flags& flags, worker_device& dev
   options.make_rank = [device, source](const worker_seat& seat, std::shared_ptr<communicator> group) {
     return make_part(device, source->file, source->program, seat, std::move(group));
   };
-  return {};
-}
-
-} // namespace
-
-namespace {
-
-expected<void> check_device(const engine_flags& flags) {
-#ifdef TROUPE_CUDA
-  const std::vector<std::string> known{"cpu", "cuda", "cuda-shim"};
-#else
-  const std::vector<std::string> known{"cpu", "cuda-shim"};
-#endif
-  if (std::ranges::find(known, flags.device) == known.end())
-    return fail(errc::unsupported, fmt::format("--device {} is not part of this build; there is: {}.", flags.device,
-                                               fmt::join(known, ", ")));
-  if (flags.device == "cpu" && flags.enforce_eager)
-    return fail(errc::invalid_argument, "--enforce-eager is of CUDA devices: leave it out with --device cpu.");
-  if (flags.device == "cpu")
-    return {};
-  if (flags.backend != "cpu")
-    return fail(errc::invalid_argument,
-                "--backend is of --device cpu: leave it out with --device " + flags.device + ".");
-  if (flags.arithmetic != cpu_arithmetic::int8)
-    return fail(errc::invalid_argument,
-                "--cpu-arithmetic is of --device cpu: leave it out with --device " + flags.device + ".");
-  if (flags.device == "cuda" && !flags.worker_processes.value_or(true))
-    return fail(errc::invalid_argument,
-                "Workers on CUDA devices are processes, since only the end of one frees a device that is lost: "
-                "leave --workers thread out.");
   return {};
 }
 

@@ -14,7 +14,8 @@ NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(worker_device, model, file, device, reference
                                    threads, graphs, batch_invariant, kv_dtype, arithmetic, ranks, layer_cuts)
 
 expected<std::unique_ptr<backend>> make_backend(const worker_device& device, std::shared_ptr<const gguf::file> file,
-                                                const model_program& part, std::shared_ptr<communicator> group) {
+                                                const model_program& part, std::shared_ptr<communicator> group,
+                                                [[maybe_unused]] int number) {
   backend_options options;
   options.kv_blocks = device.kv_blocks;
   options.max_rows = device.max_rows;
@@ -29,7 +30,7 @@ expected<std::unique_ptr<backend>> make_backend(const worker_device& device, std
     return make_shim_backend(std::move(file), part, options);
 #ifdef TROUPE_CUDA
   if (device.device == "cuda")
-    return make_cuda_backend(std::move(file), part, options);
+    return make_cuda_backend(std::move(file), part, options, number);
 #endif
   return (device.reference ? make_reference_backend : make_cpu_backend)(std::move(file), part, options);
 }
@@ -48,7 +49,8 @@ expected<std::unique_ptr<backend>> make_part(const worker_device& device, std::s
   }
   if (const auto& cuts = device.layer_cuts; !cuts.empty())
     part = program_of_stage(part, {cuts.at(seat.stage), cuts.at(seat.stage + 1)});
-  return make_backend(device, std::move(file), part, std::move(group));
+  const auto number = (seat.engine * seat.stages + seat.stage) * device.ranks + seat.rank;
+  return make_backend(device, std::move(file), part, std::move(group), static_cast<int>(number));
 }
 
 std::string encode(const worker_device& device) {

@@ -26,11 +26,13 @@ struct worker_device {
     layer_cuts; ///< Where each stage's layers begin, and the last one's end; empty: one stage.
 };
 
-/// Errors: those of the backend.
+/// number: of the CUDA device, among those that this process sees. Errors: those of the backend.
 expected<std::unique_ptr<backend>> make_backend(const worker_device& device, std::shared_ptr<const gguf::file> file,
-                                                const model_program& part, std::shared_ptr<communicator> group);
+                                                const model_program& part, std::shared_ptr<communicator> group,
+                                                int number = 0);
 
-/// The same of the part that a worker in this seat has of the whole model. Errors: also invalid_argument (more ranks than
+/// The same of the part that a worker in this seat has of the whole model; each has a CUDA device of its own, engine by engine, stage
+/// by stage, rank by rank. Errors: also invalid_argument (more ranks than
 /// the model can be cut into).
 expected<std::unique_ptr<backend>> make_part(const worker_device& device, std::shared_ptr<const gguf::file> file,
                                              const model_program& whole, const worker_seat& seat,
