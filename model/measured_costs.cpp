@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <chrono>
+#include <span>
 
 namespace troupe {
 
@@ -11,6 +12,7 @@ namespace {
 constexpr std::size_t most_head_bytes = std::size_t{32}
                                         << 20; ///< Of the logits' weights: enough to outweigh a cache.
 constexpr std::size_t repetitions = 9;
+constexpr std::size_t head_operations = 2; ///< The last ones of a whole program: the final norm and the logits.
 
 double bytes_of(const gguf::file& file, const operation& op) {
   const auto* tensor = op.weight.empty() ? nullptr : file.find_tensor(op.weight);
@@ -20,8 +22,8 @@ double bytes_of(const gguf::file& file, const operation& op) {
 /// What a token reads of each layer's weights.
 std::vector<double> bytes_of_layers(const gguf::file& file, const model_program& whole) {
   std::vector<double> out(whole.layers, 0.0);
-  for (const auto& op : whole.operations)
-    if (op.kind != op_kind::embed && op.output != buffer::logits)
+  for (const auto& op : std::span(whole.operations).first(whole.operations.size() - head_operations))
+    if (op.kind != op_kind::embed)
       out[op.layer] += bytes_of(file, op);
   return out;
 }
@@ -30,7 +32,7 @@ std::vector<double> bytes_of_layers(const gguf::file& file, const model_program&
 model_program head_of(const gguf::file& file, const model_program& whole) {
   model_program out = whole;
   out.layers = 1; // Of KV memory; nothing is stored in it.
-  const auto norm = whole.operations.end() - 2;
+  const auto norm = whole.operations.end() - head_operations;
   // Backends are more exact after take_rows, which costs.
   out.operations = {{.kind = op_kind::take_hidden, .output = buffer::hidden},
                     {.kind = op_kind::take_rows, .input = buffer::hidden, .input2 = buffer::attended},
@@ -118,9 +120,8 @@ expected<layer_costs> measure_costs(const gguf::file& file, const model_program&
 
 layer_costs weigh_costs(const gguf::file& file, const model_program& whole) {
   layer_costs costs{.layers = bytes_of_layers(file, whole)};
-  for (const auto& op : whole.operations)
-    if (op.output == buffer::logits)
-      costs.head += bytes_of(file, op);
+  for (const auto& op : std::span(whole.operations).last(head_operations))
+    costs.head += bytes_of(file, op);
   return costs;
 }
 

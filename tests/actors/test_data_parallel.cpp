@@ -245,7 +245,8 @@ BOOST_AUTO_TEST_CASE(a_supervisor_begins_an_engine_anew_that_has_lost_a_part) {
     engine.eventually("there is another first engine, and both are up", [&] {
       engine.tree = engine.ask<actor_tree>(engine.supervisor, tree_atom::value);
       const auto engines = engine.ask<router_status>(engine.tree.router, status_atom::value).engines;
-      return engine.tree.engines.front().scheduler != old && engines.size() == 2 && engines[0].up && engines[1].up;
+      const auto& now = engine.tree.engines.front().scheduler; // Nobody, until a successor can publish.
+      return now && now != old && engines.size() == 2 && engines[0].up && engines[1].up;
     });
   }
 }

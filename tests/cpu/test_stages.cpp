@@ -220,7 +220,8 @@ BOOST_AUTO_TEST_CASE(weighed_costs_are_the_bytes_of_weights) {
   const auto whole = make_program(**file);
   BOOST_REQUIRE(whole);
   const auto costs = weigh_costs(**file, *whole);
-  BOOST_TEST(costs.head == static_cast<double>((*file)->find_tensor("token_embd.weight")->data.size()));
+  BOOST_TEST(costs.head == static_cast<double>((*file)->find_tensor("token_embd.weight")->data.size() +
+                                               (*file)->find_tensor("output_norm.weight")->data.size()));
   BOOST_TEST(costs.embed == 0.0);
   BOOST_REQUIRE(costs.layers.size() == 3u);
   double bytes = 0;
