@@ -26,7 +26,7 @@ struct stream_context {
   std::uint32_t max_requests = max_requests_per_client; ///< Open at once; 0: no limit but the router's.
   scheduling_policy::kind_type policy = scheduling_policy::kind_type::first_come; ///< Of the engine.
   shared_tokens end_tokens;                                                       ///< model::end_tokens()
-  observers observed_by;
+  observers observed_by{};
 };
 
 struct stream_state {

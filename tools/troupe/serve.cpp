@@ -185,6 +185,8 @@ expected<void> serve_until_stopped(local_engine& engine, serve::http_server& htt
 
 /// Everything but the log, which says what has become of it.
 expected<void> serve(const serve_flags& flags, std::unique_ptr<signal_watch> signals, const logger& log) {
+  if (flags.log_prompts && flags.least_logged != log_level::debug)
+    return fail(errc::invalid_argument, "--log-prompts shows prompts at the level debug: give --log-level debug, too.");
   auto options = http_options_of(flags, log);
   if (!options)
     return tl::unexpected(options.error());

@@ -70,7 +70,7 @@ void add_serve_options(CLI::App* command, serve_flags& flags) {
     "What is said on stderr: this and what is worse");
   add_choice<bool>(log, "--log-format", flags.log_json, {{"text", false}, {"json", true}},
                    "How: text for people, or a JSON object a line");
-  log->add_flag("--log-prompts", flags.log_prompts, "Show the beginnings of prompts at the level debug");
+  log->add_flag("--log-prompts", flags.log_prompts, "Show the beginnings of prompts; needs --log-level debug");
   add_trace_option(command, flags.engine);
   add_admission_settings(command->add_option_group("Admission"), flags.engine.settings);
 }
