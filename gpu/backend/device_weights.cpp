@@ -99,7 +99,8 @@ expected<void> device_weights::multiply(runtime& device, stream_id stream, const
   const address bias = op.bias.empty() ? 0 : vectors_.at(op.bias);
   if (what.rows > skinny_rows && !what.batch_invariant)
     return multiply_many(device, stream, matrix, bias, what);
-  const auto how = plan_product(matrix.layout, what.rows);
+  const bool by_lanes = what.rows <= most_product_rows && !what.batch_invariant;
+  const auto how = by_lanes ? plan_product(matrix.layout, what.rows) : plan_skinny_product(matrix.layout, what.rows);
   const product_arguments arguments{matrix, {what.x}, {bias}, {what.y}, what.rows, what.stride, what.accumulates};
   return device.launch(stream, how.kernel, how.shape, &arguments);
 }

@@ -13,7 +13,7 @@
 namespace troupe::gpu {
 
 /// More rows than this are a large product, unless a row's bits must not depend on that.
-inline constexpr std::uint32_t skinny_rows = 8;
+inline constexpr std::uint32_t skinny_rows = 64;
 
 /// Copies what the host has to device memory, and waits for it. Errors: those of the runtime.
 expected<void> upload(runtime& device, stream_id stream, std::span<const std::byte> from, address to);

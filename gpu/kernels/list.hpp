@@ -10,13 +10,14 @@
 #include "gpu/kernels/sampling_choice.hpp"
 #include "gpu/kernels/sampling_edits.hpp"
 #include "gpu/kernels/sampling_logprobs.hpp"
+#include "gpu/kernels/skinny_product.hpp"
 #include "gpu/kernels/stored_weights.hpp"
 
 namespace troupe::gpu {
 
 template <class Format>
 using kernels_of_format = kernel_list<product<Format, 1>, product<Format, 2>, product<Format, 4>, product<Format, 8>,
-                                      dequantise<Format>, embed<Format>>;
+                                      skinny_product<Format>, dequantise<Format>, embed<Format>>;
 
 template <unsigned HeadSize>
 using decode_attention_of =

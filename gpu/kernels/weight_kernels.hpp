@@ -47,6 +47,13 @@ constexpr launch_plan plan_product(const weight_layout& matrix, std::uint32_t ro
   });
 }
 
+/// The same on tensor cores, with weights rounded to bfloat16, and of the same bits for any number of rows; over 64, weights are read
+/// again for each further 64.
+constexpr launch_plan plan_skinny_product(const weight_layout& matrix, std::uint32_t rows) {
+  return with_format(matrix.format,
+                     [&](auto format) { return plan_of<skinny_product<decltype(format)>>(matrix.outputs, rows); });
+}
+
 /// Arguments: `dequantise_arguments`. A matrix of bf16 needs none: it lies as it would be written.
 constexpr launch_plan plan_dequantise(const weight_layout& matrix, std::uint32_t rows) {
   return with_format(matrix.format,

@@ -155,7 +155,8 @@ BOOST_AUTO_TEST_CASE(graphs_give_what_single_launches_give) {
   auto eager = load(file, make_on_shim, options);
   options.graphs = true;
   auto graphs = load(file, make_on_shim, options);
-  for (const auto count : {1u, 3u, 8u}) { // More rows go through another product, where those that are added count.
+  for (const auto count :
+       {1u, 3u, 8u, 11u}) { // Over 64 rows go through the vendor's product, where those that are added count.
     auto sequences = random_sequences(eager.program, std::vector<std::uint32_t>(count, 20), count);
     auto same = sequences;
     const auto step = [&](loaded& on, std::vector<sequence>& of, std::uint32_t rows) {
