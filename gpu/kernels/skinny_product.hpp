@@ -22,10 +22,13 @@ struct skinny_product {
   static constexpr unsigned most_rows = 64, outputs_a_warp = 16, outputs_a_block = 2 * outputs_a_warp;
   using arguments = product_arguments;
 
+  /// The second pair of warps hands its sums to the first one.
+  static constexpr std::size_t shared_bytes = 2 * 32 * most_rows / 2 * sizeof(float);
+
   static constexpr grid_shape grid(std::uint32_t outputs, std::uint32_t rows) {
     return {{(outputs + outputs_a_block - 1) / outputs_a_block, (rows + most_rows - 1) / most_rows},
             max_threads,
-            2 * 32 * sums_a_lane * sizeof(float)};
+            shared_bytes};
   }
 
   static TROUPE_GPU void run(const arguments& a, shared_memory memory) {
@@ -35,13 +38,13 @@ struct skinny_product {
     const auto rows = a.rows - first_row < most_rows ? a.rows - first_row : most_rows;
     fragment_sums sums[tiles] = {};
     add_runs(a, first, first_row, rows, sums);
-    const auto own = halves + warp() % 2 * 32 * sums_a_lane;
+    const auto own = warp() % 2 * 32 * sums_a_lane + lane();
     if (warp() >= 2)
-      put(own, sums);
+      put(halves, own, sums);
     sync_block();
     if (warp() >= 2)
       return;
-    add(own, sums);
+    add(halves, own, sums);
     write(a, first, first_row, rows, sums);
   }
 
@@ -115,33 +118,41 @@ private:
     }
   }
 
-  static TROUPE_GPU void put(shared<float> to, const fragment_sums (&sums)[tiles]) {
+  static TROUPE_GPU void put(shared<float> to, unsigned own, const fragment_sums (&sums)[tiles]) {
     TROUPE_UNROLL
     for (unsigned i = 0; i < sums_a_lane; ++i)
-      to.store(i * 32 + lane(), sums[i / 4].at[i % 4]);
+      to.store(own + i * 32, sums[i / 4].at[i % 4]);
   }
 
-  static TROUPE_GPU void add(shared<float> from, fragment_sums (&sums)[tiles]) {
+  static TROUPE_GPU void add(shared<float> from, unsigned own, fragment_sums (&sums)[tiles]) {
     TROUPE_UNROLL
     for (unsigned i = 0; i < sums_a_lane; ++i)
-      sums[i / 4].at[i % 4] += from.load(i * 32 + lane());
+      sums[i / 4].at[i % 4] += from.load(own + i * 32);
   }
 
   /// Of a tile a lane has rows 2 (lane % 4) and the next, of outputs lane / 4 and 8 further.
   static TROUPE_GPU void write(const arguments& a, std::uint32_t first, std::uint32_t first_row, std::uint32_t rows,
                                const fragment_sums (&sums)[tiles]) {
+    const auto last = a.matrix.layout.outputs - 1, low = first + lane() / 4, high = low + 8;
+    float bias[2] = {};
+    if (a.bias.exists()) {
+      bias[0] = a.bias.load(low < last ? low : last);
+      bias[1] = a.bias.load(high < last ? high : last);
+    }
     TROUPE_UNROLL
-    for (unsigned i = 0; i < sums_a_lane; ++i) {
-      const auto row = i / 4 * 8 + lane() % 4 * 2 + i % 2, n = first + i % 4 / 2 * 8 + lane() / 4;
-      if (row >= rows || n >= a.matrix.layout.outputs)
+    for (unsigned half = 0; half < 2; ++half) {
+      const auto n = half == 0 ? low : high;
+      if (n > last)
         continue;
-      const auto at = static_cast<std::size_t>(first_row + row) * a.y_stride + n;
-      float own = sums[i / 4].at[i % 4];
-      if (a.bias.exists())
-        own += a.bias.load(n);
-      if (a.accumulates != 0)
-        own += a.y.load(at);
-      a.y.store(at, own);
+      TROUPE_UNROLL
+      for (unsigned i = 0; i < tiles * 2; ++i) {
+        const auto row = i / 2 * 8 + lane() % 4 * 2 + i % 2;
+        if (row >= rows)
+          continue;
+        const auto at = static_cast<std::size_t>(first_row + row) * a.y_stride + n;
+        const float own = sums[i / 2].at[half * 2 + i % 2] + bias[half];
+        a.y.store(at, a.accumulates != 0 ? own + a.y.load(at) : own);
+      }
     }
   }
 };
