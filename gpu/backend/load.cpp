@@ -95,6 +95,8 @@ expected<void> gpu_backend::load() {
     return done;
   if (auto done = make_buffers(); !done)
     return done;
+  if (auto done = make_ranks(); !done)
+    return done;
   auto cache = reserve(program_.layers * layer_stride(), account_.kv_bytes, "the KV cache");
   if (!cache)
     return tl::unexpected(cache.error());
