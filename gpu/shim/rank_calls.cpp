@@ -79,12 +79,14 @@ bool rank_calls::may_go_on(std::uint64_t number) {
 }
 
 bool rank_calls::advance(item& what) {
-  if (what.number <= over_ || is_aborted_)
+  if (what.number <= over_)
     return true;
-  if (what.number != over_ + 1 || !may_go_on(what.number))
+  if (!is_aborted_ && (what.number != over_ + 1 || !may_go_on(what.number)))
     return false;
-  if (is_aborted_)
+  if (is_aborted_) {
+    leave(what);
     return true;
+  }
   bool is_over = true, exchanging = false;
   std::set<std::pair<kind, unsigned>> busy; // Messages between the same two come in their order.
   for (auto& call : what.calls) {
@@ -97,6 +99,13 @@ bool rank_calls::advance(item& what) {
   if (is_over)
     over_ = what.number;
   return is_over;
+}
+
+/// There is something in its place, as on a device, and whoever reads it commits no violation.
+void rank_calls::leave(item& what) {
+  for (auto& call : what.calls)
+    if (!std::exchange(call.is_over, true) && call.what != kind::send && call.bytes > 0)
+      memory_.write_range(call.to, call.what == kind::all_gather ? ranks_ * call.bytes : call.bytes);
 }
 
 void rank_calls::bring_on(rank_call& call) {

@@ -69,6 +69,7 @@ private:
     std::vector<rank_call> calls;
   };
   bool advance(item& what);
+  void leave(item& what);
   /// Whether its fault, if it has one, lets it go on.
   bool may_go_on(std::uint64_t number);
   void bring_on(rank_call& call);
