@@ -61,6 +61,7 @@ private:
   expected<void> take_rows();
   // Of ranks (rank_sums.cpp).
   expected<void> make_ranks();
+  std::size_t gathered_room() const;
   expected<void> meet();
   expected<void> all_reduce(const step& step);
   /// The residual, or it and the norm, with what was gathered for them.

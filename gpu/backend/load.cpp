@@ -172,6 +172,9 @@ expected<void> gpu_backend::make_buffers() {
                                   {&block_buffer_, block_bytes(0) + weight_part_alignment}})
     if (auto done = make(*at, bytes, "the buffers of a step"); !done)
       return done;
+  if (const auto room = gathered_room(); room > 0)
+    if (auto done = make(gathered_, room, "what ranks bring to a sum"); !done)
+      return done;
   const auto staged =
     std::max({rows * program_.width * sizeof(float),
               std::size_t{options_.max_logit_rows} * width_of(device_buffer::logits) * sizeof(float) +

@@ -20,6 +20,13 @@ constexpr std::size_t small_parts_bytes = std::size_t{1} << 18;
 
 } // namespace
 
+/// Nothing where the program is not one of several ranks'.
+std::size_t gpu_backend::gathered_room() const {
+  const auto ranks = program_.logit_cuts.empty() ? 1 : program_.logit_cuts.size() - 1;
+  const auto largest = ranks > 1 ? ranks * options_.max_rows * program_.width * sizeof(float) : 0;
+  return options_.batch_invariant ? largest : std::min(largest, small_parts_bytes);
+}
+
 expected<void> gpu_backend::make_ranks() {
   if (!options_.group || options_.group->size() == 1)
     return {};
@@ -31,12 +38,6 @@ expected<void> gpu_backend::make_ranks() {
       return fail(errc::unsupported,
                   fmt::format("The CUDA backend has no kernel for what follows the sum over ranks in step {}.", i));
   }
-  const auto largest = std::size_t{options_.group->size()} * options_.max_rows * program_.width * sizeof(float);
-  auto made = reserve(options_.batch_invariant ? largest : std::min(largest, small_parts_bytes),
-                      account_.workspace_bytes, "what ranks bring to a sum");
-  if (!made)
-    return tl::unexpected(made.error());
-  gathered_ = *made;
   ranks_.emplace(*device_, options_.group, options_.collective_timeout);
   return ranks_->prepare();
 }
