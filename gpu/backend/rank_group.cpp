@@ -14,6 +14,11 @@ using clock = std::chrono::steady_clock;
 /// How long it asks again and again, and how long it sleeps between two questions after that.
 constexpr std::chrono::microseconds asks_for{500}, sleeps_for{50};
 
+/// Sums on the stream that have not come. A layer has two, with some ten launches; prompts that attend in pieces have more.
+constexpr std::size_t most_ahead = 16;
+
+constexpr const char* not_there = "Other ranks did not come to a sum";
+
 } // namespace
 
 rank_group::rank_group(runtime& device, std::shared_ptr<communicator> host, std::chrono::milliseconds timeout)
@@ -88,6 +93,9 @@ expected<void> rank_group::mark(stream_id on) {
 template <class Call>
 expected<void> rank_group::call(stream_id on, const char* doing, Call call) {
   assert(group_);
+  if (marked_ - passed_ >= most_ahead)
+    if (auto room = until(not_there, [&] { return have_come(marked_ - most_ahead + 1); }); !room)
+      return room;
   if (auto called = call(); !called)
     return give_up(called.error());
   // Only when it is on its stream may anything else be queued there.
@@ -109,18 +117,19 @@ expected<void> rank_group::all_gather(stream_id on, address from, address to, st
               [&] { return group_->all_gather(on, from, to, count * sizeof(float)); });
 }
 
+expected<bool> rank_group::have_come(std::size_t marks) {
+  for (; passed_ < marks; ++passed_) {
+    const auto came = device_.is_done(marks_[passed_]);
+    if (!came || !*came)
+      return came;
+  }
+  return true;
+}
+
 expected<void> rank_group::wait(stream_id on) {
   if (auto marked = mark(on); !marked)
     return give_up(marked.error());
-  auto done = until("Other ranks did not come to a sum", [&]() -> expected<bool> {
-    while (passed_ < marked_) {
-      const auto came = device_.is_done(marks_[passed_]);
-      if (!came || !*came)
-        return came;
-      ++passed_;
-    }
-    return true;
-  });
+  auto done = until(not_there, [&] { return have_come(marked_); });
   marked_ = passed_ = 0;
   return done;
 }

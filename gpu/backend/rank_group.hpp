@@ -6,6 +6,9 @@
 // group may take. When it has passed, or something has failed, both groups are aborted: the device lets go, the other ranks hear of it
 // by the host's group, and the error is `unavailable` as that group's own are. A new epoch makes a new worker, and with it a new group.
 //
+// A stream has room for about a thousand launches, and whoever queues one more waits for it, for ever if need be: so the host is never more
+// than a few sums ahead of the device.
+//
 // The id comes by the host's group, from rank 0: that group belongs to the epoch, has a deadline, and is aborted with it.
 //
 // Owner: the backend; one thread.
@@ -51,6 +54,8 @@ private:
   template <class IsSo>
   expected<void> until(const char* doing, IsSo is_so);
   expected<void> mark(stream_id on);
+  /// Whether so many marks of this step have come.
+  expected<bool> have_come(std::size_t marks);
   tl::unexpected<error> give_up(error why);
 
   runtime& device_;

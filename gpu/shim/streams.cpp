@@ -47,18 +47,12 @@ expected<void> stream_set::refuse_in_capture(const std::string& what) {
   return {};
 }
 
-void stream_set::queue(stream_id on, operation what) {
-  at(on).queue.push_back(std::move(what));
-  run_a_few();
-}
-
 expected<void> stream_set::add(stream_id on, plan what, const std::vector<address>& uses) {
   if (auto usable = check_usable(on); !usable)
     return usable;
   auto& stream = at(on);
   if (!stream.captured) {
-    queue(on, {what(), nullptr, nullptr, {}, {}, nullptr});
-    return {};
+    return queue(on, {what(), nullptr, nullptr, {}, {}, nullptr});
   }
   auto& graph = capture_->graph;
   graph.nodes.push_back({std::move(what), stream.after});
@@ -70,8 +64,7 @@ expected<void> stream_set::add(stream_id on, plan what, const std::vector<addres
 expected<void> stream_set::add_shared(stream_id on, shared_work what) {
   if (auto allowed = refuse_on_captured(on, "A group of ranks is called"); !allowed)
     return allowed;
-  queue(on, {nullptr, nullptr, nullptr, {}, {}, std::move(what)});
-  return {};
+  return queue(on, {nullptr, nullptr, nullptr, {}, {}, std::move(what)});
 }
 
 expected<void> stream_set::refuse_on_captured(stream_id on, const std::string& what) {
@@ -95,8 +88,7 @@ expected<void> stream_set::record(event_id id, stream_id on) {
   }
   event.capture = 0;
   event.done = std::make_shared<bool>(false);
-  queue(on, {[done = event.done] { *done = true; }, nullptr, nullptr, {}, {}, nullptr});
-  return {};
+  return queue(on, {[done = event.done] { *done = true; }, nullptr, nullptr, {}, {}, nullptr});
 }
 
 expected<void> stream_set::wait(stream_id on, event_id id) {
@@ -118,8 +110,7 @@ expected<void> stream_set::wait(stream_id on, event_id id) {
     return break_capture("A captured stream waits for an event that was not recorded in its capture.");
   if (event.capture != 0)
     return fail(errc::invalid_argument, "A stream waits for an event that was recorded in a capture.");
-  queue(on, {nullptr, event.done, nullptr, {}, {}, nullptr});
-  return {};
+  return queue(on, {nullptr, event.done, nullptr, {}, {}, nullptr});
 }
 
 expected<void> stream_set::launch(stream_id on, graph_id id) {
@@ -134,8 +125,7 @@ expected<void> stream_set::launch(stream_id on, graph_id id) {
   for (const auto& each : graph->nodes)
     launched.of_graph.push_back(each.what());
   std::iota(launched.left.begin(), launched.left.end(), std::size_t{0});
-  queue(on, std::move(launched));
-  return {};
+  return queue(on, std::move(launched));
 }
 
 std::vector<address> stream_set::uses(graph_id graph) const {
@@ -213,6 +203,16 @@ expected<void> stream_set::run_until(Done done) {
       throw violation(violation_kind::hangs, "the host waits for a stream that waits for another rank");
     std::this_thread::sleep_for(std::chrono::microseconds(20));
   }
+  return {};
+}
+
+expected<void> stream_set::queue(stream_id on, operation what) {
+  const auto has_room = [&] { return at(on).queue.size() - at(on).begin < most_queued; };
+  if (!has_room())
+    if (auto waited = run_until(has_room); !waited)
+      return waited;
+  at(on).queue.push_back(std::move(what));
+  run_a_few();
   return {};
 }
 

@@ -42,6 +42,9 @@ public:
   explicit stream_set(std::uint32_t seed, std::chrono::milliseconds longest_wait = std::chrono::seconds(60))
       : random_(seed), longest_wait_(longest_wait) {}
 
+  /// That a stream has room for, as CUDA's have for about as many launches.
+  static constexpr std::size_t most_queued = 1024;
+
   stream_id make_stream();
   event_id make_event();
 
@@ -108,7 +111,8 @@ private:
   stream& at(stream_id id) { return streams_[static_cast<std::size_t>(id)]; }
   const stream& at(stream_id id) const { return streams_[static_cast<std::size_t>(id)]; }
   event& at(event_id id) { return events_[static_cast<std::size_t>(id)]; }
-  void queue(stream_id on, operation what);
+  /// Where a stream has no room the host waits, as for a device.
+  expected<void> queue(stream_id on, operation what);
   bool can_run(const stream& of) const;
   void run_one(stream& of);
   /// One operation, or a part of one, of a stream that the dice choose; false where none can run.

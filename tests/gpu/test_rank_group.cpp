@@ -40,6 +40,7 @@ struct rank_options {
   planned_rank_fault fault = {};
   std::chrono::milliseconds timeout = 20s;
   std::uint32_t seed = 1;
+  unsigned sums = 1; ///< Of a step, each with as much work as a layer.
 };
 
 /// In each step a sum and what all ranks have, as calls of the devices. Uses nothing of Boost.Test, which is not for threads.
@@ -98,6 +99,13 @@ private:
       return done;
     if (auto done = group_.all_reduce(stream_, own_, floats); !done)
       return done;
+    for (unsigned i = 1; i < options_.sums; ++i) {
+      for (int work = 0; work < 60; ++work)
+        if (auto done = device_.fill(stream_, all_, 0, bytes); !done)
+          return done;
+      if (auto done = group_.all_gather(stream_, own_, all_, floats); !done)
+        return done;
+    }
     for (const auto& [to, from, count] :
          {std::tuple(pinned_, own_, bytes), {pinned_ + bytes, all_, bytes * rank_count}})
       if (auto done = device_.copy(stream_, to, from, count); !done)
@@ -215,6 +223,19 @@ BOOST_AUTO_TEST_CASE(a_raised_epoch_ends_what_hangs_and_the_next_one_has_a_new_g
   }
   BOOST_TEST((clock::now() - begin < patience));
   expect_right(run({}));
+}
+
+BOOST_AUTO_TEST_CASE(a_step_of_more_than_a_stream_has_room_for_ends_though_a_rank_hangs) {
+  for (const std::uint64_t call : {0u, 5u, 25u}) { // 0: none does.
+    const auto seen = run({.fault = {.what = call == 0 ? rank_fault::none : rank_fault::hang, .call = call},
+                           .timeout = call == 0 ? 20s : 200ms,
+                           .sums = 30});
+    for (const auto& each : seen) {
+      BOOST_TEST(each.why.has_value() == (call != 0));
+      if (each.why)
+        BOOST_TEST((each.why->code == errc::unavailable), each.why->message);
+    }
+  }
 }
 
 BOOST_AUTO_TEST_CASE(ranks_in_processes_outlive_one_that_hangs_or_is_killed) {
