@@ -56,6 +56,10 @@ public:
   /// Makes all calls of all ranks fail, those that wait now and all that come. Over TCP a call for which everything has
   /// come already may still end well, and who waits for one rank alone is told by that one.
   virtual void abort() = 0;
+
+  /// Whether all calls of this rank fail from now on, as far as is known here: it was aborted, or a call has failed. Asks nobody, and
+  /// may come from any thread: for those who wait for something else that the group's ranks do (gpu/backend/rank_group.hpp).
+  virtual bool is_broken() const = 0;
 };
 
 } // namespace troupe

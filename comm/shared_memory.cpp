@@ -269,6 +269,7 @@ public:
   expected<void> barrier(deadline until) override { return meet(until); }
 
   void abort() override { abort_all(segment_.data(), where_); }
+  bool is_broken() const override { return counter_of(rank_).value.load(std::memory_order_acquire) & aborted_bit; }
 
 private:
   std::byte* slot_of(unsigned rank, std::uint32_t exchange) const {

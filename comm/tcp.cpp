@@ -200,6 +200,8 @@ public:
         shutdown(peer.get(), SHUT_RDWR); // Wakes who waits, here and there.
   }
 
+  bool is_broken() const override { return aborted_; }
+
 private:
   static constexpr std::uint64_t between_two = ~std::uint64_t{0};
 

@@ -6,7 +6,9 @@
 // All calls with an id have invalid_argument for one that nobody made.
 #pragma once
 
+#include <array>
 #include <cstdint>
+#include <memory>
 
 #include "gpu/kernel.hpp"
 #include "protocol/error.hpp"
@@ -19,6 +21,11 @@ using address = std::uint64_t;
 enum class stream_id : std::uint32_t {};
 enum class event_id : std::uint32_t {};
 enum class graph_id : std::uint32_t {};
+
+/// What the ranks of a group begin with: one makes it and gives it to all others.
+using group_id = std::array<std::byte, 128>;
+
+class collectives;
 
 struct memory_account {
   std::size_t free_bytes = 0, total_bytes = 0;
@@ -76,6 +83,12 @@ public:
   virtual expected<graph_id> end_capture(stream_id on) = 0;
   /// All of it once, as if it were one thing on the stream. The memory that it uses must not have been freed.
   virtual expected<void> launch(stream_id on, graph_id graph) = 0;
+
+  /// For `join_group`, here and in other processes. This one must live until all have joined. Errors: unavailable (the library is not
+  /// there, or too old).
+  virtual expected<group_id> make_group_id() = 0;
+  /// Begins to make a rank of a group, and returns at once: gpu/collectives.hpp. Errors: unavailable, invalid_argument (no such rank).
+  virtual expected<std::unique_ptr<collectives>> join_group(const group_id& id, unsigned rank, unsigned ranks) = 0;
 };
 
 } // namespace troupe::gpu

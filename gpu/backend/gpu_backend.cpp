@@ -68,9 +68,8 @@ expected<void> gpu_backend::forward(const forward_batch& batch, std::span<float>
   assert(batch.tokens.size() <= options_.max_rows && batch.logit_rows.size() <= options_.max_logit_rows);
   assert(logits.size() == batch.logit_rows.size() * program_.vocabulary);
   assert(fits_stage(batch, program_));
-  if (options_.group && !std::exchange(met_, true))
-    if (auto met = options_.group->barrier(std::chrono::steady_clock::now() + options_.loading_timeout); !met)
-      return met;
+  if (auto met = meet(); !met)
+    return met;
   if (const auto shape = graphs_wanted_ ? decodes_.shape_of(batch) : std::nullopt)
     return forward_by_graph(batch, *shape, logits);
   input_.lay_out(batch, {.every_row_alone = options_.batch_invariant});
@@ -78,8 +77,7 @@ expected<void> gpu_backend::forward(const forward_batch& batch, std::span<float>
     return done;
   if (auto done = run_steps(batch); !done)
     return done;
-  return input_.kept_rows > 0 || program_.gives_hidden() ? bring_results(batch, logits)
-                                                         : device_->synchronize(stream_);
+  return input_.kept_rows > 0 || program_.gives_hidden() ? bring_results(batch, logits) : finish();
 }
 
 /// Everything between what the host brings and what it takes away.
@@ -151,7 +149,7 @@ expected<void> gpu_backend::run(const step& step, const forward_batch& batch) {
     std::ranges::copy(batch.input, staged());
     return device_->copy(stream_, at(device_buffer::hidden), staging_, batch.input.size_bytes());
   case step_kind::norm:
-    return norm(step);
+    return is_gathered_ ? add_gathered(step) : norm(step);
   case step_kind::product:
     return multiply(step);
   case step_kind::rope_store:
@@ -161,6 +159,8 @@ expected<void> gpu_backend::run(const step& step, const forward_batch& batch) {
   case step_kind::swiglu:
     return activate(step);
   case step_kind::add:
+    if (is_gathered_)
+      return add_gathered(step);
     return launch<add_rows>({{at(device_buffer::hidden)}, {at(device_buffer::projected)}, rows_ * program_.width},
                             {divided_up(std::size_t{rows_} * program_.width, row_threads * 4)}, row_threads);
   case step_kind::take_rows:
@@ -296,26 +296,11 @@ expected<void> gpu_backend::take_rows() {
   return {};
 }
 
-/// Through the host's memory, by whatever joins the ranks.
-expected<void> gpu_backend::all_reduce(const step& step) {
-  if (!options_.group)
-    return {};
-  const auto count = std::size_t{rows_} * program_.width;
-  if (auto done = device_->copy(stream_, staging_, at(step.output), count * sizeof(float)); !done)
-    return done;
-  if (auto done = device_->synchronize(stream_); !done)
-    return done;
-  const std::span<float> sum(staged(), count);
-  if (auto done = options_.group->all_reduce(sum, sum, deadline()); !done)
-    return done;
-  return device_->copy(stream_, at(step.output), staging_, count * sizeof(float));
-}
-
 expected<void> gpu_backend::give_hidden(const step&, const forward_batch& batch) {
   if (!batch.output.empty())
     if (auto done = device_->copy(stream_, staging_, at(device_buffer::hidden), batch.output.size_bytes()); !done)
       return done;
-  if (auto done = device_->synchronize(stream_); !done)
+  if (auto done = finish(); !done)
     return done;
   std::copy_n(staged(), batch.output.size(), batch.output.begin());
   return {};
@@ -339,7 +324,7 @@ expected<void> gpu_backend::bring_results(const forward_batch& batch, std::span<
                         at(device_buffer::normed) + batch.logit_rows.size() * width * sizeof(bf16), hidden_bytes);
         !done)
       return done;
-  if (auto done = device_->synchronize(stream_); !done)
+  if (auto done = finish(); !done)
     return done;
   std::transform(reinterpret_cast<const bf16*>(hidden_at),
                  reinterpret_cast<const bf16*>(hidden_at) + batch.hidden.size(), batch.hidden.begin(),

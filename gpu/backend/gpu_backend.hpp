@@ -11,6 +11,7 @@
 #include "gpu/backend/decode_batch.hpp"
 #include "gpu/backend/device_weights.hpp"
 #include "gpu/backend/plan.hpp"
+#include "gpu/backend/rank_group.hpp"
 #include "gpu/backend/step_input.hpp"
 #include "gpu/kernels/launch_plan.hpp"
 #include "gpu/runtime.hpp"
@@ -58,7 +59,15 @@ private:
   expected<void> attend_rows(const step& step, const decode_run& run);
   expected<void> activate(const step& step);
   expected<void> take_rows();
+  // Of ranks (rank_sums.cpp).
+  expected<void> make_ranks();
+  std::size_t gathered_room() const;
+  expected<void> meet();
   expected<void> all_reduce(const step& step);
+  /// The residual, or it and the norm, with what was gathered for them.
+  expected<void> add_gathered(const step& step);
+  /// What is queued is done; never waits for ever where ranks share the model.
+  expected<void> finish();
   expected<void> give_hidden(const step& step, const forward_batch& batch);
   expected<void> bring_results(const forward_batch& batch, std::span<float> logits);
 
@@ -115,6 +124,9 @@ private:
   std::uint32_t logit_rows_ = 0;
   logit_parts logit_parts_{program_};
   bool met_ = false; ///< The other ranks, which may load longer.
+  std::optional<rank_group> ranks_;
+  address gathered_ = 0;     ///< What ranks bring to a sum: float32 [ranks, rows, width]
+  bool is_gathered_ = false; ///< It is there, and the next step adds it.
 };
 
 /// Errors: those of make_cuda_backend.

@@ -95,6 +95,8 @@ expected<void> gpu_backend::load() {
     return done;
   if (auto done = make_buffers(); !done)
     return done;
+  if (auto done = make_ranks(); !done)
+    return done;
   auto cache = reserve(program_.layers * layer_stride(), account_.kv_bytes, "the KV cache");
   if (!cache)
     return tl::unexpected(cache.error());
@@ -169,6 +171,9 @@ expected<void> gpu_backend::make_buffers() {
                                   {&words_, words_room()},
                                   {&block_buffer_, block_bytes(0) + weight_part_alignment}})
     if (auto done = make(*at, bytes, "the buffers of a step"); !done)
+      return done;
+  if (const auto room = gathered_room(); room > 0)
+    if (auto done = make(gathered_, room, "what ranks bring to a sum"); !done)
       return done;
   const auto staged =
     std::max({rows * program_.width * sizeof(float),

@@ -7,6 +7,7 @@
 #include <fmt/format.h>
 
 #include "gpu/cuda/cublas_lt.hpp"
+#include "gpu/cuda/nccl.hpp"
 
 namespace troupe::gpu::cuda {
 
@@ -227,6 +228,25 @@ public:
         return asked;
       return state == cudaStreamCaptureStatusNone ? cudaGraphLaunch(graphs_[static_cast<std::size_t>(graph)], stream)
                                                   : cudaErrorStreamCaptureUnsupported;
+    });
+  }
+
+  expected<group_id> make_group_id() override {
+    if (auto done = bind(); !done)
+      return tl::unexpected(done.error());
+    return make_nccl_id();
+  }
+  expected<std::unique_ptr<collectives>> join_group(const group_id& id, unsigned rank, unsigned ranks) override {
+    if (auto done = bind(); !done)
+      return tl::unexpected(done.error());
+    return join_nccl_group(id, rank, ranks, [this](stream_id on) -> expected<cudaStream_t> {
+      cudaStream_t found = nullptr;
+      return with(on, "calling a group of ranks",
+                  [&](cudaStream_t stream) {
+                    found = stream;
+                    return cudaSuccess;
+                  })
+        .map([&] { return found; });
     });
   }
 

@@ -5,6 +5,7 @@
 #include "gpu/kernels/decode_attention.hpp"
 #include "gpu/kernels/prefill_attention.hpp"
 #include "gpu/kernels/products.hpp"
+#include "gpu/kernels/rank_sums.hpp"
 #include "gpu/kernels/rope_store.hpp"
 #include "gpu/kernels/rows.hpp"
 #include "gpu/kernels/sampling_choice.hpp"
@@ -27,6 +28,7 @@ using decode_attention_of =
 using all_kernels =
   joined<kernel_list<add_rms_norm, add_bias, add_rows, swiglu, take_rows, rope_store, copy_blocks, gather_blocks,
                      scatter_blocks>,
+         kernel_list<add_parts_rms_norm, add_parts>,
          kernel_list<edit_logits, undo_edits, scan_logits, weigh_logits, choose_tokens, judge_tokens>,
          decode_attention_of<64>, decode_attention_of<128>, decode_attention_of<256>,
          kernel_list<prefill_attention<64>, prefill_attention<128>>, kernels_of_format<q8_0_weights>,

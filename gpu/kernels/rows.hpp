@@ -54,6 +54,13 @@ struct add_rms_norm {
       for (unsigned j = 0; j < 4; ++j)
         squares += own[part].at[j] * own[part].at[j];
     }
+    store_normed(a, row, own, squares, memory);
+  }
+
+  /// The second half: of a row whose numbers the threads have, and each the sum of its own squares.
+  template <class Arguments>
+  static TROUPE_GPU void store_normed(const Arguments& a, std::size_t row, const floats4 (&own)[most_parts],
+                                      float squares, shared_memory& memory) {
     const float scale = reciprocal_root(block_sum(squares, memory) / static_cast<float>(a.width) + a.epsilon);
     TROUPE_UNROLL
     for (unsigned part = 0; part < most_parts; ++part) {

@@ -7,6 +7,7 @@
 #include <fmt/format.h>
 
 #include "gpu/shim/block_run.hpp"
+#include "gpu/shim/collectives.hpp"
 #include "gpu/shim/matrix_product.hpp"
 
 namespace troupe::gpu::shim {
@@ -38,8 +39,9 @@ private:
 };
 
 shim_runtime::shim_runtime(kernel_table kernels, const shim_options& options)
-    : kernels_(std::move(kernels)), memory_(options.memory_bytes), streams_(options.seed),
-      runner_(std::make_unique<grid_runner>(memory_, options)), no_room_for_graphs_(options.no_room_for_graphs) {}
+    : kernels_(std::move(kernels)), memory_(options.memory_bytes), streams_(options.seed, options.longest_wait),
+      runner_(std::make_unique<grid_runner>(memory_, options)), no_room_for_graphs_(options.no_room_for_graphs),
+      rank_fault_(options.rank_fault), seed_(options.seed) {}
 
 shim_runtime::~shim_runtime() = default;
 
@@ -237,6 +239,30 @@ expected<void> shim_runtime::launch(stream_id on, graph_id graph) {
       if (!memory_.is_allocated(at))
         return fail(errc::invalid_argument, "A graph is launched whose memory has been freed.");
     return streams_.launch(on, graph);
+  });
+}
+
+expected<group_id> shim_runtime::make_group_id() {
+  return guarded([&]() -> expected<group_id> {
+    auto made = rank_memory::create();
+    if (!made)
+      return tl::unexpected(made.error());
+    groups_.push_back(std::move(*made));
+    return groups_.back().id();
+  });
+}
+
+expected<std::unique_ptr<collectives>> shim_runtime::join_group(const group_id& id, unsigned rank, unsigned ranks) {
+  return guarded([&]() -> expected<std::unique_ptr<collectives>> {
+    auto shared = rank_memory::open(id);
+    if (!shared)
+      return tl::unexpected(shared.error());
+    if (rank >= ranks || ranks > rank_memory::most_ranks)
+      return fail(errc::invalid_argument,
+                  fmt::format("A group of {} ranks on the shim has no rank {}.", ranks, rank));
+    return std::make_unique<shim_collectives>(
+      std::make_shared<rank_calls>(memory_, std::move(*shared), rank, ranks, rank_fault_), streams_,
+      [this](const auto& call) { return guarded(call); }, seed_ + 3);
   });
 }
 

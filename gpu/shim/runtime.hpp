@@ -4,8 +4,10 @@
 #include <memory>
 #include <optional>
 
+#include "gpu/collectives.hpp"
 #include "gpu/runtime.hpp"
 #include "gpu/shim/device_memory.hpp"
+#include "gpu/shim/rank_calls.hpp"
 #include "gpu/shim/streams.hpp"
 #include "gpu/shim/violation.hpp"
 
@@ -23,6 +25,8 @@ struct shim_options {
   bool no_room_for_graphs = false; ///< A fault on demand: making one fails for want of memory.
   std::uint64_t most_accesses = std::uint64_t{1}
                                 << 24; ///< To memory, of a thread that meets no other one: more, and it hangs.
+  planned_rank_fault rank_fault = {};  ///< Of its groups of ranks, a fault on demand.
+  std::chrono::milliseconds longest_wait{60000}; ///< Of `synchronize`, for another rank: longer, and it hangs.
 };
 
 /// What the last kernel that ran did.
@@ -63,6 +67,8 @@ public:
   expected<void> begin_capture(stream_id on) override;
   expected<graph_id> end_capture(stream_id on) override;
   expected<void> launch(stream_id on, graph_id graph) override;
+  expected<group_id> make_group_id() override;
+  expected<std::unique_ptr<collectives>> join_group(const group_id& id, unsigned rank, unsigned ranks) override;
 
   const launch_report& last_launch() const { return last_; }
   const call_counts& calls() const { return calls_; }
@@ -89,6 +95,9 @@ private:
   launch_report last_;
   call_counts calls_;
   bool no_room_for_graphs_;
+  planned_rank_fault rank_fault_;
+  std::uint32_t seed_;
+  std::vector<rank_memory> groups_; ///< Those that others may still join.
   std::optional<violation> lost_by_;
 };
 

@@ -2,8 +2,11 @@
 
 #include <algorithm>
 #include <numeric>
+#include <thread>
 
 #include <fmt/format.h>
+
+#include "gpu/shim/violation.hpp"
 
 namespace troupe::gpu::shim {
 
@@ -44,23 +47,31 @@ expected<void> stream_set::refuse_in_capture(const std::string& what) {
   return {};
 }
 
-void stream_set::queue(stream_id on, operation what) {
-  at(on).queue.push_back(std::move(what));
-  run_a_few();
-}
-
 expected<void> stream_set::add(stream_id on, plan what, const std::vector<address>& uses) {
   if (auto usable = check_usable(on); !usable)
     return usable;
   auto& stream = at(on);
   if (!stream.captured) {
-    queue(on, {what(), nullptr, nullptr, {}, {}});
-    return {};
+    return queue(on, {what(), nullptr, nullptr, {}, {}, nullptr});
   }
   auto& graph = capture_->graph;
   graph.nodes.push_back({std::move(what), stream.after});
   graph.uses.insert(graph.uses.end(), uses.begin(), uses.end());
   stream.after = {graph.nodes.size() - 1};
+  return {};
+}
+
+expected<void> stream_set::add_shared(stream_id on, shared_work what) {
+  if (auto allowed = refuse_on_captured(on, "A group of ranks is called"); !allowed)
+    return allowed;
+  return queue(on, {nullptr, nullptr, nullptr, {}, {}, std::move(what)});
+}
+
+expected<void> stream_set::refuse_on_captured(stream_id on, const std::string& what) {
+  if (auto known = check_known(on, "stream"); !known)
+    return known;
+  if (at(on).captured)
+    return break_capture(what + " on a stream that is being captured.");
   return {};
 }
 
@@ -77,8 +88,7 @@ expected<void> stream_set::record(event_id id, stream_id on) {
   }
   event.capture = 0;
   event.done = std::make_shared<bool>(false);
-  queue(on, {[done = event.done] { *done = true; }, nullptr, nullptr, {}, {}});
-  return {};
+  return queue(on, {[done = event.done] { *done = true; }, nullptr, nullptr, {}, {}, nullptr});
 }
 
 expected<void> stream_set::wait(stream_id on, event_id id) {
@@ -100,8 +110,7 @@ expected<void> stream_set::wait(stream_id on, event_id id) {
     return break_capture("A captured stream waits for an event that was not recorded in its capture.");
   if (event.capture != 0)
     return fail(errc::invalid_argument, "A stream waits for an event that was recorded in a capture.");
-  queue(on, {nullptr, event.done, nullptr, {}, {}});
-  return {};
+  return queue(on, {nullptr, event.done, nullptr, {}, {}, nullptr});
 }
 
 expected<void> stream_set::launch(stream_id on, graph_id id) {
@@ -112,12 +121,11 @@ expected<void> stream_set::launch(stream_id on, graph_id id) {
   if (at(on).captured)
     return break_capture("A graph is launched on a stream that is being captured; no graph is a part of another.");
   const auto& graph = graphs_[static_cast<std::size_t>(id)];
-  operation launched{nullptr, nullptr, graph, {}, std::vector<std::size_t>(graph->nodes.size())};
+  operation launched{nullptr, nullptr, graph, {}, std::vector<std::size_t>(graph->nodes.size()), nullptr};
   for (const auto& each : graph->nodes)
     launched.of_graph.push_back(each.what());
   std::iota(launched.left.begin(), launched.left.end(), std::size_t{0});
-  queue(on, std::move(launched));
-  return {};
+  return queue(on, std::move(launched));
 }
 
 std::vector<address> stream_set::uses(graph_id graph) const {
@@ -128,7 +136,7 @@ bool stream_set::can_run(const stream& of) const {
   if (of.empty())
     return false;
   const auto& next = of.queue[of.begin];
-  return next.run || next.graph || *next.event;
+  return next.run || next.graph || (next.shared ? next.shared() : *next.event);
 }
 
 void stream_set::run_one(stream& of) {
@@ -175,11 +183,36 @@ void stream_set::run_a_few() {
     run_some();
 }
 
+bool stream_set::waits_for_others() const {
+  return std::ranges::any_of(streams_,
+                             [](const auto& each) { return !each.empty() && each.queue[each.begin].shared; });
+}
+
 template <class Done>
 expected<void> stream_set::run_until(Done done) {
-  while (!done())
-    if (!run_some())
+  using clock = std::chrono::steady_clock;
+  auto last_run = clock::now();
+  while (!done()) {
+    if (run_some()) {
+      last_run = clock::now();
+      continue;
+    }
+    if (!waits_for_others())
       return fail(errc::internal, "A stream waits for an event that never comes.");
+    if (clock::now() - last_run > longest_wait_)
+      throw violation(violation_kind::hangs, "the host waits for a stream that waits for another rank");
+    std::this_thread::sleep_for(std::chrono::microseconds(20));
+  }
+  return {};
+}
+
+expected<void> stream_set::queue(stream_id on, operation what) {
+  const auto has_room = [&] { return at(on).queue.size() - at(on).begin < most_queued; };
+  if (!has_room())
+    if (auto waited = run_until(has_room); !waited)
+      return waited;
+  at(on).queue.push_back(std::move(what));
+  run_a_few();
   return {};
 }
 
@@ -190,7 +223,8 @@ expected<bool> stream_set::is_done(event_id event) {
     return tl::unexpected(allowed.error());
   if (at(event).capture != 0)
     return fail(errc::invalid_argument, "An event is asked for that was recorded in a capture.");
-  run_a_few();
+  for (auto count = random_() % 16; count > 0; --count) // Who asks gives the device time.
+    run_some();
   return *at(event).done;
 }
 

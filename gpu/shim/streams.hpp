@@ -8,6 +8,7 @@
 // invalid_argument, and so is everything on the captured streams after that, until `end_capture`, which fails.
 #pragma once
 
+#include <chrono>
 #include <functional>
 #include <memory>
 #include <random>
@@ -19,6 +20,8 @@
 namespace troupe::gpu::shim {
 
 using work = std::function<void()>;
+/// Work in which others take part who are not here: called until it says that it is done, and maybe once more.
+using shared_work = std::function<bool()>;
 /// Called when the work is queued, for one in a graph when that is launched: gives what runs later.
 using plan = std::function<work()>;
 
@@ -35,13 +38,21 @@ struct work_graph {
 /// Errors of all that get an id: invalid_argument (there is none of that number), and the rules of a capture.
 class stream_set {
 public:
-  explicit stream_set(std::uint32_t seed) : random_(seed) {}
+  /// longest_wait: so long the host may wait for others' work; a device would have it wait for ever.
+  explicit stream_set(std::uint32_t seed, std::chrono::milliseconds longest_wait = std::chrono::seconds(60))
+      : random_(seed), longest_wait_(longest_wait) {}
+
+  /// That a stream has room for, as CUDA's have for about as many launches.
+  static constexpr std::size_t most_queued = 1024;
 
   stream_id make_stream();
   event_id make_event();
 
   /// uses: only looked at in a capture.
   expected<void> add(stream_id on, plan what, const std::vector<address>& uses = {});
+  expected<void> add_shared(stream_id on, shared_work what);
+  /// Refuses what no graph has on a stream that is captured ("A group of ranks is called"), and breaks the capture.
+  expected<void> refuse_on_captured(stream_id on, const std::string& what);
   expected<void> record(event_id event, stream_id on);
   expected<void> wait(stream_id on, event_id event);
   expected<void> launch(stream_id on, graph_id graph);
@@ -49,7 +60,8 @@ public:
   std::vector<address> uses(graph_id graph) const;
 
   expected<bool> is_done(event_id event);
-  /// What is queued runs until that is done. Errors: internal (it never will be, as it waits for itself).
+  /// What is queued runs until that is done. Errors: internal (it never will be, as it waits for itself). Throws a violation where
+  /// others do not come.
   expected<void> finish(event_id event);
   expected<void> finish(stream_id on);
   expected<void> finish();
@@ -66,6 +78,7 @@ private:
     std::shared_ptr<const work_graph> graph;
     std::vector<work> of_graph;    ///< or runs this graph's,
     std::vector<std::size_t> left; ///< of which these nodes are left.
+    shared_work shared;            ///< Or is not done before this says so.
   };
   struct stream {
     std::vector<operation> queue; ///< The first is at `begin`.
@@ -98,17 +111,20 @@ private:
   stream& at(stream_id id) { return streams_[static_cast<std::size_t>(id)]; }
   const stream& at(stream_id id) const { return streams_[static_cast<std::size_t>(id)]; }
   event& at(event_id id) { return events_[static_cast<std::size_t>(id)]; }
-  void queue(stream_id on, operation what);
+  /// Where a stream has no room the host waits, as for a device.
+  expected<void> queue(stream_id on, operation what);
   bool can_run(const stream& of) const;
   void run_one(stream& of);
   /// One operation, or a part of one, of a stream that the dice choose; false where none can run.
   bool run_some();
   void run_a_few();
+  bool waits_for_others() const;
   template <class Done>
   expected<void> run_until(Done done);
   bool joins_all(const work_graph& graph, std::vector<std::size_t> last) const;
 
   std::mt19937 random_;
+  const std::chrono::milliseconds longest_wait_;
   std::vector<stream> streams_;
   std::vector<event> events_;
   std::vector<std::shared_ptr<const work_graph>> graphs_;

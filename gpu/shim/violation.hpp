@@ -20,6 +20,7 @@ enum class violation_kind {
   hangs,              ///< A thread that waits, in a loop, for what only others can do.
   unfinished_copy,    ///< An asynchronous copy that nobody has waited for.
   bad_launch,         ///< What no device would take.
+  mismatch,           ///< Ranks that call different things where they meet.
 };
 
 constexpr std::string_view to_string(violation_kind kind) {
@@ -48,6 +49,8 @@ constexpr std::string_view to_string(violation_kind kind) {
     return "unfinished copy";
   case violation_kind::bad_launch:
     return "bad launch";
+  case violation_kind::mismatch:
+    return "mismatch";
   }
   return "unknown";
 }

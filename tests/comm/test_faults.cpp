@@ -187,7 +187,11 @@ BOOST_AUTO_TEST_CASE(after_an_abort_all_calls_of_all_ranks_fail) {
     auto ranks = shared_memory_ranks({1, 1, 1});
     for (auto& rank : ranks)
       rank = with_faults(std::move(rank), faults);
+    for (const auto& rank : ranks)
+      BOOST_TEST(!rank->is_broken());
     ranks[by]->abort();
+    for (const auto& rank : ranks)
+      BOOST_TEST(rank->is_broken());
     const auto begin = clock::now();
     std::vector<float> sum(10);
     std::vector<std::byte> nine(9), three(3);

@@ -241,6 +241,7 @@ public:
   }
   expected<void> barrier(deadline until) override { return inner_->barrier(until); }
   void abort() override { inner_->abort(); }
+  bool is_broken() const override { return inner_->is_broken(); }
 
 private:
   std::unique_ptr<communicator> inner_;

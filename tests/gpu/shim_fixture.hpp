@@ -25,12 +25,13 @@ struct device_fixture {
   stream_id stream;
 
   device_fixture(kernel_table kernels, std::uint32_t seed, std::size_t memory_bytes)
-      : device(std::move(kernels), {.memory_bytes = memory_bytes,
-                                    .seed = seed,
-                                    .counts_banks = true,
-                                    .finds_global_races = true,
-                                    .most_accesses = 1 << 16}),
-        stream(must(device.make_stream())) {}
+      : device_fixture(std::move(kernels), {.memory_bytes = memory_bytes,
+                                            .seed = seed,
+                                            .counts_banks = true,
+                                            .finds_global_races = true,
+                                            .most_accesses = 1 << 16}) {}
+  device_fixture(kernel_table kernels, const shim::shim_options& options)
+      : device(std::move(kernels), options), stream(must(device.make_stream())) {}
 
   template <class T>
   global<T> space(std::size_t count) {

@@ -39,6 +39,37 @@ BOOST_AUTO_TEST_CASE(rms_norm_adds_and_normalises_each_row_with_every_sector_mov
     }
 }
 
+BOOST_AUTO_TEST_CASE(
+  parts_of_ranks_are_added_in_their_order_to_the_residual_and_normed_with_every_sector_moved_once) {
+  for (const std::uint32_t width : {64u, 576u, 4096u, add_rms_norm::largest_width})
+    for (const std::uint32_t ranks : {1u, 2u, 5u}) {
+      constexpr std::uint32_t rows = 3;
+      const std::size_t numbers = rows * width;
+      kernel_fixture f(width + ranks);
+      const auto hidden = f.numbers(numbers), parts = f.numbers(numbers * ranks, 10), weight = f.numbers(width);
+      std::vector<float> sum(parts.begin(), parts.begin() + static_cast<std::ptrdiff_t>(numbers));
+      for (std::uint32_t rank = 1; rank < ranks; ++rank)
+        for (std::size_t i = 0; i < numbers; ++i)
+          sum[i] += parts[rank * numbers + i];
+      const global<float> by_two{f.upload(hidden).at}, by_one{f.upload(hidden).at}, added{f.upload(hidden).at};
+      const auto wanted = f.space<bf16>(numbers), normed = f.space<bf16>(numbers);
+      const auto weights = f.upload(weight), there = f.upload_counted(parts);
+      f.launch(plan_of<add_rms_norm>(rows, width),
+               add_rms_norm::arguments{by_two, f.upload(sum), weights, wanted, width, 1e-5f});
+      f.launch(plan_of<add_parts_rms_norm>(rows, width),
+               add_parts_rms_norm::arguments{by_one, there, weights, normed, rows, width, ranks, 1e-5f});
+      BOOST_TEST(f.traffic_over(numbers * (4 * ranks + 4 + 4 + 2) + width * 4) <= 1.10);
+      BOOST_TEST(f.read_over(there, numbers * ranks * 4) <= 1.0);
+      BOOST_TEST((f.download(by_one, numbers) == f.download(by_two, numbers)));
+      const auto got = f.download(normed, numbers), same = f.download(wanted, numbers);
+      BOOST_TEST(std::memcmp(got.data(), same.data(), numbers * sizeof(bf16)) == 0);
+      f.launch(plan_of<add_parts>(rows * width), add_parts::arguments{added, there, rows * width, ranks});
+      BOOST_TEST(f.traffic_over(numbers * (4 * ranks + 4 + 4)) <= 1.05);
+      BOOST_TEST(f.read_over(there, numbers * ranks * 4) <= 1.0);
+      BOOST_TEST((f.download(added, numbers) == f.download(by_two, numbers)));
+    }
+}
+
 BOOST_AUTO_TEST_CASE(swiglu_gates_each_number) {
   kernel_fixture f;
   constexpr std::uint32_t count = 1536 + 4;

@@ -92,6 +92,8 @@ public:
     faults_->aborted(epoch());
   }
 
+  bool is_broken() const override { return broken_ || inner_->is_broken(); }
+
 private:
   template <class Call>
   expected<void> call(deadline until, Call call) {
