@@ -28,8 +28,11 @@ using group_id = std::array<std::byte, 128>;
 class collectives;
 
 struct memory_account {
-  std::size_t free_bytes = 0, total_bytes = 0;
+  std::size_t free_bytes = 0, total_bytes = 0; ///< Free for this process, whatever has the rest.
 };
+
+/// What the vendor's library of large products works in; it wants 32 MiB for the newest devices.
+inline constexpr std::size_t product_workspace_bytes = std::size_t{32} << 20;
 
 /// sums[r, n] = sum over k of rows[r, k] * weights[n, k], plus what is there where it `accumulates`.
 struct matrix_product {
@@ -60,8 +63,11 @@ public:
   /// Between device memory and pinned memory, in any direction, never to where it comes from. Pinned memory is read when the copy runs,
   /// not now: until then it must stay as it is. In a graph, that is from each launch on.
   virtual expected<void> copy(stream_id on, address to, address from, std::size_t bytes) = 0;
-  /// A large product, by the vendor's library. Addresses are aligned to 16 bytes; inputs are a multiple of 8.
-  /// Errors: also unavailable (the library is not there).
+  /// Opens the vendor's library for large products and allocates its `product_workspace_bytes`, so that nothing is left to be allocated
+  /// when the first one comes; a second call does nothing. Errors: unavailable (the library is not there), out_of_memory.
+  virtual expected<void> open_products() = 0;
+  /// A large product, by that library, which is opened now if nobody has. Addresses are aligned to 16 bytes; inputs are a multiple of 8.
+  /// Errors: also those of open_products.
   virtual expected<void> multiply(stream_id on, const matrix_product& what) = 0;
   virtual expected<void> fill(stream_id on, address at, std::uint8_t value, std::size_t bytes) = 0;
 
@@ -79,10 +85,12 @@ public:
   /// be ended, which fails. An event that was recorded in a capture stands for nothing behind its end, until it is recorded again.
   virtual expected<void> begin_capture(stream_id on) = 0;
   /// on: the stream that it was begun on. Errors: invalid_argument (another stream that has joined was not waited for, or the capture is
-  /// broken).
+  /// broken), out_of_memory (all that it will ever need is allocated now).
   virtual expected<graph_id> end_capture(stream_id on) = 0;
   /// All of it once, as if it were one thing on the stream. The memory that it uses must not have been freed.
   virtual expected<void> launch(stream_id on, graph_id graph) = 0;
+  /// Gives its memory back; it is none any more. Waits for what is queued.
+  virtual expected<void> free(graph_id graph) = 0;
 
   /// For `join_group`, here and in other processes. This one must live until all have joined. Errors: unavailable (the library is not
   /// there, or too old).

@@ -2,30 +2,16 @@
 
 #include <algorithm>
 #include <cstring>
-#include <vector>
-
-#include <fmt/format.h>
+#include <set>
 
 #include "gpu/kernels/weight_kernels.hpp"
-#include "gpu/weights/packed_weights.hpp"
 
 namespace troupe::gpu {
 
 namespace {
 
-expected<address> reserve(runtime& device, std::size_t bytes, const std::string& name) {
-  auto at = device.allocate(bytes);
-  if (!at && at.error().code == errc::out_of_memory) {
-    const auto memory = device.memory();
-    return fail(errc::out_of_memory,
-                fmt::format("The device has no {} MiB for {}: {} MiB of {} are free.", (bytes >> 20) + 1, name,
-                            memory ? memory->free_bytes >> 20 : 0, memory ? memory->total_bytes >> 20 : 0));
-  }
-  return at;
-}
-
 /// What an operation needs of a bias: as many numbers as the weight has rows here.
-std::vector<float> bias_of(const gguf::tensor& from, const weight_slice& slice) {
+std::vector<float> vector_of(const gguf::tensor& from, const weight_slice& slice) {
   std::vector<float> all(from.elements());
   gguf::dequantise(from.type, from.data, all);
   if (slice.rows == 0)
@@ -52,45 +38,54 @@ expected<void> upload(runtime& device, stream_id stream, std::span<const std::by
   return device.free_pinned(*pinned);
 }
 
-expected<device_weights> device_weights::load(runtime& device, stream_id stream, const gguf::file& file,
-                                              const model_program& program) {
-  device_weights out;
-  const auto put = [&](std::span<const std::byte> from, const std::string& name) -> expected<address> {
-    auto at = reserve(device, from.size(), name);
-    if (at)
-      if (auto done = upload(device, stream, from, *at); !done)
-        return tl::unexpected(done.error());
-    out.bytes_ += from.size();
-    return at;
-  };
-  const auto put_vector = [&](const std::string& name, const weight_slice& slice) -> expected<void> {
-    if (name.empty() || out.vectors_.contains(name))
-      return {};
-    const auto values = bias_of(*file.find_tensor(name), slice);
-    return put(std::as_bytes(std::span(values)), name).map([&](address at) { out.vectors_.emplace(name, at); });
-  };
-  std::vector<std::byte> packed;
+expected<std::vector<stored_weight>> stored_weights(const gguf::file& file, const model_program& program) {
+  std::vector<stored_weight> out;
+  std::set<std::string> known;
   for (const auto& op : program.operations) {
-    const auto vector = op.kind == op_kind::rms_norm ? put_vector(op.weight, {}) : put_vector(op.bias, op.slice);
-    if (!vector)
-      return tl::unexpected(vector.error());
-    if ((op.kind != op_kind::matmul && op.kind != op_kind::embed) || out.matrices_.contains(op.weight))
+    const bool is_norm = op.kind == op_kind::rms_norm;
+    const auto& vector = is_norm ? op.weight : op.bias;
+    if (!vector.empty() && known.insert(vector).second) {
+      const auto* tensor = file.find_tensor(vector);
+      const auto slice = is_norm ? weight_slice{} : op.slice;
+      out.push_back({tensor, slice, {}, (slice.rows == 0 ? tensor->elements() : slice.rows) * sizeof(float)});
+    }
+    if ((op.kind != op_kind::matmul && op.kind != op_kind::embed) || !known.insert(op.weight).second)
       continue;
-    const auto& tensor = *file.find_tensor(op.weight);
-    const auto planned = packed_weights::plan(tensor, op.slice);
+    const auto* tensor = file.find_tensor(op.weight);
+    auto planned = packed_weights::plan(*tensor, op.slice);
     if (!planned)
       return tl::unexpected(planned.error());
-    packed.assign(planned->layout().bytes, std::byte{});
-    planned->pack(tensor, packed);
-    const auto at = put(packed, op.weight);
+    const auto bytes = planned->layout().bytes;
+    out.push_back({tensor, op.slice, std::move(*planned), bytes});
+  }
+  return out;
+}
+
+expected<device_weights> device_weights::load(runtime& device, stream_id stream, const gguf::file& file,
+                                              const model_program& program, const allocator& allocate) {
+  device_weights out;
+  const auto stored = stored_weights(file, program);
+  if (!stored)
+    return tl::unexpected(stored.error());
+  std::vector<std::byte> packed;
+  for (const auto& each : *stored) {
+    const std::string name(each.from->name);
+    const auto at = allocate(each.bytes, name);
     if (!at)
       return tl::unexpected(at.error());
-    out.matrices_.emplace(op.weight, device_matrix{{*at}, planned->layout()});
+    packed.assign(each.bytes, std::byte{});
+    if (each.matrix) {
+      each.matrix->pack(*each.from, packed);
+      out.matrices_.emplace(name, device_matrix{{*at}, each.matrix->layout()});
+    } else {
+      const auto values = vector_of(*each.from, each.slice);
+      std::memcpy(packed.data(), values.data(), each.bytes);
+      out.vectors_.emplace(name, *at);
+    }
+    if (auto done = upload(device, stream, packed, *at); !done)
+      return tl::unexpected(done.error());
   }
-  return reserve(device, unpacked_bytes, "weights that are unpacked for prompts").map([&](address at) {
-    out.unpacked_ = at;
-    return std::move(out);
-  });
+  return out;
 }
 
 expected<void> device_weights::multiply(runtime& device, stream_id stream, const operation& op,

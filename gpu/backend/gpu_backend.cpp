@@ -95,42 +95,48 @@ expected<void> gpu_backend::run_steps(const forward_batch& batch) {
   return {};
 }
 
-/// A shape that comes for the first time may not come again: its graph is made when it does.
 expected<void> gpu_backend::forward_by_graph(const forward_batch& batch, const decode_shape& shape,
                                              std::span<float> logits) {
   const auto& padded = decodes_.pad(batch, shape);
   input_.lay_out(padded, {.every_row_alone = true, .longest = shape.longest});
   if (auto done = bring(input_); !done)
     return done;
-  auto [found, first] = graphs_.try_emplace(shape);
-  if (first) {
-    if (auto done = run_steps(padded); !done)
-      return done;
-    return bring_results(batch, logits);
-  }
-  if (!found->second) {
-    auto made = make_graph(padded);
-    if (!made && made.error().code == errc::out_of_memory) { // It computes as well without.
-      graphs_wanted_ = false;
-      if (auto done = run_steps(padded); !done)
-        return done;
-      return bring_results(batch, logits);
-    }
+  auto graph = graphs_.find(shape);
+  if (!graph && graphs_.comes_again(shape)) {
+    auto made = make_graph(padded, shape);
     if (!made)
       return tl::unexpected(made.error());
-    found->second = *made;
+    graph = *made;
   }
-  if (auto done = device_->launch(stream_, *found->second); !done)
+  if (auto done = graph ? device_->launch(stream_, *graph) : run_steps(padded); !done)
     return done;
   return bring_results(batch, logits);
 }
 
-expected<graph_id> gpu_backend::make_graph(const forward_batch& batch) {
+/// None where there is no memory for one: it computes as well without.
+expected<std::optional<graph_id>> gpu_backend::make_graph(const forward_batch& batch, const decode_shape& shape) {
+  if (auto done = graphs_.make_room(*device_); !done)
+    return tl::unexpected(done.error());
+  const auto before = device_->memory();
   if (auto begun = device_->begin_capture(stream_); !begun)
     return tl::unexpected(begun.error());
   auto done = run_steps(batch);
-  auto made = device_->end_capture(stream_); // Also of what has failed: the stream must not stay captured.
-  return done ? made : tl::unexpected(done.error());
+  const auto made = device_->end_capture(stream_); // Also of what has failed: the stream must not stay captured.
+  if (!done)
+    return tl::unexpected(done.error());
+  if (!made && made.error().code == errc::out_of_memory) {
+    const auto smaller = graphs_.shrink(*device_);
+    if (!smaller)
+      return tl::unexpected(smaller.error());
+    graphs_wanted_ = *smaller;
+    return std::nullopt;
+  }
+  if (!made)
+    return tl::unexpected(made.error());
+  const auto after = device_->memory();
+  graphs_.add(shape, *made,
+              before && after && before->free_bytes > after->free_bytes ? before->free_bytes - after->free_bytes : 0);
+  return *made;
 }
 
 /// The step's words, to the device.

@@ -2,7 +2,7 @@
 #pragma once
 
 #include <array>
-#include <map>
+#include <chrono>
 #include <memory>
 #include <optional>
 #include <string>
@@ -10,10 +10,13 @@
 
 #include "gpu/backend/decode_batch.hpp"
 #include "gpu/backend/device_weights.hpp"
+#include "gpu/backend/graph_cache.hpp"
+#include "gpu/backend/memory_needs.hpp"
 #include "gpu/backend/plan.hpp"
 #include "gpu/backend/rank_group.hpp"
 #include "gpu/backend/step_input.hpp"
 #include "gpu/kernels/launch_plan.hpp"
+#include "gpu/memory.hpp"
 #include "gpu/runtime.hpp"
 #include "model/backend.hpp"
 #include "model/gguf/file.hpp"
@@ -26,8 +29,11 @@ public:
   gpu_backend(std::unique_ptr<runtime> device, std::string kind, std::shared_ptr<const gguf::file> file,
               const model_program& program, const backend_options& options);
 
+  /// patience: so long it waits until as much memory is free as it wants, which a process that has just died may still have.
   /// Errors: those of make_cuda_backend.
-  expected<void> load();
+  expected<void> load(std::chrono::milliseconds patience);
+  /// Instead of `load`, on a device that only counts: all but `rounding`. Errors: unsupported.
+  expected<gpu_memory_needs> count();
 
   std::string_view device() const override { return kind_; }
   std::string_view name() const override { return name_; }
@@ -42,11 +48,12 @@ public:
   expected<void> copy_block(kv_group group, block_id from, block_id to) override;
 
 private:
-  expected<address> reserve(std::size_t bytes, std::uint64_t& of_account, const char* what_for);
+  expected<address> reserve(std::size_t bytes, std::uint64_t& of_account, const std::string& what_for);
+  error told_with_account(error failure, const std::string& what_for) const;
   expected<void> make_buffers();
-  expected<void> make_angles();
+  expected<void> fill_angles();
   expected<void> run_steps(const forward_batch& batch);
-  expected<graph_id> make_graph(const forward_batch& batch);
+  expected<std::optional<graph_id>> make_graph(const forward_batch& batch, const decode_shape& shape);
   expected<void> forward_by_graph(const forward_batch& batch, const decode_shape& shape, std::span<float> logits);
   expected<void> bring(const step_input& input);
 
@@ -101,17 +108,19 @@ private:
   const kv_layout layout_;
   decode_batch decodes_;
   bool graphs_wanted_ = false;
-  std::map<decode_shape, std::optional<graph_id>> graphs_; ///< None yet of a shape that came once.
+  graph_cache graphs_;
   stream_id stream_{};
   std::vector<step> steps_;
   device_weights weights_;
   troupe::memory_account account_;
+  std::uint64_t free_at_start_ = 0; ///< Bytes of the device, less those that allocations are rounded up by.
 
   std::array<address, static_cast<std::size_t>(device_buffer::count)>
     buffers_{};                                   ///< As they are at this point of the step.
   address first_hidden_ = 0, first_attended_ = 0; ///< Of all rows; `kept_*` of those that are wanted.
   address kept_hidden_ = 0, kept_attended_ = 0;
   address cache_ = 0;        ///< [layers], each as gpu/kernels/kv_layout.hpp says
+  address unpacked_ = 0;     ///< For large products.
   address angles_ = 0;       ///< float32 [positions, rotated size / 2, 2]
   address parts_ = 0;        ///< Of attention's splits.
   address words_ = 0;        ///< The step's input,
@@ -132,6 +141,7 @@ private:
 /// Errors: those of make_cuda_backend.
 expected<std::unique_ptr<backend>> load_backend(std::unique_ptr<runtime> device, std::string kind,
                                                 std::shared_ptr<const gguf::file> file, const model_program& program,
-                                                const backend_options& options);
+                                                const backend_options& options,
+                                                std::chrono::milliseconds patience = usual_patience);
 
 } // namespace troupe::gpu

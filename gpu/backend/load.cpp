@@ -49,33 +49,64 @@ expected<void> check_kernels(const model_program& program, const backend_options
     return fail(errc::unsupported,
                 fmt::format("The CUDA backend has norms for widths that are multiples of 8 up to {}, and not for {}.",
                             widest, program.width));
-  if (auto failure = check_group(program, options, 1))
-    return tl::unexpected(*failure);
   return {};
 }
 
 } // namespace
 
-expected<address> gpu_backend::reserve(std::size_t bytes, std::uint64_t& of_account, const char* what_for) {
+expected<address> gpu_backend::reserve(std::size_t bytes, std::uint64_t& of_account, const std::string& what_for) {
   auto at = device_->allocate(bytes);
   if (at)
     of_account += bytes;
-  else if (at.error().code == errc::out_of_memory) {
-    const auto free = device_->memory();
-    return fail(
-      errc::out_of_memory,
-      fmt::format(
-        "The device has no {} MiB for {}: {} MiB of {} are free, and {} MiB have weights, {} the KV cache and {} the "
-        "buffers of a step.",
-        bytes >> 20, what_for, free ? free->free_bytes >> 20 : 0, free ? free->total_bytes >> 20 : 0,
-        account_.weight_bytes >> 20, account_.kv_bytes >> 20, account_.workspace_bytes >> 20));
-  }
-  return at;
+  return at ? at : tl::unexpected(told_with_account(at.error(), what_for));
 }
 
-expected<void> gpu_backend::load() {
+/// Of a want of memory.
+error gpu_backend::told_with_account(error failure, const std::string& what_for) const {
+  const auto now = device_->memory();
+  if (failure.code != errc::out_of_memory || !now)
+    return failure;
+  failure.message = fmt::format("The device has no memory left for {}: {} MiB of {} are free, and {} MiB have "
+                                "weights, {} the KV cache and {} the buffers of a step.",
+                                what_for, now->free_bytes >> 20, now->total_bytes >> 20, account_.weight_bytes >> 20,
+                                account_.kv_bytes >> 20, account_.workspace_bytes >> 20);
+  constexpr std::uint64_t noise = std::uint64_t{64} << 20; // CUDA's own.
+  const auto own = account_.weight_bytes + account_.kv_bytes + account_.workspace_bytes;
+  if (now->free_bytes + own + noise < free_at_start_)
+    failure.message += fmt::format(" Another process has taken {} MiB since this one began to load.",
+                                   (free_at_start_ - own - now->free_bytes) >> 20);
+  return failure;
+}
+
+expected<gpu_memory_needs> gpu_backend::count() {
   if (auto fits = check_kernels(program_, options_); !fits)
-    return fits;
+    return tl::unexpected(fits.error());
+  const auto stored = stored_weights(*file_, program_);
+  if (!stored)
+    return tl::unexpected(stored.error());
+  for (const auto& each : *stored)
+    (void)reserve(each.bytes, account_.weight_bytes, "");
+  if (auto done = make_buffers(); !done)
+    return tl::unexpected(done.error());
+  gpu_memory_needs needs;
+  needs.weights = account_.weight_bytes;
+  needs.buffers = account_.workspace_bytes;
+  needs.block = block_bytes(0);
+  needs.own_blocks = scratch_count;
+  needs.graphs = graphs_wanted_ ? graph_room_bytes : 0;
+  return needs;
+}
+
+expected<void> gpu_backend::load(std::chrono::milliseconds patience) {
+  if (auto failure = check_group(program_, options_, 1))
+    return tl::unexpected(*failure);
+  const auto needs = count_needs(file_, program_, options_);
+  if (!needs)
+    return tl::unexpected(needs.error());
+  const auto free = wait_for_memory(*device_, *needs, options_.kv_blocks, patience);
+  if (!free)
+    return tl::unexpected(free.error());
+  free_at_start_ = *free - std::min(*free, needs->rounding);
   auto steps = plan_steps(program_);
   if (!steps)
     return tl::unexpected(steps.error());
@@ -84,16 +115,18 @@ expected<void> gpu_backend::load() {
   if (!stream)
     return tl::unexpected(stream.error());
   stream_ = *stream;
-  auto weights = device_weights::load(*device_, stream_, *file_, program_);
+  auto weights =
+    device_weights::load(*device_, stream_, *file_, program_, [&](std::size_t bytes, const std::string& what_for) {
+      return reserve(bytes, account_.weight_bytes, what_for);
+    });
   if (!weights)
     return tl::unexpected(weights.error());
   weights_ = std::move(*weights);
-  account_.weight_bytes = weights_.bytes();
-  account_.workspace_bytes = weights_.workspace_bytes();
   file_->release_pages();
-  if (auto done = make_angles(); !done)
-    return done;
   if (auto done = make_buffers(); !done)
+    return done;
+  weights_.unpack_at(unpacked_);
+  if (auto done = fill_angles(); !done)
     return done;
   if (auto done = make_ranks(); !done)
     return done;
@@ -135,12 +168,13 @@ std::uint32_t gpu_backend::width_of(device_buffer which) const {
   return 0;
 }
 
+/// Everything but weights and the cache; on a device that only counts, too.
 expected<void> gpu_backend::make_buffers() {
   const auto is_bf16 = [](device_buffer which) {
     return which == device_buffer::normed || which == device_buffer::rotated || which == device_buffer::attended ||
            which == device_buffer::activated;
   };
-  const auto make = [&](address& at, std::size_t bytes, const char* what_for) -> expected<void> {
+  const auto make = [&](address& at, std::size_t bytes, const std::string& what_for) -> expected<void> {
     auto made = reserve(bytes, account_.workspace_bytes, what_for);
     if (!made)
       return tl::unexpected(made.error());
@@ -165,6 +199,17 @@ expected<void> gpu_backend::make_buffers() {
       !done)
     return done;
   const std::size_t rows = options_.max_rows;
+  const auto frequencies = frequencies_of(program_, *file_).frequencies.size();
+  for (const auto& [at, bytes, what_for] :
+       {std::tuple(&angles_, positions() * frequencies * 2 * sizeof(float), "the angles of RoPE"),
+        {&unpacked_, std::size_t{device_weights::unpacked_bytes}, "weights that are unpacked for prompts"}})
+    if (auto done = make(*at, bytes, what_for); !done)
+      return done;
+  if (!options_.batch_invariant) { // Where every row goes by itself there are no large products.
+    if (auto done = device_->open_products(); !done)
+      return tl::unexpected(told_with_account(done.error(), "large products (cuBLASLt)"));
+    account_.workspace_bytes += product_workspace_bytes;
+  }
   for (const auto& [at, bytes] : {std::pair(&kept_hidden_, rows * program_.width * sizeof(float)),
                                   {&kept_attended_, rows * width_of(device_buffer::attended) * sizeof(bf16)},
                                   {&parts_, parts_room()},
@@ -191,7 +236,7 @@ expected<void> gpu_backend::make_buffers() {
 }
 
 /// Cosines and sines of all positions, of double arithmetic.
-expected<void> gpu_backend::make_angles() {
+expected<void> gpu_backend::fill_angles() {
   const auto frequencies = frequencies_of(program_, *file_);
   std::vector<float> angles;
   angles.reserve(positions() * frequencies.frequencies.size() * 2);
@@ -201,19 +246,14 @@ expected<void> gpu_backend::make_angles() {
       angles.push_back(static_cast<float>(std::cos(angle) * frequencies.magnitude));
       angles.push_back(static_cast<float>(std::sin(angle) * frequencies.magnitude));
     }
-  const auto bytes = angles.size() * sizeof(float);
-  auto at = reserve(bytes, account_.workspace_bytes, "the angles of RoPE");
-  if (!at)
-    return tl::unexpected(at.error());
-  angles_ = *at;
   return upload(*device_, stream_, std::as_bytes(std::span(angles)), angles_);
 }
 
 expected<std::unique_ptr<backend>> load_backend(std::unique_ptr<runtime> device, std::string kind,
                                                 std::shared_ptr<const gguf::file> file, const model_program& program,
-                                                const backend_options& options) {
+                                                const backend_options& options, std::chrono::milliseconds patience) {
   auto made = std::make_unique<gpu_backend>(std::move(device), std::move(kind), std::move(file), program, options);
-  return made->load().map([&] { return std::unique_ptr<backend>(std::move(made)); });
+  return made->load(patience).map([&] { return std::unique_ptr<backend>(std::move(made)); });
 }
 
 } // namespace troupe::gpu

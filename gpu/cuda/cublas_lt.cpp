@@ -2,21 +2,21 @@
 
 #include <dlfcn.h>
 
+#include <bit>
+#include <functional>
+#include <initializer_list>
+#include <iostream>
 #include <map>
-#include <tuple>
+#include <optional>
 
 #include <cublasLt.h>
 #include <cuda_runtime_api.h>
 #include <fmt/format.h>
 
+#include "gpu/cuda/algorithm_file.hpp"
+#include "gpu/cuda/runtime.hpp"
+
 namespace troupe::gpu::cuda {
-
-namespace {
-
-/// What the heuristics may count on; they want 32 MiB for the newest devices.
-constexpr std::size_t workspace_bytes = std::size_t{32} << 20;
-
-} // namespace
 
 /// The functions that are used, by the names that they have in the library.
 struct cublas_lt::library {
@@ -24,6 +24,8 @@ struct cublas_lt::library {
   decltype(&cublasLtDestroy) destroy;
   decltype(&cublasLtGetStatusString) status_string;
   decltype(&cublasLtMatmul) matmul;
+  decltype(&cublasLtGetVersion) version;
+  decltype(&cublasLtMatmulAlgoCheck) algorithm_check;
   decltype(&cublasLtMatmulAlgoGetHeuristic) heuristic;
   decltype(&cublasLtMatmulDescCreate) description_create;
   decltype(&cublasLtMatmulDescDestroy) description_destroy;
@@ -53,6 +55,8 @@ struct cublas_lt::library {
     find(out.destroy, "cublasLtDestroy");
     find(out.status_string, "cublasLtGetStatusString");
     find(out.matmul, "cublasLtMatmul");
+    find(out.version, "cublasLtGetVersion");
+    find(out.algorithm_check, "cublasLtMatmulAlgoCheck");
     find(out.heuristic, "cublasLtMatmulAlgoGetHeuristic");
     find(out.description_create, "cublasLtMatmulDescCreate");
     find(out.description_destroy, "cublasLtMatmulDescDestroy");
@@ -92,7 +96,6 @@ private:
 } // namespace
 
 struct cublas_lt::state {
-  using shape = std::tuple<std::uint32_t, std::uint32_t, std::uint32_t, std::uint32_t, bool>;
   struct plan {
     explicit plan(const library& from)
         : description(from.description_destroy), weights(from.layout_destroy), rows(from.layout_destroy),
@@ -105,7 +108,8 @@ struct cublas_lt::state {
   library functions{};
   cublasLtHandle_t handle = nullptr;
   void* workspace = nullptr;
-  std::map<shape, std::unique_ptr<plan>> plans;
+  std::map<product_shape, std::unique_ptr<plan>> plans;
+  std::optional<algorithm_file> algorithms;
 
   ~state() {
     plans.clear();
@@ -123,43 +127,80 @@ struct cublas_lt::state {
   }
 
   expected<const plan*> plan_of(const matrix_product& what) {
-    auto& found = plans[{what.row_count, what.outputs, what.inputs, what.stride, what.accumulates}];
-    if (found)
-      return found.get();
+    const product_shape shape{what.row_count, what.outputs, what.inputs, what.stride, what.accumulates};
+    if (const auto found = plans.find(shape); found != plans.end())
+      return found->second.get();
     auto made = std::make_unique<plan>(functions);
     const auto doing = fmt::format("choosing how to multiply {} rows by a matrix of {} x {}", what.row_count,
                                    what.outputs, what.inputs);
-    owned<cublasLtMatmulPreference_t, decltype(library::preference_destroy)> preference(functions.preference_destroy);
-    constexpr auto transposed = CUBLAS_OP_T;
-    constexpr std::uint32_t alignment = 16; // Its default is 256.
-    int count = 0;
-    // Its matrices are column-major: weights [outputs, inputs] of ours are [inputs, outputs] there, to be transposed.
-    // A braced list is evaluated from its first element on.
-    for (const auto status :
-         {functions.description_create(&made->description, CUBLAS_COMPUTE_32F, CUDA_R_32F),
-          functions.description_set(made->description, CUBLASLT_MATMUL_DESC_TRANSA, &transposed, sizeof transposed),
-          functions.layout_create(&made->weights, CUDA_R_16BF, what.inputs, what.outputs, what.inputs),
-          functions.layout_create(&made->rows, CUDA_R_16BF, what.inputs, what.row_count, what.inputs),
-          functions.layout_create(&made->sums, CUDA_R_32F, what.outputs, what.row_count, what.stride),
-          functions.preference_create(&preference),
-          functions.preference_set(preference, CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, &workspace_bytes,
-                                   sizeof workspace_bytes),
-          functions.preference_set(preference, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES, &alignment,
-                                   sizeof alignment),
-          functions.preference_set(preference, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES, &alignment,
-                                   sizeof alignment),
-          functions.preference_set(preference, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES, &alignment,
-                                   sizeof alignment),
-          functions.preference_set(preference, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES, &alignment,
-                                   sizeof alignment),
-          functions.heuristic(handle, made->description, made->weights, made->rows, made->sums, made->sums,
-                              preference, 1, &made->chosen, &count)})
-      if (auto done = check(status, doing); !done)
+    if (auto done = describe(*made, what, doing); !done)
+      return tl::unexpected(done.error());
+    if (const auto known = algorithms->find(shape); !known || !take(*made, *known)) {
+      if (auto done = choose(*made, doing); !done)
         return tl::unexpected(done.error());
-    if (count == 0 || made->chosen.state != CUBLAS_STATUS_SUCCESS)
+      algorithms->add(shape, std::bit_cast<algorithm_words>(made->chosen.algo));
+    }
+    return (plans[shape] = std::move(made)).get();
+  }
+
+  using calls = std::initializer_list<std::function<cublasStatus_t()>>;
+
+  /// One after the other, up to the first that fails.
+  expected<void> all_of(const calls& each, const std::string& doing) const {
+    for (const auto& call : each)
+      if (auto done = check(call(), doing); !done)
+        return done;
+    return {};
+  }
+
+  /// Its matrices are column-major: weights [outputs, inputs] of ours are [inputs, outputs] there, to be transposed.
+  expected<void> describe(plan& of, const matrix_product& what, const std::string& doing) const {
+    constexpr auto transposed = CUBLAS_OP_T;
+    const auto layout = [&](auto& of_matrix, cudaDataType type, std::uint32_t rows, std::uint32_t columns,
+                            std::uint32_t stride) {
+      return functions.layout_create(&of_matrix, type, rows, columns, stride);
+    };
+    return all_of({[&] { return functions.description_create(&of.description, CUBLAS_COMPUTE_32F, CUDA_R_32F); },
+                   [&] {
+                     return functions.description_set(of.description, CUBLASLT_MATMUL_DESC_TRANSA, &transposed,
+                                                      sizeof transposed);
+                   },
+                   [&] { return layout(of.weights, CUDA_R_16BF, what.inputs, what.outputs, what.inputs); },
+                   [&] { return layout(of.rows, CUDA_R_16BF, what.inputs, what.row_count, what.inputs); },
+                   [&] { return layout(of.sums, CUDA_R_32F, what.outputs, what.row_count, what.stride); }},
+                  doing);
+  }
+
+  /// What was chosen before, if the library still takes it.
+  bool take(plan& of, const algorithm_words& words) const {
+    of.chosen.algo = std::bit_cast<cublasLtMatmulAlgo_t>(words);
+    cublasLtMatmulHeuristicResult_t found{};
+    return functions.algorithm_check(handle, of.description, of.weights, of.rows, of.sums, of.sums, &of.chosen.algo,
+                                     &found) == CUBLAS_STATUS_SUCCESS &&
+           found.state == CUBLAS_STATUS_SUCCESS && found.workspaceSize <= product_workspace_bytes;
+  }
+
+  expected<void> choose(plan& of, const std::string& doing) const {
+    owned<cublasLtMatmulPreference_t, decltype(library::preference_destroy)> preference(functions.preference_destroy);
+    constexpr std::uint32_t alignment = 16; // Its default is 256.
+    const auto set = [&](cublasLtMatmulPreferenceAttributes_t which, const auto& value) {
+      return functions.preference_set(preference, which, &value, sizeof value);
+    };
+    int count = 0;
+    auto done = all_of({[&] { return functions.preference_create(&preference); },
+                        [&] { return set(CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, product_workspace_bytes); },
+                        [&] { return set(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES, alignment); },
+                        [&] { return set(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES, alignment); },
+                        [&] { return set(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES, alignment); },
+                        [&] { return set(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES, alignment); },
+                        [&] {
+                          return functions.heuristic(handle, of.description, of.weights, of.rows, of.sums, of.sums,
+                                                     preference, 1, &of.chosen, &count);
+                        }},
+                       doing);
+    if (done && (count == 0 || of.chosen.state != CUBLAS_STATUS_SUCCESS))
       return fail(errc::unsupported, "cuBLASLt, " + doing + ": it knows no way.");
-    found = std::move(made);
-    return found.get();
+    return done;
   }
 };
 
@@ -175,10 +216,18 @@ expected<std::unique_ptr<cublas_lt>> cublas_lt::open() {
   made->functions = *functions;
   if (auto done = made->check(made->functions.create(&made->handle), "opening it"); !done)
     return tl::unexpected(done.error());
-  if (const auto result = cudaMalloc(&made->workspace, workspace_bytes); result != cudaSuccess)
-    return fail(
-      result == cudaErrorMemoryAllocation ? errc::out_of_memory : errc::internal,
-      fmt::format("CUDA, allocating {} bytes for cuBLASLt: {}.", workspace_bytes, cudaGetErrorString(result)));
+  if (const auto result = cudaMalloc(&made->workspace, product_workspace_bytes); result != cudaSuccess)
+    return fail(result == cudaErrorMemoryAllocation ? errc::out_of_memory : errc::internal,
+                fmt::format("CUDA, allocating {} bytes for cuBLASLt: {}.", product_workspace_bytes,
+                            cudaGetErrorString(result)));
+  int device = 0;
+  cudaGetDevice(&device);
+  const auto facts = facts_of(device);
+  if (!facts)
+    return tl::unexpected(facts.error());
+  const auto owner = fmt::format("{}, cuBLASLt {}", facts->name, made->functions.version());
+  made->algorithms.emplace(algorithm_path(cache_folder(), owner), owner,
+                           [](const std::string& sentence) { std::cerr << "troupe: " + sentence + "\n"; });
   return std::unique_ptr<cublas_lt>(new cublas_lt(std::move(made)));
 }
 
@@ -192,7 +241,7 @@ expected<void> cublas_lt::multiply(cudaStream_t on, const matrix_product& what) 
   return state_->check(
     state_->functions.matmul(state_->handle, how.description, &one, reinterpret_cast<const void*>(what.weights),
                              how.weights, reinterpret_cast<const void*>(what.rows), how.rows, &beta, sums, how.sums,
-                             sums, how.sums, &how.chosen.algo, state_->workspace, workspace_bytes, on),
+                             sums, how.sums, &how.chosen.algo, state_->workspace, product_workspace_bytes, on),
     fmt::format("multiplying {} rows by a matrix of {} x {}", what.row_count, what.outputs, what.inputs));
 }
 

@@ -1,7 +1,8 @@
 // Large products by cuBLASLt, which is opened when the first one is wanted: a program that links this starts where it is not.
 //
-// The algorithm is the first that the library's heuristics name for a shape, asked for once a shape and never timed, so a process
-// always takes the same one. Shapes with other numbers of rows may get others, whose sums differ in the last bits.
+// The algorithm is the first that the library's heuristics name for a shape, asked for once a shape and never timed, and kept in a file
+// (algorithm_file.hpp), so that a restart takes the same one. Shapes with other numbers of rows may get others, whose sums differ in the
+// last bits.
 #pragma once
 
 #include <memory>

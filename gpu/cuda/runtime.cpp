@@ -1,6 +1,8 @@
 #include "gpu/cuda/runtime.hpp"
 
+#include <algorithm>
 #include <set>
+#include <utility>
 #include <vector>
 
 #include <cuda_runtime_api.h>
@@ -62,7 +64,8 @@ public:
     if (!bind())
       return;
     for (const auto each : graphs_)
-      cudaGraphExecDestroy(each);
+      if (each)
+        cudaGraphExecDestroy(each);
     for (const auto each : events_)
       cudaEventDestroy(each);
     for (const auto each : streams_)
@@ -155,15 +158,20 @@ public:
                              cudaMemcpyDefault, stream);
     });
   }
-  expected<void> multiply(stream_id on, const matrix_product& what) override {
-    return with(on, "multiplying", [&](cudaStream_t stream) -> expected<void> {
+  expected<void> open_products() override {
+    return bound("opening cuBLASLt", [&]() -> expected<void> {
       if (!products_) {
         auto opened = cublas_lt::open();
         if (!opened)
           return tl::unexpected(opened.error());
         products_ = std::move(*opened);
       }
-      return products_->multiply(stream, what);
+      return {};
+    });
+  }
+  expected<void> multiply(stream_id on, const matrix_product& what) override {
+    return with(on, "multiplying", [&](cudaStream_t stream) {
+      return open_products().and_then([&] { return products_->multiply(stream, what); });
     });
   }
   expected<void> fill(stream_id on, address at, std::uint8_t value, std::size_t bytes) override {
@@ -213,14 +221,26 @@ public:
     cudaGraphExec_t made = nullptr;
     auto done = check(cudaGraphInstantiate(&made, graph, 0), "making a graph");
     cudaGraphDestroy(graph);
-    return done.map([&] {
+    if (!done)
+      return tl::unexpected(done.error());
+    // It would take its memory with its first launch, when nobody looks for a want of it.
+    done =
+      with(on, "bringing a graph to the device", [&](cudaStream_t stream) { return cudaGraphUpload(made, stream); });
+    if (!done) {
+      cudaGraphExecDestroy(made);
+      return tl::unexpected(done.error());
+    }
+    const auto free_place = std::find(graphs_.begin(), graphs_.end(), nullptr);
+    const auto number = static_cast<graph_id>(free_place - graphs_.begin());
+    if (free_place == graphs_.end())
       graphs_.push_back(made);
-      return static_cast<graph_id>(graphs_.size() - 1);
-    });
+    else
+      *free_place = made;
+    return number;
   }
   expected<void> launch(stream_id on, graph_id graph) override {
-    if (static_cast<std::size_t>(graph) >= graphs_.size())
-      return fail(errc::invalid_argument, fmt::format("There is no graph {}.", static_cast<std::uint32_t>(graph)));
+    if (auto known = check_known(graph); !known)
+      return known;
     return with(on, "launching a graph", [&](cudaStream_t stream) {
       // CUDA would make it a part of the graph that is captured; here no graph is a part of another.
       auto state = cudaStreamCaptureStatusNone;
@@ -228,6 +248,16 @@ public:
         return asked;
       return state == cudaStreamCaptureStatusNone ? cudaGraphLaunch(graphs_[static_cast<std::size_t>(graph)], stream)
                                                   : cudaErrorStreamCaptureUnsupported;
+    });
+  }
+
+  expected<void> free(graph_id graph) override {
+    if (auto known = check_known(graph); !known)
+      return known;
+    auto& place = graphs_[static_cast<std::size_t>(graph)];
+    return bound("freeing a graph", [&] {
+      const auto ended = cudaDeviceSynchronize();
+      return ended == cudaSuccess ? cudaGraphExecDestroy(std::exchange(place, nullptr)) : ended;
     });
   }
 
@@ -252,6 +282,11 @@ public:
 
 private:
   expected<void> bind() const { return choose(device_); }
+  expected<void> check_known(graph_id graph) const {
+    if (const auto number = static_cast<std::size_t>(graph); number >= graphs_.size() || !graphs_[number])
+      return fail(errc::invalid_argument, fmt::format("There is no graph {}.", static_cast<std::uint32_t>(graph)));
+    return {};
+  }
   template <class Call>
   expected<void> bound(const std::string& doing, Call call) const {
     if (auto done = bind(); !done)
@@ -282,7 +317,7 @@ private:
   std::set<address> memory_, pinned_; ///< That nobody has freed.
   std::vector<cudaStream_t> streams_;
   std::vector<cudaEvent_t> events_;
-  std::vector<cudaGraphExec_t> graphs_;
+  std::vector<cudaGraphExec_t> graphs_; ///< Null: freed, and the next one's place.
 };
 
 } // namespace
@@ -290,6 +325,31 @@ private:
 int device_count() {
   int count = 0;
   return cudaGetDeviceCount(&count) == cudaSuccess ? count : 0;
+}
+
+expected<device_facts> facts_of(int device) {
+  cudaDeviceProp found{};
+  device_facts out;
+  auto done = check(cudaGetDeviceProperties(&found, device), fmt::format("asking for device {}", device));
+  const auto ask = [&](cudaDeviceAttr which) {
+    int value = 0;
+    if (done)
+      done = check(cudaDeviceGetAttribute(&value, which, device), fmt::format("asking for device {}", device));
+    return value;
+  };
+  out.name = found.name;
+  out.capability = ask(cudaDevAttrComputeCapabilityMajor) * 10 + ask(cudaDevAttrComputeCapabilityMinor);
+  out.multiprocessors = ask(cudaDevAttrMultiProcessorCount);
+  out.clock_mhz = ask(cudaDevAttrClockRate) / 1000;
+  // Both edges of the clock, which is told in kHz; the width in bits.
+  out.memory_bytes_per_second = 2e3 * ask(cudaDevAttrMemoryClockRate) * ask(cudaDevAttrGlobalMemoryBusWidth) / 8;
+  for (const auto& [asked, to] :
+       {std::pair(&cudaDriverGetVersion, &out.driver), {&cudaRuntimeGetVersion, &out.runtime}})
+    if (done)
+      done = check(asked(to), "asking for versions");
+  if (!done)
+    return fail(errc::unavailable, done.error().message);
+  return out;
 }
 
 expected<std::unique_ptr<runtime>> open(int device, kernel_table kernels) {

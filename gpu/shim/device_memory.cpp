@@ -53,7 +53,8 @@ std::size_t first_refused(const std::uint8_t* states, std::size_t bytes, std::ui
 
 } // namespace
 
-device_memory::device_memory(std::size_t capacity) : capacity_(capacity) {
+device_memory::device_memory(std::size_t capacity, std::function<std::size_t()> others)
+    : capacity_(capacity), others_(std::move(others)) {
   base_ = reinterpret_cast<std::uint64_t>(reserve(reserved_bytes, PROT_NONE));
   storage_ = static_cast<std::byte*>(reserve(reserved_bytes, PROT_READ | PROT_WRITE));
   shadow_ = static_cast<std::uint8_t*>(reserve(reserved_bytes, PROT_READ | PROT_WRITE));
@@ -73,15 +74,27 @@ expected<address> device_memory::allocate(std::size_t bytes) {
   if (bytes == 0)
     return fail(errc::invalid_argument, "An allocation of no bytes.");
   const auto taken = round_up(bytes + std::max(bytes, least_gap), alignment);
-  if (bytes > capacity_ - std::min(used_, capacity_) || taken > reserved_bytes - next_)
-    return fail(errc::out_of_memory, fmt::format("The device has {} of {} bytes left, and {} are wanted.",
-                                                 capacity_ - std::min(used_, capacity_), capacity_, bytes));
+  if (bytes > left() || taken > reserved_bytes - next_)
+    return fail(errc::out_of_memory,
+                fmt::format("The device has {} of {} bytes left, and {} are wanted.", left(), capacity_, bytes));
   const auto at = base_ + next_;
   std::memset(shadow_ + next_, allocated, bytes);
   next_ += taken;
   used_ += bytes;
   allocations_[at] = bytes;
   return at;
+}
+
+std::size_t device_memory::left() const {
+  return capacity_ - std::min(used_ + (others_ ? others_() : 0), capacity_);
+}
+
+expected<void> device_memory::take(std::size_t bytes) {
+  if (bytes > left())
+    return fail(errc::out_of_memory,
+                fmt::format("The device has {} of {} bytes left, and {} are wanted.", left(), capacity_, bytes));
+  used_ += bytes;
+  return {};
 }
 
 expected<void> device_memory::free(address at) {

@@ -9,6 +9,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <string>
 #include <vector>
@@ -38,8 +39,8 @@ public:
   /// Of addresses; not of memory.
   static constexpr std::size_t reserved_bytes = std::size_t{1} << 40;
 
-  /// capacity: bytes that can be allocated at a time.
-  explicit device_memory(std::size_t capacity);
+  /// capacity: bytes that can be allocated at a time. others: bytes of it that other processes have at the moment; empty: none.
+  explicit device_memory(std::size_t capacity, std::function<std::size_t()> others = {});
   ~device_memory();
   device_memory(const device_memory&) = delete;
 
@@ -50,7 +51,11 @@ public:
   expected<address> allocate_pinned(std::size_t bytes);
   expected<void> free_pinned(address at);
 
-  std::size_t used() const { return used_; }
+  /// Memory without an address: what a library or a graph has. Errors: out_of_memory.
+  expected<void> take(std::size_t bytes);
+  void give_back(std::size_t bytes) { used_ -= bytes; }
+
+  std::size_t left() const;
   std::size_t capacity() const { return capacity_; }
   bool is_device(address at) const { return at - base_ < reserved_bytes; }
   /// Whether these bytes are one pinned allocation's.
@@ -105,6 +110,7 @@ private:
   void count(std::size_t first, std::size_t bytes, bool reads);
 
   std::size_t capacity_;
+  std::function<std::size_t()> others_;
   std::size_t used_ = 0;
   std::size_t next_ = alignment; ///< Bytes into the range.
   std::uint64_t base_ = 0;       ///< Of the addresses.

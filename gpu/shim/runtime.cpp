@@ -39,8 +39,9 @@ private:
 };
 
 shim_runtime::shim_runtime(kernel_table kernels, const shim_options& options)
-    : kernels_(std::move(kernels)), memory_(options.memory_bytes), streams_(options.seed, options.longest_wait),
-      runner_(std::make_unique<grid_runner>(memory_, options)), no_room_for_graphs_(options.no_room_for_graphs),
+    : kernels_(std::move(kernels)), memory_(options.memory_bytes, options.taken_by_others),
+      streams_(options.seed, options.longest_wait), runner_(std::make_unique<grid_runner>(memory_, options)),
+      graph_bytes_(options.graph_bytes), no_room_for_graphs_(options.no_room_for_graphs),
       rank_fault_(options.rank_fault), seed_(options.seed) {}
 
 shim_runtime::~shim_runtime() = default;
@@ -94,9 +95,7 @@ expected<void> shim_runtime::free_pinned(address at) {
 }
 
 expected<memory_account> shim_runtime::memory() {
-  return guarded([&]() -> expected<memory_account> {
-    return memory_account{memory_.capacity() - memory_.used(), memory_.capacity()};
-  });
+  return guarded([&]() -> expected<memory_account> { return memory_account{memory_.left(), memory_.capacity()}; });
 }
 
 expected<stream_id> shim_runtime::make_stream() {
@@ -175,8 +174,20 @@ expected<void> shim_runtime::copy(stream_id on, address to, address from, std::s
   });
 }
 
+expected<void> shim_runtime::open_products() {
+  return guarded([&]() -> expected<void> {
+    if (has_products_)
+      return {};
+    if (auto allowed = streams_.refuse_in_capture("Memory is allocated"); !allowed)
+      return allowed;
+    return memory_.take(product_workspace_bytes).map([&] { has_products_ = true; });
+  });
+}
+
 expected<void> shim_runtime::multiply(stream_id on, const matrix_product& what) {
   ++calls_.launches;
+  if (auto opened = open_products(); !opened)
+    return opened;
   return guarded([&]() -> expected<void> {
     if (what.inputs % 8 != 0 || what.stride < what.outputs || what.row_count == 0 || what.outputs == 0 ||
         (what.rows | what.weights | what.sums) % 16 != 0)
@@ -226,9 +237,26 @@ expected<void> shim_runtime::begin_capture(stream_id on) {
 expected<graph_id> shim_runtime::end_capture(stream_id on) {
   return guarded([&]() -> expected<graph_id> {
     auto made = streams_.end_capture(on);
-    if (made && no_room_for_graphs_)
-      return fail(errc::out_of_memory, "There is no memory for a graph.");
+    if (!made)
+      return made;
+    expected<void> taken = fail(errc::out_of_memory, "There is no memory for a graph.");
+    if (!no_room_for_graphs_)
+      taken = memory_.take(graph_bytes_);
+    if (!taken) {
+      (void)streams_.free(*made);
+      return tl::unexpected(taken.error());
+    }
     return made;
+  });
+}
+
+expected<void> shim_runtime::free(graph_id graph) {
+  return guarded([&]() -> expected<void> {
+    if (auto allowed = streams_.refuse_in_capture("A graph is freed"); !allowed)
+      return allowed;
+    if (auto finished = streams_.finish(); !finished)
+      return finished;
+    return streams_.free(graph).map([&] { memory_.give_back(graph_bytes_); });
   });
 }
 

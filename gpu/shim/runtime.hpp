@@ -1,6 +1,7 @@
 // A device that is none: runs the kernels' own source, checks it, and finds the orders that make a program wrong.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <optional>
 
@@ -22,7 +23,10 @@ struct shim_options {
   bool counts_banks = false; ///< See `launch_report::bank_conflicts`.
   /// Races in device memory, too: kernels take a sixth longer, and what they use of device memory takes 8 times as much of the host's.
   bool finds_global_races = false;
-  bool no_room_for_graphs = false; ///< A fault on demand: making one fails for want of memory.
+  /// Of `memory_bytes`, what other processes have whenever it is asked for: faults on demand. Empty: nothing.
+  std::function<std::size_t()> taken_by_others = {};
+  std::size_t graph_bytes = std::size_t{1} << 20; ///< That each graph takes of the device.
+  bool no_room_for_graphs = false;                ///< A fault on demand: making one fails for want of memory.
   std::uint64_t most_accesses = std::uint64_t{1}
                                 << 24; ///< To memory, of a thread that meets no other one: more, and it hangs.
   planned_rank_fault rank_fault = {};  ///< Of its groups of ranks, a fault on demand.
@@ -57,6 +61,7 @@ public:
   expected<event_id> make_event() override;
   expected<void> launch(stream_id on, kernel_id kernel, const grid_shape& shape, const void* arguments) override;
   expected<void> copy(stream_id on, address to, address from, std::size_t bytes) override;
+  expected<void> open_products() override;
   expected<void> multiply(stream_id on, const matrix_product& what) override;
   expected<void> fill(stream_id on, address at, std::uint8_t value, std::size_t bytes) override;
   expected<void> record(event_id event, stream_id on) override;
@@ -67,6 +72,7 @@ public:
   expected<void> begin_capture(stream_id on) override;
   expected<graph_id> end_capture(stream_id on) override;
   expected<void> launch(stream_id on, graph_id graph) override;
+  expected<void> free(graph_id graph) override;
   expected<group_id> make_group_id() override;
   expected<std::unique_ptr<collectives>> join_group(const group_id& id, unsigned rank, unsigned ranks) override;
 
@@ -94,7 +100,8 @@ private:
   std::unique_ptr<grid_runner> runner_;
   launch_report last_;
   call_counts calls_;
-  bool no_room_for_graphs_;
+  std::size_t graph_bytes_;
+  bool no_room_for_graphs_, has_products_ = false;
   planned_rank_fault rank_fault_;
   std::uint32_t seed_;
   std::vector<rank_memory> groups_; ///< Those that others may still join.

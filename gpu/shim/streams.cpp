@@ -128,6 +128,13 @@ expected<void> stream_set::launch(stream_id on, graph_id id) {
   return queue(on, std::move(launched));
 }
 
+expected<void> stream_set::free(graph_id id) {
+  if (auto known = check_known(id, "graph"); !known)
+    return known;
+  graphs_[static_cast<std::size_t>(id)] = nullptr;
+  return {};
+}
+
 std::vector<address> stream_set::uses(graph_id graph) const {
   return knows(graph) ? graphs_[static_cast<std::size_t>(graph)]->uses : std::vector<address>();
 }

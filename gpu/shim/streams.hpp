@@ -58,6 +58,8 @@ public:
   expected<void> launch(stream_id on, graph_id graph);
   /// What a graph uses; nothing, if there is no such graph.
   std::vector<address> uses(graph_id graph) const;
+  /// From now on there is no such graph.
+  expected<void> free(graph_id graph);
 
   expected<bool> is_done(event_id event);
   /// What is queued runs until that is done. Errors: internal (it never will be, as it waits for itself). Throws a violation where
@@ -101,7 +103,9 @@ private:
 
   bool knows(stream_id stream) const { return static_cast<std::size_t>(stream) < streams_.size(); }
   bool knows(event_id event) const { return static_cast<std::size_t>(event) < events_.size(); }
-  bool knows(graph_id graph) const { return static_cast<std::size_t>(graph) < graphs_.size(); }
+  bool knows(graph_id graph) const {
+    return static_cast<std::size_t>(graph) < graphs_.size() && graphs_[static_cast<std::size_t>(graph)];
+  }
   template <class Id>
   expected<void> check_known(Id id, const char* kind) const;
   /// Known, and not captured by a capture that is broken.
@@ -127,7 +131,7 @@ private:
   const std::chrono::milliseconds longest_wait_;
   std::vector<stream> streams_;
   std::vector<event> events_;
-  std::vector<std::shared_ptr<const work_graph>> graphs_;
+  std::vector<std::shared_ptr<const work_graph>> graphs_; ///< Null: freed.
   std::unique_ptr<capture> capture_;
   std::size_t captures_ = 0; ///< So far; the number of the one that is under way, if one is.
 };

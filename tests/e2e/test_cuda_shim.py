@@ -78,10 +78,40 @@ class CudaShim(TestCase):
         self.assertEqual([client.wait(id).tokens for id in range(len(FEW))], wanted)
         self.assertGreater(self.status(server)["restarts"], 0)
 
+    def test_the_kv_cache_gets_what_a_share_of_the_memory_leaves(self):
+        blocks = {}
+        for kind in KINDS:
+            with self.subTest(kind=kind):
+                server = self.serve(*SHIM, *kind, "--shim-memory-mib", "1024", "--gpu-memory-utilization", "0.75")
+                accounts = [line for line in server.log if "of which a worker may have 768" in line]
+                self.assertEqual(len(accounts), 1 if not kind else 2, server.log)
+                blocks[" ".join(kind)] = self.status(server)["kv_blocks"]
+                for account in accounts:
+                    self.assertIn(f"({blocks[' '.join(kind)] * 16} tokens)", account)
+                self.answers(server, FEW[:1], 3)
+                server.kill()
+        alone, ranks, stages = blocks.values()
+        for shared in ranks, stages:  # Each worker has half of each block.
+            self.assertGreater(shared, alone * 1.9)
+
+    def test_a_device_without_room_for_a_cache_is_an_error_with_an_account(self):
+        little = run("run", "hello", *SHIM, "--shim-memory-mib", "512", "--gpu-memory-utilization", "0.9")
+        self.assert_refused(little, "Nothing is left for the KV cache", "460 MiB", "weights", "buffers", "graphs 256")
+        self.assert_refused(run("run", "hello", *SHIM, "--shim-memory-mib", "64"), "wants", "of a device that has 64 MiB in all")
+
     def status(self, server):
         result = run("status", "--json", "--zmq", server.endpoint)
         self.assertEqual(result.returncode, 0, result.stderr)
         return json.loads(result.stdout)
+
+    def test_devices_says_which_there_are_or_why_there_are_none(self):
+        result = run("devices")
+        if result.returncode == 0:
+            self.assertRegex(result.stdout, r"^0  .+: \d+ MiB, of which \d+ are free\n")
+        else:
+            self.assert_refused(result, "CUDA")
+        told = json.loads(run("devices", "--json").stdout)
+        self.assertEqual(list(told), ["devices" if result.returncode == 0 else "error"])
 
     def test_what_makes_no_sense_is_refused(self):
         model = ["--model", MODEL, "--max-tokens", "1"]
@@ -90,6 +120,9 @@ class CudaShim(TestCase):
         self.assert_refused(run("run", "hello", *model, "--device", "cuda-shim", "--threads", "2"), "--threads")
         self.assert_refused(run("run", "hello", *model, "--enforce-eager"), "--enforce-eager")
         self.assert_refused(run("run", "hello", *model, "--device", "cuda-shim", "--kv-cache-dtype", "int8"), "int8")
+        self.assert_refused(run("run", "hello", *model, "--gpu-memory-utilization", "0.5"), "--gpu-memory-utilization", "--kv-tokens")
+        both = ["--device", "cuda-shim", "--gpu-memory-utilization", "0.5", "--kv-tokens", "512"]
+        self.assert_refused(run("run", "hello", *model, *both), "give one of them")
         small = tiny_model(width=64)
         self.assert_refused(run("run", "hello", "--model", small, "--device", "cuda-shim"), "heads of 64 and 128, and not of 16")
 

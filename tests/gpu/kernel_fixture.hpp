@@ -1,17 +1,17 @@
-// The shim's device with the engine's kernels, random numbers, and what a kernel moved over what it must.
+// A device with the engine's kernels, random numbers, and on the shim what a kernel moved over what it must.
 #pragma once
 
 #include <random>
 
 #include "gpu/kernels/launch_plan.hpp"
-#include "gpu/kernels/tables.hpp"
+#include "tests/gpu/kernel_device.hpp"
 #include "tests/gpu/shim_fixture.hpp"
 
 namespace troupe::gpu::test {
 
-struct kernel_fixture : device_fixture {
+struct kernel_fixture : device_fixture<kernel_device> {
   explicit kernel_fixture(std::uint32_t seed = 1)
-      : device_fixture(shim_kernels(), seed, std::size_t{1} << 28), random(seed) {}
+      : device_fixture<kernel_device>(strict_shim(seed, std::size_t{1} << 28)), random(seed) {}
 
   std::vector<float> numbers(std::size_t count, float spread = 1.0f) {
     std::normal_distribution<float> normal(0, spread);
@@ -38,9 +38,9 @@ struct kernel_fixture : device_fixture {
     must(device.launch(stream, plan.kernel, plan.shape, &arguments));
     must(device.synchronize(stream));
   }
-  /// Bytes of sectors that the last kernel has touched, once a launch, over those that it must touch.
+  /// Bytes of sectors that the last kernel has touched, once a launch, over those that it must touch. 0 where nothing is counted.
   double traffic_over(std::size_t bytes) const {
-    const auto& moved = device.last_launch().moved;
+    const auto moved = device.last_launch().moved;
     return static_cast<double>((moved.read + moved.written) * shim::device_memory::sector_bytes) /
            static_cast<double>(bytes);
   }

@@ -1,4 +1,4 @@
-// A device of the shim with some kernels, and vectors that go there and back.
+// A device with some kernels, and vectors that go there and back.
 #pragma once
 
 #include <boost/test/unit_test.hpp>
@@ -20,18 +20,23 @@ inline void must(expected<void> result) {
   BOOST_REQUIRE_MESSAGE(result, result.error().message);
 }
 
+inline shim::shim_options strict_shim(std::uint32_t seed, std::size_t memory_bytes) {
+  return {.memory_bytes = memory_bytes,
+          .seed = seed,
+          .counts_banks = true,
+          .finds_global_races = true,
+          .most_accesses = 1 << 16};
+}
+
+/// Device: a shim, or what has its functions.
+template <class Device>
 struct device_fixture {
-  shim::shim_runtime device;
+  Device device;
   stream_id stream;
 
-  device_fixture(kernel_table kernels, std::uint32_t seed, std::size_t memory_bytes)
-      : device_fixture(std::move(kernels), {.memory_bytes = memory_bytes,
-                                            .seed = seed,
-                                            .counts_banks = true,
-                                            .finds_global_races = true,
-                                            .most_accesses = 1 << 16}) {}
-  device_fixture(kernel_table kernels, const shim::shim_options& options)
-      : device(std::move(kernels), options), stream(must(device.make_stream())) {}
+  template <class... Arguments>
+  explicit device_fixture(Arguments&&... arguments)
+      : device(std::forward<Arguments>(arguments)...), stream(must(device.make_stream())) {}
 
   template <class T>
   global<T> space(std::size_t count) {
@@ -78,11 +83,11 @@ struct device_fixture {
 };
 
 template <class... Kernels>
-struct shim_fixture : device_fixture {
+struct shim_fixture : device_fixture<shim::shim_runtime> {
   using kernels = kernel_list<Kernels...>;
 
   explicit shim_fixture(std::uint32_t seed, std::size_t memory_bytes = 1 << 24)
-      : device_fixture(shim::table_of(kernels{}), seed, memory_bytes) {}
+      : device_fixture<shim::shim_runtime>(shim::table_of(kernels{}), strict_shim(seed, memory_bytes)) {}
 
   template <class Kernel>
   void launch(const typename Kernel::arguments& arguments, extent3 blocks, unsigned threads,

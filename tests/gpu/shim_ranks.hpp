@@ -9,12 +9,12 @@
 
 namespace troupe::gpu::test {
 
-struct shim_rank : device_fixture {
+struct shim_rank : device_fixture<shim::shim_runtime> {
   event_id event;
   std::unique_ptr<collectives> group;
 
   shim_rank(const shim::shim_options& options, const kernel_table& kernels)
-      : device_fixture(kernels, options), event(must(device.make_event())) {}
+      : device_fixture<shim::shim_runtime>(kernels, options), event(must(device.make_event())) {}
 
   bool is_ready() {
     const auto state = group->state();

@@ -1,4 +1,5 @@
-// The whole backend on the shim, beside the reference backend: the same program, the same file, the same batches.
+// The whole backend on the shim, or on a device (kernel_device.hpp), beside the reference backend: the same program, the same file, the
+// same batches.
 #include <boost/test/unit_test.hpp>
 
 #include <cmath>
@@ -8,10 +9,13 @@
 #include "gpu/kernels/tables.hpp"
 #include "gpu/shim/runtime.hpp"
 #include "tests/cpu/support.hpp"
+#include "tests/gpu/kernel_device.hpp"
 #include "tests/support/tiny_model.hpp"
 
 using namespace troupe;
 using namespace troupe::test;
+using troupe::gpu::test::on_cuda;
+using troupe::gpu::test::only_on_the_shim;
 
 namespace {
 
@@ -24,8 +28,12 @@ backend_options sizes() {
   return options;
 }
 
-expected<std::unique_ptr<backend>> make_on_shim(std::shared_ptr<const gguf::file> file, const model_program& program,
-                                                const backend_options& options) {
+expected<std::unique_ptr<backend>> make_on_device(std::shared_ptr<const gguf::file> file,
+                                                  const model_program& program, const backend_options& options) {
+#ifdef TROUPE_CUDA
+  if (on_cuda())
+    return make_cuda_backend(std::move(file), program, options);
+#endif
   static std::uint32_t seed = 0;
   return make_shim_backend(std::move(file), program, options,
                            {.seed = ++seed, .memory_bytes = std::size_t{1} << 28, .finds_global_races = true});
@@ -90,7 +98,7 @@ BOOST_AUTO_TEST_CASE(logits_are_the_references_for_each_type_of_weight) {
   using gguf::tensor_type;
   for (const auto type : {tensor_type::f32, tensor_type::f16, tensor_type::q8_0, tensor_type::q4_1}) {
     const auto file = file_of(model_of(type));
-    auto shim = load(file, make_on_shim, sizes()), reference = load(file, make_reference_backend, sizes());
+    auto shim = load(file, make_on_device, sizes()), reference = load(file, make_reference_backend, sizes());
     auto sequences = random_sequences(shim.program, std::vector<std::uint32_t>{90, 7}, 5);
     compare(shim, reference, sequences, {{{0, 80}, {1, 5}}, {{0, 1}, {1, 1}}, {{1, 1}, {0, 9}}});
   }
@@ -98,7 +106,7 @@ BOOST_AUTO_TEST_CASE(logits_are_the_references_for_each_type_of_weight) {
 
 BOOST_AUTO_TEST_CASE(rows_of_all_kinds_share_a_step) {
   const auto file = file_of(model_of(gguf::tensor_type::q8_0));
-  auto shim = load(file, make_on_shim, sizes()), reference = load(file, make_reference_backend, sizes());
+  auto shim = load(file, make_on_device, sizes()), reference = load(file, make_reference_backend, sizes());
   auto sequences = random_sequences(shim.program, std::vector<std::uint32_t>{300, 40, 70, 12}, 6);
   compare(shim, reference, sequences,
           {{{0, 130}, {1, 30}},
@@ -114,7 +122,7 @@ BOOST_AUTO_TEST_CASE(every_shape_of_heads_gives_the_references_logits) {
   };
   for (const auto& [heads, kv_heads, head_size] : {shape{4, 1, 64}, {5, 5, 64}, {14, 2, 64}, {4, 2, 128}}) {
     const auto file = file_of(model_of(gguf::tensor_type::f32, heads, kv_heads, head_size));
-    auto shim = load(file, make_on_shim, sizes()), reference = load(file, make_reference_backend, sizes());
+    auto shim = load(file, make_on_device, sizes()), reference = load(file, make_reference_backend, sizes());
     auto sequences = random_sequences(shim.program, std::vector<std::uint32_t>{70, 20}, 7);
     compare(shim, reference, sequences, {{{0, 66}, {1, 17}}, {{0, 1}, {1, 1}}});
   }
@@ -124,7 +132,7 @@ BOOST_AUTO_TEST_CASE(with_batch_invariance_company_and_chunks_change_no_bit) {
   const auto file = file_of(model_of(gguf::tensor_type::q4_1));
   auto options = sizes();
   options.batch_invariant = true;
-  auto shim = load(file, make_on_shim, options), reference = load(file, make_reference_backend, sizes());
+  auto shim = load(file, make_on_device, options), reference = load(file, make_reference_backend, sizes());
   auto sequences = random_sequences(shim.program, std::vector<std::uint32_t>{70, 30, 12}, 9);
   const auto from_the_start = [&] {
     for (auto& each : sequences)
@@ -152,9 +160,9 @@ BOOST_AUTO_TEST_CASE(graphs_give_what_single_launches_give) {
   const auto file = file_of(model_of(gguf::tensor_type::q8_0));
   auto options = sizes();
   options.graphs = false;
-  auto eager = load(file, make_on_shim, options);
+  auto eager = load(file, make_on_device, options);
   options.graphs = true;
-  auto graphs = load(file, make_on_shim, options);
+  auto graphs = load(file, make_on_device, options);
   for (const auto count :
        {1u, 3u, 8u, 11u}) { // Over 64 rows go through the vendor's product, where those that are added count.
     auto sequences = random_sequences(eager.program, std::vector<std::uint32_t>(count, 20), count);
@@ -175,7 +183,7 @@ BOOST_AUTO_TEST_CASE(rows_are_added_to_a_step_only_while_there_is_room) {
   const auto file = file_of(model_of(gguf::tensor_type::q8_0));
   auto options = sizes();
   options.max_rows = 5; // Of which 8 would be the rung.
-  auto shim = load(file, make_on_shim, options), reference = load(file, make_reference_backend, sizes());
+  auto shim = load(file, make_on_device, options), reference = load(file, make_reference_backend, sizes());
   auto sequences = random_sequences(shim.program, std::vector<std::uint32_t>(5, 4), 2);
   const std::vector<std::pair<std::size_t, std::uint32_t>> all{{0, 1}, {1, 1}, {2, 1}, {3, 1}, {4, 1}};
   compare(shim, reference, sequences, {all, all, all});
@@ -198,7 +206,7 @@ watched on_device(const gpu::shim::shim_options& device_options) {
   return {watched_device, {*program, std::move(*made)}};
 }
 
-BOOST_AUTO_TEST_CASE(a_steady_step_is_one_launch_and_two_copies) {
+BOOST_AUTO_TEST_CASE(a_steady_step_is_one_launch_and_two_copies, *only_on_the_shim()) {
   auto own = on_device({.memory_bytes = 1 << 28});
   auto sequences = random_sequences(own.on.program, std::vector<std::uint32_t>{30, 30, 30}, 4);
   const auto step = [&] {
@@ -216,7 +224,7 @@ BOOST_AUTO_TEST_CASE(a_steady_step_is_one_launch_and_two_copies) {
   }
 }
 
-BOOST_AUTO_TEST_CASE(without_room_for_graphs_steps_go_on_as_single_launches) {
+BOOST_AUTO_TEST_CASE(without_room_for_graphs_steps_go_on_as_single_launches, *only_on_the_shim()) {
   auto plain = on_device({.memory_bytes = 1 << 28}),
        tight = on_device({.memory_bytes = 1 << 28, .no_room_for_graphs = true});
   auto sequences = random_sequences(plain.on.program, std::vector<std::uint32_t>{12}, 3);
@@ -233,7 +241,7 @@ BOOST_AUTO_TEST_CASE(without_room_for_graphs_steps_go_on_as_single_launches) {
   BOOST_TEST(launches(tight, same) > 10u);
 }
 
-BOOST_AUTO_TEST_CASE(a_block_of_a_device_that_is_lost_is_an_error_and_not_the_one_before) {
+BOOST_AUTO_TEST_CASE(a_block_of_a_device_that_is_lost_is_an_error_and_not_the_one_before, *only_on_the_shim()) {
   auto own = on_device({.memory_bytes = 1 << 28});
   auto sequences = random_sequences(own.on.program, std::vector<std::uint32_t>{34}, 8);
   forward(own.on, std::vector<piece>{{&sequences[0], 33}});
@@ -253,7 +261,7 @@ BOOST_AUTO_TEST_CASE(a_block_of_a_device_that_is_lost_is_an_error_and_not_the_on
 
 BOOST_AUTO_TEST_CASE(blocks_come_back_as_they_were) {
   const auto file = file_of(model_of(gguf::tensor_type::f32));
-  auto shim = load(file, make_on_shim, sizes());
+  auto shim = load(file, make_on_device, sizes());
   auto sequences = random_sequences(shim.program, std::vector<std::uint32_t>{34}, 8);
   auto& own = sequences.front();
   forward(shim, std::vector<piece>{{&own, 32}});
@@ -282,7 +290,7 @@ BOOST_AUTO_TEST_CASE(what_there_are_no_kernels_for_is_refused_by_name) {
     BOOST_REQUIRE(program);
     auto options = sizes();
     change(options);
-    const auto made = make_on_shim(file, *program, options);
+    const auto made = make_on_device(file, *program, options);
     BOOST_REQUIRE(!made);
     BOOST_TEST((made.error().code == errc::unsupported));
     return made.error().message;
@@ -294,14 +302,14 @@ BOOST_AUTO_TEST_CASE(what_there_are_no_kernels_for_is_refused_by_name) {
   BOOST_TEST(refused(model_of(gguf::tensor_type::f32), int8).find("int8") != std::string::npos);
 }
 
-BOOST_AUTO_TEST_CASE(a_device_without_enough_memory_says_what_wanted_how_much) {
+BOOST_AUTO_TEST_CASE(a_device_without_enough_memory_says_what_wanted_how_much, *only_on_the_shim()) {
   const auto file = file_of(model_of(gguf::tensor_type::f32));
   auto program = make_program(*file);
   const auto made = make_shim_backend(file, *program, sizes(), {.memory_bytes = std::size_t{70} << 20});
   BOOST_REQUIRE(!made);
   BOOST_TEST((made.error().code == errc::out_of_memory));
   BOOST_TEST_MESSAGE(made.error().message);
-  BOOST_TEST(made.error().message.find("MiB of 70 are free") != std::string::npos);
+  BOOST_TEST(made.error().message.find("of a device that has 70 MiB in all") != std::string::npos);
 }
 
 BOOST_AUTO_TEST_SUITE_END()

@@ -168,7 +168,7 @@ BOOST_AUTO_TEST_CASE(a_row_has_the_same_bits_alone_and_in_any_company_and_order_
   }
 }
 
-BOOST_AUTO_TEST_CASE(keys_and_values_are_read_once_for_all_heads_of_a_group) {
+BOOST_AUTO_TEST_CASE(keys_and_values_are_read_once_for_all_heads_of_a_group, *only_on_the_shim()) {
   attention_case three(1, {64, 3}, {4000, 3777});
   three.run();
   BOOST_TEST(three.traffic <= 1.05);

@@ -199,7 +199,7 @@ BOOST_AUTO_TEST_CASE(a_row_has_the_same_bits_however_its_prompt_is_cut) {
   expect_same_bits_however_cut({64, 40});
 }
 
-BOOST_AUTO_TEST_CASE(queries_keys_and_values_are_read_once_and_results_written_once) {
+BOOST_AUTO_TEST_CASE(queries_keys_and_values_are_read_once_and_results_written_once, *only_on_the_shim()) {
   prompts some(2, {64}, {300});
   some.run({{0, 172, 128}});
   BOOST_TEST(some.traffic_over(some.needed) <= 1.05);
@@ -212,7 +212,7 @@ BOOST_AUTO_TEST_CASE(queries_keys_and_values_are_read_once_and_results_written_o
   BOOST_TEST(wide.cache_over <= 1.0);
 }
 
-BOOST_AUTO_TEST_CASE(no_two_rows_of_a_matrix_are_in_one_bank) {
+BOOST_AUTO_TEST_CASE(no_two_rows_of_a_matrix_are_in_one_bank, *only_on_the_shim()) {
   prompts some(9, {64}, {128});
   some.run();
   BOOST_TEST(some.device.last_launch().bank_conflicts == 0u);

@@ -39,7 +39,7 @@ BOOST_AUTO_TEST_CASE(a_row_has_the_same_bits_alone_and_among_any_number_of_other
   }
 }
 
-BOOST_AUTO_TEST_CASE(weights_are_read_once_for_all_rows) {
+BOOST_AUTO_TEST_CASE(weights_are_read_once_for_all_rows, *only_on_the_shim()) {
   for (const auto format : all_formats)
     for (const auto inputs : widths_of(format))
       for (const std::uint32_t rows : {1u, 2u, 4u, 8u}) {

@@ -143,7 +143,7 @@ BOOST_AUTO_TEST_CASE(weighing_reads_each_logit_once_and_adds_the_cpus_weights) {
   BOOST_TEST(std::equal(sums.begin(), sums.end(), found.begin(), found.end()));
 }
 
-BOOST_AUTO_TEST_CASE(after_the_scan_a_choice_reads_few_logits_but_for_a_cut_of_a_flat_row) {
+BOOST_AUTO_TEST_CASE(after_the_scan_a_choice_reads_few_logits_but_for_a_cut_of_a_flat_row, *only_on_the_shim()) {
   random_rows random(3);
   constexpr std::uint32_t vocabulary = 49152;
   std::vector<float> logits(vocabulary);

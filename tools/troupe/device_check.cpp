@@ -18,8 +18,17 @@ expected<void> check_device(const engine_flags& flags) {
                                                fmt::join(known, ", ")));
   if (flags.device == "cpu" && flags.enforce_eager)
     return fail(errc::invalid_argument, "--enforce-eager is of CUDA devices: leave it out with --device cpu.");
+  if (flags.device == "cpu" && flags.memory_share)
+    return fail(errc::invalid_argument,
+                "--gpu-memory-utilization is of CUDA devices: leave it out with --device cpu, where --kv-tokens says "
+                "how large the KV cache is.");
   if (flags.device == "cpu")
     return {};
+  if (flags.kv_tokens != 0 && flags.memory_share)
+    return fail(
+      errc::invalid_argument,
+      "--kv-tokens says how large the KV cache is, and --gpu-memory-utilization that it takes what is left: "
+      "give one of them.");
   if (flags.backend != "cpu")
     return fail(errc::invalid_argument,
                 "--backend is of --device cpu: leave it out with --device " + flags.device + ".");

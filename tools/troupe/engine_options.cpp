@@ -50,9 +50,21 @@ void add_engine_options(CLI::App* command, engine_flags& flags) {
   group
     ->add_option("--kv-tokens", flags.kv_tokens,
                  "Tokens that fit in the KV cache of an engine, of all its requests together; 0: the "
-                 "model's context, but 12288 at least and 65536 at most")
+                 "model's context, but 12288 at least and 65536 at most; with --device cuda what "
+                 "--gpu-memory-utilization leaves")
     ->capture_default_str()
     ->check(CLI::Range(0u, 1u << 28));
+  group
+    ->add_option("--gpu-memory-utilization", flags.memory_share,
+                 "The share of a CUDA device's memory that a worker may have; the KV cache gets what weights and "
+                 "buffers leave of it "
+                 "[0.9]")
+    ->check(CLI::Range(0.01, 1.0));
+  group
+    ->add_option("--shim-memory-mib", flags.shim_memory_mib,
+                 "What --device cuda-shim has instead of a device's memory")
+    ->check(CLI::Range(16u, 1u << 19))
+    ->group("");
   add_engine_settings(group, flags.settings);
 }
 

@@ -17,6 +17,7 @@
 #include "model/stages.hpp"
 #include "protocol/limits.hpp"
 #include "tools/troupe/device_check.hpp"
+#include "tools/troupe/kv_room.hpp"
 #include "tools/troupe/worker_device.hpp"
 
 namespace troupe::cli {
@@ -208,6 +209,12 @@ expected<void> share_among_workers(const engine_flags& flags, worker_device& dev
       return tl::unexpected(cuts.error());
     device.layer_cuts = std::move(*cuts);
   }
+  if (is_kv_measured(flags)) {
+    const auto blocks = measured_kv_blocks(flags, device, *source, options.log);
+    if (!blocks)
+      return tl::unexpected(blocks.error());
+    options.kv_blocks = device.kv_blocks = *blocks;
+  }
   if (flags.worker_processes.value_or(flags.device == "cuda")) {
     device.file = source->file->identity();
     options.processes = worker_processes{{"/proc/self/exe", "worker"}, encode(device)};
@@ -257,6 +264,7 @@ expected<engine_options> make_engine_options(const engine_flags& flags, const lo
   device.reference = reference;
   device.graphs = !flags.enforce_eager;
   device.batch_invariant = flags.batch_invariant;
+  device.shim_memory_mib = flags.shim_memory_mib;
   device.kv_blocks = options.kv_blocks;
   device.max_rows = options.plan.max_batched_tokens;
   device.max_logit_rows = options.plan.max_logit_rows;

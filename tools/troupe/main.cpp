@@ -57,6 +57,7 @@ int main(int argc, char** argv) {
   tokenize_flags tokenize_with;
   inspect_flags inspect_with;
   keygen_flags keygen_with;
+  devices_flags devices_with;
 
   auto* run_command = app.add_subcommand("run", "Answer one prompt: the argument, or all of stdin without one");
   std::string text;
@@ -116,6 +117,13 @@ int main(int argc, char** argv) {
   inspect_command->add_option("MODEL", inspect_with.model, "A model by name or path")->required();
   inspect_command->add_flag("--json", inspect_with.json, "Print one JSON object");
 
+  auto* devices_command =
+    app.add_subcommand("devices", "The CUDA devices that --device cuda would use, and how much memory each has free");
+  devices_command->add_option("--most", devices_with.most, "How many of them")
+    ->capture_default_str()
+    ->check(CLI::Range(1u, 4096u));
+  devices_command->add_flag("--json", devices_with.json, "Print one JSON object");
+
   const auto bench_commands = add_bench_commands(app);
 
   auto* keygen_command =
@@ -149,6 +157,8 @@ int main(int argc, char** argv) {
     return worker();
   if (*keygen_command)
     return keygen(keygen_with);
+  if (*devices_command)
+    return devices(devices_with);
   if (*status_command)
     return status(status_with);
   if (*tokenize_command)

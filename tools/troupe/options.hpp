@@ -33,7 +33,9 @@ struct engine_flags {
   std::uint32_t data_parallel_size = 1;             ///< --data-parallel-size
   std::optional<bool> worker_processes; ///< --workers; where nobody says: threads, but processes on CUDA devices
   std::uint32_t kv_tokens =
-    0; ///< --kv-tokens: 0 is the context, but `least_kv_tokens` at least and `most_kv_tokens` at most
+    0; ///< --kv-tokens: 0 is the context, but `least_kv_tokens` at least and `most_kv_tokens` at most, or on CUDA devices what is left
+  std::optional<double> memory_share;   ///< --gpu-memory-utilization
+  std::uint32_t shim_memory_mib = 8192; ///< --shim-memory-mib
   engine_settings settings;
   std::filesystem::path trace; ///< --trace: where a trace is written; empty: none
   zmq_access access;           ///< Of --kv-events
@@ -107,6 +109,12 @@ struct keygen_flags {
   std::filesystem::path name; ///< Of the files, without .key (the secret one) and .pub
 };
 
+/// `troupe devices`
+struct devices_flags {
+  unsigned most = 64; ///< --most: of them, from the first on
+  bool json = false;
+};
+
 /// What `troupe worker` runs: a worker's process, which an engine starts. Not for a person to call.
 int worker();
 
@@ -119,6 +127,7 @@ int status(const status_flags& flags);
 int tokenize(const tokenize_flags& flags);
 int inspect(const inspect_flags& flags);
 int keygen(const keygen_flags& flags);
+int devices(const devices_flags& flags);
 
 inline constexpr int exit_failed = 1; ///< The work could not be done; a sentence on stderr says why.
 inline constexpr int exit_usage = 2;  ///< The command line is wrong.

@@ -231,9 +231,12 @@ expected<void> serve(const serve_flags& flags, std::unique_ptr<signal_watch> sig
     return tl::unexpected(front.error());
   server.attach(std::move(*front), *context);
   say(log, log_level::info, "ready",
-      fmt::format("troupe {}: {} on {} ({}), {} MB of weights. Listening on {}{}. Ctrl-C stops.", version,
-                  context->model_name, device->device, device->backend, device->memory.weight_bytes / 1000000,
-                  server.url(), endpoint->empty() ? "" : " and " + *endpoint));
+      fmt::format("troupe {}: {} on {} ({}), {} MB of weights, {} of KV cache, {} of buffers. Listening on {}{}. "
+                  "Ctrl-C stops.",
+                  version, context->model_name, device->device, device->backend,
+                  device->memory.weight_bytes / 1000000, device->memory.kv_bytes / 1000000,
+                  device->memory.workspace_bytes / 1000000, server.url(),
+                  endpoint->empty() ? "" : " and " + *endpoint));
   auto ended = serve_until_stopped(*engine, server, std::chrono::seconds(flags.shutdown_timeout_s), log);
   if (ended)
     say(log, log_level::info, "stop", "stopping.");

@@ -24,7 +24,15 @@ struct worker_device {
   std::uint32_t ranks = 1; ///< Tensor-parallel ones.
   std::vector<std::uint32_t>
     layer_cuts; ///< Where each stage's layers begin, and the last one's end; empty: one stage.
+  std::uint32_t shim_memory_mib = 8192; ///< Of a device that is the shim.
 };
+
+/// What a backend is told. group: this rank's, or null.
+backend_options options_of(const worker_device& device, std::shared_ptr<communicator> group);
+
+/// The part of the whole model that a worker in this seat has. Errors: invalid_argument (more ranks than the model can be cut into).
+expected<model_program> program_of_seat(const worker_device& device, const gguf::file& file,
+                                        const model_program& whole, const worker_seat& seat);
 
 /// number: of the CUDA device, among those that this process sees. Errors: those of the backend.
 expected<std::unique_ptr<backend>> make_backend(const worker_device& device, std::shared_ptr<const gguf::file> file,
@@ -32,8 +40,7 @@ expected<std::unique_ptr<backend>> make_backend(const worker_device& device, std
                                                 int number = 0);
 
 /// The same of the part that a worker in this seat has of the whole model; each has a CUDA device of its own, engine by engine, stage
-/// by stage, rank by rank. Errors: also invalid_argument (more ranks than
-/// the model can be cut into).
+/// by stage, rank by rank. Errors: also those of program_of_seat.
 expected<std::unique_ptr<backend>> make_part(const worker_device& device, std::shared_ptr<const gguf::file> file,
                                              const model_program& whole, const worker_seat& seat,
                                              std::shared_ptr<communicator> group);
