@@ -287,6 +287,22 @@ BOOST_AUTO_TEST_CASE(a_graph_of_one_step_is_good_for_other_settings) {
   BOOST_TEST(both.launches == 1u);
 }
 
+BOOST_AUTO_TEST_CASE(a_graph_that_does_less_is_not_used_for_a_step_that_wants_more) {
+  auto members = plain_settings(6);
+  members[3].sampling.logit_bias = {{17, 12.0f}};
+  members[4].sampling.top_p = 0.7f;
+  members[5].sampling.logprobs = 2;
+  side_by_side both(members);
+  both.join();
+  const std::vector<slot_id> plain{0, 1}, changed{3, 4}, judged{0, 5};
+  for (int i = 0; i < 3; ++i)
+    for (const auto* who : {&plain, &changed, &judged}) {
+      both.go_on(*who);
+      if (i == 2)
+        BOOST_TEST(both.launches == 1u);
+    }
+}
+
 BOOST_AUTO_TEST_CASE(a_steady_step_brings_tokens_and_not_logits) {
   side_by_side both(plain_settings(3));
   both.join();
