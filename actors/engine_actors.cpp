@@ -75,9 +75,10 @@ worker_actor spawn_worker(supervisor_pointer self, const engine_options& given, 
     };
   else
     options.make_backend = given.make_backend;
-  return given.spawn_worker       ? given.spawn_worker(self, std::move(options))
-         : given.detached_workers ? self->spawn<caf::detached>(worker, std::move(options))
-                                  : self->spawn(worker, std::move(options));
+  if (given.spawn_worker)
+    return given.spawn_worker(self, std::move(options));
+  return given.detached_workers ? self->spawn<caf::detached>(worker, std::move(options))
+                                : self->spawn(worker, std::move(options));
 }
 
 /// The workers of one stage, which share its layers.

@@ -1,61 +1,12 @@
 #include "actors/worker.hpp"
 
-#include <chrono>
-
 #include "actors/block_contents.hpp"
 #include "actors/exceptions.hpp"
+#include "actors/worker_steps.hpp"
 
 namespace troupe {
 
 namespace {
-
-expected<void> compute(worker_state& state, std::uint64_t step, const batch_state::rows& rows,
-                       const worker_options& options) {
-  std::vector<batch_span> spans;
-  for (const auto& s : rows.spans)
-    spans.push_back({s.first_row, s.count, s.first_position, s.tables[0], s.tables});
-  state.logits.resize(std::size_t{options.vocabulary} * rows.logit_rows.size());
-  state.hidden.resize(std::size_t{options.width} * rows.hidden_rows.size());
-  forward_batch batch{rows.tokens, spans, rows.logit_rows};
-  batch.hidden_rows = rows.hidden_rows;
-  batch.hidden = state.hidden;
-  batch.own_logits = state.sampler->own_logits(rows, *state.device);
-  if (state.rows_in)
-    batch.input = state.rows_in->rows_of(step, rows.tokens.size());
-  if (state.rows_out)
-    batch.output = state.rows_out->rows_of(step, rows.tokens.size());
-  return state.device->forward(batch, state.logits);
-}
-
-step_outcome run(worker_state& state, const step_changes& step, const worker_options& options) {
-  const auto start = std::chrono::steady_clock::now();
-  const auto applied = state.batch.apply(step);
-  if (!applied)
-    return tl::unexpected(applied.error());
-  const auto& rows = **applied;
-  for (const auto& joined : step.joined) {
-    state.sampler->join(joined);
-    state.pooler.join(joined);
-  }
-  for (const auto& copy : step.copied)
-    if (auto copied = state.device->copy_block(copy.group, copy.from, copy.to); !copied) {
-      state.lost = copied.error();
-      return tl::unexpected(copied.error());
-    }
-  step_result result;
-  result.epoch = step.epoch;
-  result.step = step.step;
-  auto done = compute(state, step.step, rows, options);
-  if (done)
-    done = state.sampler->sample(rows, state.logits, *state.device, state.batch, result);
-  if (!done) {
-    state.lost = done.error();
-    return tl::unexpected(done.error());
-  }
-  state.pooler.pool(rows, state.hidden, options.width, result);
-  result.compute_ms = std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start).count();
-  return result;
-}
 
 worker_info info_of(const backend& device, std::size_t groups) {
   worker_info info{
@@ -85,7 +36,7 @@ expected<void> load(worker_state& state, const worker_options& options) {
   return {};
 }
 
-using worker_pointer = worker_actor::stateful_pointer<worker_state>;
+using worker_pointer = own_worker_actor::stateful_pointer<worker_state>;
 
 /// Those who compute on with it hear of it at once, the executor when all is done.
 void report(worker_pointer self, const worker_options& options, std::uint64_t epoch, step_outcome outcome) {
@@ -101,40 +52,35 @@ void report(worker_pointer self, const worker_options& options, std::uint64_t ep
     self->send(options.results, result_atom::value, epoch, std::move(outcome));
 }
 
-void observe_part(const worker_options& options, const step_changes& step,
-                  std::chrono::steady_clock::time_point begun) {
-  if (options.observed_by.empty())
-    return;
-  const part_record part{options.engine,
-                         step.step,
-                         step.epoch,
-                         options.seat.stage,
-                         options.seat.rank,
-                         begun,
-                         std::chrono::steady_clock::now()};
-  for (const auto& each : options.observed_by)
-    each->computed(part);
-}
-
-bool is_ready(const worker_state& state, const step_changes& step) {
-  return (!state.rows_in || state.rows_there.contains(step.step)) && state.batch.has_tokens_for(step);
-}
-
-/// Runs steps in their order, until one lacks rows or tokens.
+/// Begins steps in their order, until one lacks rows, tokens, or the end of one before it.
 void run_what_is_ready(worker_pointer self, const worker_options& options) {
   auto& state = self->state;
   while (!state.waiting.empty() && !state.lost) {
     const auto step = state.waiting.front();
-    if (!state.failed && !is_ready(state, *step))
-      return;
+    if (!state.failed && !can_begin(state, *step))
+      break;
     state.waiting.pop_front();
     state.rows_there.erase(step->step);
-    const auto begun = std::chrono::steady_clock::now();
-    auto outcome = state.failed ? step_outcome(tl::unexpected(*state.failed)) : run(state, *step, options);
+    auto outcome =
+      state.failed ? std::optional(step_outcome(tl::unexpected(*state.failed))) : begin_step(state, step, options);
     if (outcome)
-      observe_part(options, *step, begun);
-    report(self, options, step->epoch, std::move(outcome));
+      report(self, options, step->epoch, std::move(*outcome));
   }
+  if (!state.begun.empty() && !state.lost && !std::exchange(state.checks, true))
+    self->send(self, check_atom::value);
+}
+
+/// Asked again and again while the device computes, behind all that comes meanwhile: the next step must not wait for this one's end.
+void look_at_device(worker_pointer self, const worker_options& options) {
+  auto& state = self->state;
+  state.checks = false;
+  if (state.begun.empty() || state.lost)
+    return;
+  if (const auto done = state.device->is_done(); !done || *done) {
+    const auto epoch = state.begun.front().step->epoch;
+    report(self, options, epoch, end_step(state, options));
+  }
+  run_what_is_ready(self, options);
 }
 
 } // namespace
@@ -155,7 +101,7 @@ expected<std::shared_ptr<communicator>> worker_seat::join() const {
   });
 }
 
-worker_actor::behavior_type worker(worker_pointer self, worker_options given) {
+own_worker_actor::behavior_type worker(worker_pointer self, worker_options given) {
   explain_exceptions(self);
   if (auto loaded = load(self->state, given); !loaded)
     self->state.failed = loaded.error();
@@ -174,6 +120,7 @@ worker_actor::behavior_type worker(worker_pointer self, worker_options given) {
       self->state.next = next;
       self->state.first = first;
     },
+    [=](check_atom) { look_at_device(self, *options); },
     [=](step_atom, const step_ptr& step) {
       self->state.waiting.push_back(step);
       run_what_is_ready(self, *options);

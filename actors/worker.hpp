@@ -1,5 +1,6 @@
 #pragma once
 
+#include <chrono>
 #include <deque>
 #include <functional>
 #include <set>
@@ -20,15 +21,25 @@ using backend_factory = std::function<expected<std::unique_ptr<backend>>()>;
 struct worker_state {
   worker_state() = default; // Not an aggregate: CAF would initialise its first member with the actor.
 
+  /// A step that the device computes, or is about to.
+  struct begun_step {
+    step_ptr step;
+    batch_state::rows rows;
+    std::chrono::steady_clock::time_point since;
+  };
+
   std::unique_ptr<backend> device;
   std::optional<error> failed;
   std::optional<error> lost; ///< The other ranks: a worker ends with them.
   batch_state batch;
   std::optional<row_channel> rows_in, rows_out;
-  chain_actor next, first;             ///< Of the pipeline, where it is to tell them.
-  std::deque<step_ptr> waiting;        ///< For rows or tokens, those behind the first for it.
-  std::set<std::uint64_t> rows_there;  ///< Steps of which the stage before has said so.
-  std::optional<step_sampler> sampler; ///< Once it has loaded.
+  chain_actor next, first;            ///< Of the pipeline, where it is to tell them.
+  std::deque<step_ptr> waiting;       ///< For rows or tokens, those behind the first for it.
+  std::set<std::uint64_t> rows_there; ///< Steps of which the stage before has said so.
+  std::deque<begun_step> begun;       ///< At most two; more than none only on a device that runs ahead.
+  bool checks = false;                ///< It has asked itself to look whether the first of them has ended.
+  std::chrono::steady_clock::time_point last_end; ///< Of the last step that has ended.
+  std::optional<step_sampler> sampler;            ///< Once it has loaded.
   prompt_pooler pooler;
   std::vector<float> logits, hidden;
   static inline const char* name = "worker";
@@ -72,8 +83,12 @@ struct worker_options {
 /// Those who want parts of steps.
 observers who_want_parts(const observers& all);
 
+using own_worker_actor = worker_actor::extend<
+  // To itself, while the device computes what was begun: has it ended?
+  caf::reacts_to<check_atom>>;
+
 /// A worker; spawn it detached, for it computes in its handlers. Its weights are loaded when it starts; steps wait in
 /// its mailbox.
-worker_actor::behavior_type worker(worker_actor::stateful_pointer<worker_state> self, worker_options options);
+own_worker_actor::behavior_type worker(own_worker_actor::stateful_pointer<worker_state> self, worker_options options);
 
 } // namespace troupe

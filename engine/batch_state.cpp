@@ -40,13 +40,8 @@ expected<void> batch_state::change_members(const step_changes& step) {
     auto& m = members_[joined.slot];
     if (m.joined)
       return broken(joined.slot, "it joined where another is");
-    m = {joined.sequence,
-         true,
-         joined.prompt_tokens,
-         joined.sampling ? joined.sampling->pooling : pooling::none,
-         std::vector<std::vector<block_id>>(groups_),
-         -1,
-         0};
+    m = {joined.sequence, true, joined.prompt_tokens, joined.sampling ? joined.sampling->pooling : pooling::none,
+         std::vector<std::vector<block_id>>(groups_)};
     ++sequences_;
   }
   for (const auto& appended : step.appended) {
@@ -63,7 +58,7 @@ expected<void> batch_state::change_members(const step_changes& step) {
   return {};
 }
 
-expected<const batch_state::rows*> batch_state::apply(const step_changes& step) {
+expected<const batch_state::rows*> batch_state::apply(const step_changes& step, bool ahead) {
   if (auto changed = change_members(step); !changed)
     return tl::unexpected(changed.error());
   rows_.tokens.clear();
@@ -80,7 +75,7 @@ expected<const batch_state::rows*> batch_state::apply(const step_changes& step) 
   for (const bool pooled : {false, true})
     for (std::uint32_t i = 0; i < step.rows.size(); ++i)
       if (is_pooled(step.rows[i]) == pooled)
-        if (auto added = add_rows(step, i); !added)
+        if (auto added = add_rows(step, i, ahead); !added)
           return tl::unexpected(added.error());
   if (place_ == stage_place::first)
     await_tokens(step);
@@ -136,12 +131,19 @@ expected<void> batch_state::take_tokens(const step_tokens& tokens) {
   return next == tokens.sampled.size() ? expected<void>{} : wrong();
 }
 
-expected<void> batch_state::add_rows(const step_changes& step, std::uint32_t index) {
+token_id batch_state::held_token(const member& m, bool ahead) const {
+  if (place_ == stage_place::middle)
+    return 0;
+  return m.awaited_step == 0 ? m.last_token : ahead ? m.awaited : no_token;
+}
+
+expected<void> batch_state::add_rows(const step_changes& step, std::uint32_t index, bool ahead) {
   const auto& r = step.rows[index];
   auto* m = find(r.slot);
   if (!m)
     return broken(r.slot, "it has rows but has not joined");
-  if (r.count <= r.drafts || (r.holds_last && !holds_token(*m)) || r.offset + r.given() > step.tokens.size())
+  const auto held = held_token(*m, ahead);
+  if (r.count <= r.drafts || (r.holds_last && held == no_token) || r.offset + r.given() > step.tokens.size())
     return broken(r.slot, "its rows lack tokens");
   for (const auto& table : m->tables)
     if (std::uint64_t{r.first_position} + r.count > table.size() * std::uint64_t{tokens_per_block})
@@ -152,7 +154,7 @@ expected<void> batch_state::add_rows(const step_changes& step, std::uint32_t ind
   const auto known = given.first(given.size() - r.drafts);
   rows_.tokens.insert(rows_.tokens.end(), known.begin(), known.end());
   if (r.holds_last)
-    rows_.tokens.push_back(place_ == stage_place::middle ? 0 : m->last_token);
+    rows_.tokens.push_back(held);
   rows_.tokens.insert(rows_.tokens.end(), drafts.begin(), drafts.end());
   rows_.spans.push_back({r.slot, first_row, r.count, r.first_position, m->tables});
   if (place_ != stage_place::last)
@@ -176,7 +178,7 @@ void batch_state::add_hidden(std::uint32_t index, const member& m) {
 }
 
 /// Which logits the last of `rows_.spans` wants, and what for.
-expected<void> batch_state::add_logits(const step_changes& step, std::uint32_t index, const member& m,
+expected<void> batch_state::add_logits(const step_changes& step, std::uint32_t index, member& m,
                                        std::span<const token_id> drafts) {
   const auto& r = step.rows[index];
   const auto first_row = rows_.spans.back().first_row;
@@ -185,8 +187,11 @@ expected<void> batch_state::add_logits(const step_changes& step, std::uint32_t i
   const auto first_wanted = r.prompt_logprobs ? 0 : r.samples ? base - 1 : r.count;
   for (auto i = first_wanted; i < r.count; ++i)
     rows_.logit_rows.push_back(first_row + i);
-  if (r.samples)
+  if (r.samples) {
     rows_.samples.push_back({r.slot, index, first_logit + base - 1 - first_wanted, r.first_position + base, drafts});
+    m.awaited_step = step.step;
+    m.awaited = drafts.empty() ? awaited_token(rows_.samples.back().first_logit) : no_token;
+  }
   if (r.prompt_logprobs) {
     const auto end = std::min(r.first_position + r.count + 1, m.prompt_tokens);
     const auto wanted = end > r.first_position + 1 ? end - r.first_position - 1 : 0;

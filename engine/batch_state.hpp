@@ -5,6 +5,9 @@
 // to go on from, and gets it later: it asks `has_tokens_for` before it applies a step, and a step whose tokens are
 // missing waits, with all behind it, for `take_tokens`. Stages between them compute with rows, and need no token.
 //
+// A device that samples by itself can go on from its own tokens before anybody else knows them: a step that is applied `ahead` has
+// `awaited_token`s in their places.
+//
 // Owner: one worker (or the stage that stands before it); one thread.
 #pragma once
 
@@ -70,7 +73,8 @@ public:
   /// Applies a step's changes and lays out its rows, whose drafts and prompt tokens stay the step's. Sequences whose
   /// hidden states are pooled come last, on every stage: a backend then finds rows of hidden states behind those of logits. An error is a bug
   /// of the scheduler, or a step that was lost; the state is then undefined until the next snapshot.
-  expected<const rows*> apply(const step_changes& step);
+  /// ahead: on a last stage, the tokens of the step before, and of no other, may be missing.
+  expected<const rows*> apply(const step_changes& step, bool ahead = false);
 
   /// Whether the tokens have come that the next step to be applied goes on from. Always, where the stage is not the
   /// first of several.
@@ -81,8 +85,14 @@ public:
   /// another epoch are void. Error: internal (no such step waits for tokens, or for another number of them).
   expected<void> take_tokens(const step_tokens& tokens);
 
-  /// Last stage: remembers a sampled token, for the step that goes on from it.
-  void sampled(slot_id slot, token_id token) { members_[slot].last_token = token; }
+  /// Last stage: remembers a token that was sampled in this step, for the one that goes on from it.
+  void sampled(slot_id slot, std::uint64_t step, token_id token) {
+    if (auto& m = members_[slot];
+        m.awaited_step <= step) { // A later one that was begun ahead has samples of its own.
+      m.last_token = token;
+      m.awaited_step = 0;
+    }
+  }
 
   std::size_t sequences() const { return sequences_; }
 
@@ -95,6 +105,7 @@ private:
     std::vector<std::vector<block_id>> tables;
     token_id last_token = -1;
     std::uint64_t awaited_step = 0; ///< Has sampled its last token, which has not come; 0: none.
+    token_id awaited = no_token;    ///< What stands for that token on a last stage; no_token: nothing can.
   };
 
   /// A step whose tokens have not come.
@@ -104,13 +115,12 @@ private:
   };
 
   expected<void> change_members(const step_changes& step);
-  expected<void> add_rows(const step_changes& step, std::uint32_t index);
-  expected<void> add_logits(const step_changes& step, std::uint32_t index, const member& m,
+  expected<void> add_rows(const step_changes& step, std::uint32_t index, bool ahead);
+  expected<void> add_logits(const step_changes& step, std::uint32_t index, member& m,
                             std::span<const token_id> drafts);
   void add_hidden(std::uint32_t index, const member& m);
-  bool holds_token(const member& m) const {
-    return place_ == stage_place::middle || (m.last_token >= 0 && m.awaited_step == 0);
-  }
+  /// What it goes on from; no_token: it has nothing.
+  token_id held_token(const member& m, bool ahead) const;
   void await_tokens(const step_changes& step);
   member* find(slot_id slot);
 

@@ -37,6 +37,14 @@ inline constexpr std::uint32_t tokens_per_block = 16;
 /// that sequence and no other; until the worker hears of that, it goes on from any token.
 inline constexpr token_id no_token = -1;
 
+/// Stands for the token that the device has chosen of these logits of the step before, and has not told yet.
+constexpr token_id awaited_token(std::uint32_t logits) {
+  return -2 - static_cast<token_id>(logits);
+}
+constexpr bool is_awaited(token_id token) {
+  return token < no_token;
+}
+
 /// A prompt, shared by all who look at it.
 using shared_tokens = std::shared_ptr<const std::vector<token_id>>;
 using shared_sampling = std::shared_ptr<const sequence_sampling>;

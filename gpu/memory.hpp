@@ -23,6 +23,8 @@ inline constexpr std::uint64_t graph_room_bytes = std::uint64_t{256} << 20;
 /// For the code that CUDA's libraries bring to the device when a shape first comes, and for what allocations are rounded up to
 /// beyond what is counted. Nobody has measured it on a device yet.
 inline constexpr std::uint64_t library_room_bytes = std::uint64_t{256} << 20;
+/// For the group of a model's ranks: NCCL makes its buffers when the group is made, in the first step. Not measured, either.
+inline constexpr std::uint64_t group_room_bytes = std::uint64_t{512} << 20;
 
 } // namespace gpu
 

@@ -19,6 +19,7 @@
 #include "engine/step.hpp"
 #include "model/architecture.hpp"
 #include "model/kv_cache_dtype.hpp"
+#include "model/sampling/requests.hpp"
 
 namespace troupe {
 
@@ -46,6 +47,12 @@ struct forward_batch {
   /// of the last stage.
   std::span<const std::uint32_t> hidden_rows = {};
   std::span<float> hidden = {}; ///< [hidden_rows, width]: where these go.
+  /// What is sampled of the logits where these are computed, by a backend that has said that it can. Then nobody gets the logits.
+  std::span<const sampling_request> sampling = {};
+  std::span<chosen_token> chosen = {}; ///< [logit_rows]: what has come of those of which something is asked.
+
+  /// Of how many rows `forward` gives the logits.
+  std::size_t given_logits() const { return sampling.empty() ? logit_rows.size() : 0; }
 };
 
 /// The tokens [begin, end) whose logits a rank computes; begin is a multiple of 32 (sampling::block_tokens).
@@ -67,10 +74,28 @@ public:
   /// "reference", "cpu-avx512vnni", ...: part of the numeric fingerprint.
   virtual std::string_view name() const = 0;
 
-  /// Computes all rows and stores their KV. logits: [logit_rows.size(), vocabulary] float32.
+  /// Computes all rows and stores their KV. logits: [given_logits(), vocabulary] float32.
   /// The caller has checked tokens, positions and blocks; wrong ones are a bug (assert).
   /// Errors: those of the group of ranks, which is broken then; logits and KV of this batch mean nothing.
   virtual expected<void> forward(const forward_batch& batch, std::span<float> logits) = 0;
+
+  // A step that gives no logits and no hidden states may be computed in two halves, so that the next one is queued before the tokens of this
+  // one are known: they may stand in its batch as `awaited_token`s. At most two have begun and not ended; they end in their order, and
+  // until then nothing else is asked of the backend but to copy blocks.
+
+  /// Whether there are these halves.
+  virtual bool runs_ahead() const { return false; }
+  /// What `sampling` and `chosen` point to must stay until the end; the rest is needed no longer. Errors: those of `forward`.
+  virtual expected<void> begin(const forward_batch&) {
+    return fail(errc::unsupported, "This backend computes a step as a whole.");
+  }
+  /// Whether the step that was begun first is computed.
+  virtual expected<bool> is_done() { return true; }
+  /// Waits for that, and fills in what it has chosen.
+  virtual expected<void> end() { return {}; }
+
+  /// Whether `forward` can sample all of this. What it says may depend on the step, and on nothing that comes later.
+  virtual bool samples(std::span<const sampling_request>) const { return false; }
 
   virtual vocabulary_share own_vocabulary() const { return {}; }
 
@@ -125,8 +150,8 @@ struct backend_options {
   std::uint32_t threads = 0; ///< 0: as many as the process may run on.
   kv_cache_dtype kv_dtype = kv_cache_dtype::bf16;
   cpu_arithmetic arithmetic = cpu_arithmetic::int8;
-  bool graphs = true;           ///< Of GPUs: steps of single rows are launched as one.
-  bool batch_invariant = false; ///< Of GPUs; on CPUs a row's bits never depend on its company.
+  bool graphs = true;                                  ///< Of GPUs: steps of single rows are launched as one.
+  bool batch_invariant = false;                        ///< Of GPUs; on CPUs a row's bits never depend on its company.
   std::shared_ptr<communicator> group = nullptr;       ///< This rank's, where the program is one of several ranks'.
   std::chrono::milliseconds collective_timeout{30000}; ///< For each call of the group,
   std::chrono::milliseconds loading_timeout{600000};   ///< but for the first, when other ranks may still load.

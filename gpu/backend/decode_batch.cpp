@@ -21,7 +21,7 @@ std::optional<decode_shape> decode_batch::shape_of(const forward_batch& batch) c
   std::uint32_t longest = 0;
   for (const auto& span : batch.spans)
     longest = std::max(longest, span.first_position + 1);
-  return decode_shape{rows_rung(rows, max_rows_), longest_rung(longest, max_positions_)};
+  return decode_shape{rows_rung(rows, max_rows_), longest_rung(longest, max_positions_), sampling_kind::none};
 }
 
 const forward_batch& decode_batch::pad(const forward_batch& batch, const decode_shape& shape) {

@@ -7,6 +7,7 @@
 #include <optional>
 #include <vector>
 
+#include "gpu/backend/device_sampling.hpp"
 #include "model/backend.hpp"
 
 namespace troupe::gpu {
@@ -15,6 +16,7 @@ namespace troupe::gpu {
 struct decode_shape {
   std::uint32_t rows = 0;
   std::uint32_t longest = 0; ///< Positions.
+  sampling_kind sampling = sampling_kind::none;
   auto operator<=>(const decode_shape&) const = default;
 };
 
@@ -32,7 +34,7 @@ public:
   decode_batch(std::uint32_t max_rows, std::uint32_t max_positions, std::vector<block_id> scratch)
       : max_rows_(max_rows), max_positions_(max_positions), scratch_(std::move(scratch)) {}
 
-  /// Its shape, where all of a batch's rows are single ones and the logits of all are wanted. The spans must outlive the padded batch.
+  /// Its shape but for the sampling, where all of a batch's rows are single ones and the logits of all are wanted. The spans must outlive the padded batch.
   std::optional<decode_shape> shape_of(const forward_batch& batch) const;
   /// The batch with the rows that its shape has more; valid until the next call.
   const forward_batch& pad(const forward_batch& batch, const decode_shape& shape);

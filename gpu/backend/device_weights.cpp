@@ -140,10 +140,10 @@ expected<void> device_weights::multiply_many(runtime& device, stream_id stream, 
 }
 
 expected<void> device_weights::embed(runtime& device, stream_id stream, const operation& op, address tokens,
-                                     address hidden, std::uint32_t rows) const {
+                                     address chosen, address hidden, std::uint32_t rows) const {
   const auto& matrix = matrices_.at(op.weight);
   const auto how = plan_embed(matrix.layout, rows);
-  const embed_arguments arguments{matrix, {tokens}, {hidden}, op.slice.first_row};
+  const embed_arguments arguments{matrix, {tokens}, {chosen}, {hidden}, op.slice.first_row};
   return device.launch(stream, how.kernel, how.shape, &arguments);
 }
 

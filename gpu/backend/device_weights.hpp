@@ -57,9 +57,9 @@ public:
 
   /// y = x * transpose(weight of the operation) + its bias.
   expected<void> multiply(runtime& device, stream_id stream, const operation& op, const device_product& what) const;
-  /// hidden [rows, width] = the weight's row of each token; 0 where another rank has it.
-  expected<void> embed(runtime& device, stream_id stream, const operation& op, address tokens, address hidden,
-                       std::uint32_t rows) const;
+  /// hidden [rows, width] = the weight's row of each token; 0 where another rank has it. chosen: what `awaited_token`s stand for.
+  expected<void> embed(runtime& device, stream_id stream, const operation& op, address tokens, address chosen,
+                       address hidden, std::uint32_t rows) const;
   address vector(const std::string& name) const { return vectors_.at(name); }
 
 private:

@@ -46,10 +46,10 @@ std::size_t gpu_backend::parts_room() const {
   return std::max(usual, parts_of_row(positions()));
 }
 
-/// Of the longest tables that a step can have, and all else.
+/// Of the longest tables that a step can have, of its sampling, and of all else.
 std::size_t gpu_backend::words_room() const {
   const auto table = (positions() + tokens_per_block - 1) / tokens_per_block;
-  return (std::size_t{options_.max_rows} * (table + 8) + 16) * sizeof(std::uint32_t);
+  return (std::size_t{options_.max_rows} * (table + 8) + 16) * sizeof(std::uint32_t) + sampling_.words_room();
 }
 
 std::size_t gpu_backend::positions() const {
@@ -66,21 +66,28 @@ expected<void> gpu_backend::exchange(std::span<const std::byte> mine, std::span<
 
 expected<void> gpu_backend::forward(const forward_batch& batch, std::span<float> logits) {
   assert(batch.tokens.size() <= options_.max_rows && batch.logit_rows.size() <= options_.max_logit_rows);
-  assert(logits.size() == batch.logit_rows.size() * program_.vocabulary);
-  assert(fits_stage(batch, program_));
+  assert(logits.size() == batch.given_logits() * program_.vocabulary);
+  assert(fits_stage(batch, program_) && begun_.empty());
   if (auto met = meet(); !met)
     return met;
-  if (const auto shape = graphs_wanted_ ? decodes_.shape_of(batch) : std::nullopt)
-    return forward_by_graph(batch, *shape, logits);
-  input_.lay_out(batch, {.every_row_alone = options_.batch_invariant});
-  if (auto done = bring(input_); !done)
-    return done;
-  if (auto done = run_steps(batch); !done)
+  if (auto done = compute(batch); !done)
     return done;
   return input_.kept_rows > 0 || program_.gives_hidden() ? bring_results(batch, logits) : finish();
 }
 
-/// Everything between what the host brings and what it takes away.
+/// Queues everything between what the host brings and what it takes away, in one way or another.
+expected<void> gpu_backend::compute(const forward_batch& batch) {
+  sampling_.take(batch.sampling);
+  if (auto shape = graphs_wanted_ ? decodes_.shape_of(batch) : std::nullopt) {
+    shape->sampling = sampling_.kind();
+    return compute_by_graph(batch, *shape);
+  }
+  input_.lay_out(batch, {.every_row_alone = options_.batch_invariant});
+  if (auto done = bring(batch.sampling.empty() ? 0 : batch.logit_rows.size()); !done)
+    return done;
+  return run_steps(batch);
+}
+
 expected<void> gpu_backend::run_steps(const forward_batch& batch) {
   rows_ = input_.rows;
   logit_rows_ = static_cast<std::uint32_t>(batch.logit_rows.size());
@@ -92,14 +99,15 @@ expected<void> gpu_backend::run_steps(const forward_batch& batch) {
     if (auto done = run(step, batch); !done)
       return done;
   }
-  return {};
+  return sampling_.kind() == sampling_kind::none
+           ? expected<void>{}
+           : sampling_.queue(*device_, stream_, words_, at(device_buffer::logits));
 }
 
-expected<void> gpu_backend::forward_by_graph(const forward_batch& batch, const decode_shape& shape,
-                                             std::span<float> logits) {
+expected<void> gpu_backend::compute_by_graph(const forward_batch& batch, const decode_shape& shape) {
   const auto& padded = decodes_.pad(batch, shape);
   input_.lay_out(padded, {.every_row_alone = true, .longest = shape.longest});
-  if (auto done = bring(input_); !done)
+  if (auto done = bring(batch.sampling.empty() ? 0 : shape.rows); !done)
     return done;
   auto graph = graphs_.find(shape);
   if (!graph && graphs_.comes_again(shape)) {
@@ -108,9 +116,7 @@ expected<void> gpu_backend::forward_by_graph(const forward_batch& batch, const d
       return tl::unexpected(made.error());
     graph = *made;
   }
-  if (auto done = graph ? device_->launch(stream_, *graph) : run_steps(padded); !done)
-    return done;
-  return bring_results(batch, logits);
+  return graph ? device_->launch(stream_, *graph) : run_steps(padded);
 }
 
 /// None where there is no memory for one: it computes as well without.
@@ -140,11 +146,14 @@ expected<std::optional<graph_id>> gpu_backend::make_graph(const forward_batch& b
 }
 
 /// The step's words, to the device.
-expected<void> gpu_backend::bring(const step_input& input) {
-  const auto bytes = input.words.size() * sizeof(std::uint32_t);
+expected<void> gpu_backend::bring(std::size_t sampled_rows) {
+  if (sampled_rows > 0)
+    sampling_.write(input_.words, static_cast<std::uint32_t>(sampled_rows));
+  const auto bytes = input_.words.size() * sizeof(std::uint32_t);
   assert(bytes <= words_room());
-  std::memcpy(reinterpret_cast<void*>(pinned_words_), input.words.data(), bytes);
-  return device_->copy(stream_, words_, pinned_words_, bytes);
+  side_ = 1 - side_; // What the device has not read yet may be in the other one.
+  std::memcpy(reinterpret_cast<void*>(sides_[side_].words), input_.words.data(), bytes);
+  return device_->copy(stream_, words_, sides_[side_].words, bytes);
 }
 
 expected<void> gpu_backend::run(const step& step, const forward_batch& batch) {
@@ -182,7 +191,8 @@ expected<void> gpu_backend::run(const step& step, const forward_batch& batch) {
 }
 
 expected<void> gpu_backend::embed(const step& step) {
-  return weights_.embed(*device_, stream_, step.op, word(input_.tokens), at(device_buffer::hidden), rows_);
+  return weights_.embed(*device_, stream_, step.op, word(input_.tokens), sampling_.results(),
+                        at(device_buffer::hidden), rows_);
 }
 
 expected<void> gpu_backend::norm(const step& step) {
@@ -317,13 +327,15 @@ expected<void> gpu_backend::bring_results(const forward_batch& batch, std::span<
     return {};
   const auto& own = logit_parts_.own();
   const std::size_t stride = width_of(device_buffer::logits);
-  const auto logit_bytes = batch.logit_rows.size() * stride * sizeof(float);
-  if (logit_bytes > 0)
-    if (auto done = device_->copy(stream_, staging_, at(device_buffer::logits), logit_bytes); !done)
+  const auto [from, bytes] = batch.sampling.empty()
+                               ? std::pair(at(device_buffer::logits), batch.given_logits() * stride * sizeof(float))
+                               : std::pair(sampling_.results(), sampling_.result_bytes());
+  if (bytes > 0)
+    if (auto done = device_->copy(stream_, staging_, from, bytes); !done)
       return done;
   const auto width = program_.width;
   const auto hidden_bytes = batch.hidden_rows.size() * width * sizeof(bf16);
-  const auto hidden_at = staging_ + logit_bytes;
+  const auto hidden_at = staging_ + bytes;
   if (hidden_bytes > 0)
     if (auto done =
           device_->copy(stream_, hidden_at,
@@ -335,7 +347,8 @@ expected<void> gpu_backend::bring_results(const forward_batch& batch, std::span<
   std::transform(reinterpret_cast<const bf16*>(hidden_at),
                  reinterpret_cast<const bf16*>(hidden_at) + batch.hidden.size(), batch.hidden.begin(),
                  [](bf16 each) { return to_float(each); });
-  for (std::size_t row = 0; row < batch.logit_rows.size(); ++row)
+  read_choices(staging_, sampling_.rows(), batch.sampling, batch.chosen);
+  for (std::size_t row = 0; row < batch.given_logits(); ++row)
     std::copy_n(staged() + row * stride + own.begin, own.end - own.begin,
                 logits.begin() + static_cast<std::ptrdiff_t>(row * program_.vocabulary + own.begin));
   if (!logit_parts_.shared() || logits.empty())

@@ -3,12 +3,14 @@
 
 #include <array>
 #include <chrono>
+#include <deque>
 #include <memory>
 #include <optional>
 #include <string>
 #include <vector>
 
 #include "gpu/backend/decode_batch.hpp"
+#include "gpu/backend/device_sampling.hpp"
 #include "gpu/backend/device_weights.hpp"
 #include "gpu/backend/graph_cache.hpp"
 #include "gpu/backend/memory_needs.hpp"
@@ -38,6 +40,11 @@ public:
   std::string_view device() const override { return kind_; }
   std::string_view name() const override { return name_; }
   expected<void> forward(const forward_batch& batch, std::span<float> logits) override;
+  bool samples(std::span<const sampling_request> asked) const override;
+  bool runs_ahead() const override;
+  expected<void> begin(const forward_batch& batch) override;
+  expected<bool> is_done() override;
+  expected<void> end() override;
   vocabulary_share own_vocabulary() const override { return logit_parts_.own(); }
   expected<void> exchange(std::span<const std::byte> mine, std::span<std::byte> all) override;
   troupe::memory_account memory() const override { return account_; }
@@ -52,10 +59,12 @@ private:
   error told_with_account(error failure, const std::string& what_for) const;
   expected<void> make_buffers();
   expected<void> fill_angles();
+  expected<void> make_sides();
+  expected<void> compute(const forward_batch& batch);
   expected<void> run_steps(const forward_batch& batch);
   expected<std::optional<graph_id>> make_graph(const forward_batch& batch, const decode_shape& shape);
-  expected<void> forward_by_graph(const forward_batch& batch, const decode_shape& shape, std::span<float> logits);
-  expected<void> bring(const step_input& input);
+  expected<void> compute_by_graph(const forward_batch& batch, const decode_shape& shape);
+  expected<void> bring(std::size_t sampled_rows);
 
   expected<void> run(const step& step, const forward_batch& batch);
   expected<void> embed(const step& step);
@@ -107,6 +116,7 @@ private:
   const backend_options options_;
   const kv_layout layout_;
   decode_batch decodes_;
+  device_sampling sampling_;
   bool graphs_wanted_ = false;
   graph_cache graphs_;
   stream_id stream_{};
@@ -119,15 +129,30 @@ private:
     buffers_{};                                   ///< As they are at this point of the step.
   address first_hidden_ = 0, first_attended_ = 0; ///< Of all rows; `kept_*` of those that are wanted.
   address kept_hidden_ = 0, kept_attended_ = 0;
-  address cache_ = 0;        ///< [layers], each as gpu/kernels/kv_layout.hpp says
-  address unpacked_ = 0;     ///< For large products.
-  address angles_ = 0;       ///< float32 [positions, rotated size / 2, 2]
-  address parts_ = 0;        ///< Of attention's splits.
-  address words_ = 0;        ///< The step's input,
-  address pinned_words_ = 0; ///< and where the host writes it.
-  address staging_ = 0;      ///< Pinned: logits, hidden states, sums over ranks.
+  address cache_ = 0;    ///< [layers], each as gpu/kernels/kv_layout.hpp says
+  address unpacked_ = 0; ///< For large products.
+  address angles_ = 0;   ///< float32 [positions, rotated size / 2, 2]
+  address parts_ = 0;    ///< Of attention's splits.
+  address words_ = 0;    ///< The step's input.
+  address staging_ = 0;  ///< Pinned: logits, hidden states, sums over ranks.
   /// A block of all layers on its way, behind its number: on the device and in pinned memory.
   address block_buffer_ = 0, staged_block_ = 0;
+  /// The host's side of a step: steps that run ahead of each other have one each.
+  struct host_side {
+    address words = 0;   ///< Pinned: what the host brings,
+    address results = 0; ///< and what was sampled.
+    event_id computed{};
+  };
+  /// A step that was begun and has not ended.
+  struct begun_step {
+    const host_side* side;
+    std::uint32_t sampled_rows;
+    std::span<const sampling_request> asked;
+    std::span<chosen_token> chosen;
+  };
+  std::array<host_side, 2> sides_;
+  std::size_t side_ = 0; ///< That of the last step.
+  std::deque<begun_step> begun_;
   step_input input_;
   std::uint32_t rows_ = 0; ///< Of the buffers, at this point of the step.
   std::uint32_t logit_rows_ = 0;

@@ -32,6 +32,7 @@ gpu_backend::gpu_backend(std::unique_ptr<runtime> device, std::string kind, std:
       file_(std::move(file)), program_(program), options_(options), layout_{program.kv_heads, program.head_size},
       decodes_(std::min(options.max_rows, options.max_logit_rows), static_cast<std::uint32_t>(positions()),
                scratch_blocks(options.kv_blocks)),
+      sampling_(program.vocabulary, width_of(device_buffer::logits), options.max_logit_rows),
       graphs_wanted_(options.graphs && !options.group && !program.takes_hidden() && !program.gives_hidden()) {}
 
 namespace {
@@ -93,7 +94,9 @@ expected<gpu_memory_needs> gpu_backend::count() {
   needs.buffers = account_.workspace_bytes;
   needs.block = block_bytes(0);
   needs.own_blocks = scratch_count;
-  needs.graphs = graphs_wanted_ ? graph_room_bytes : 0;
+  const bool has_ranks = gathered_room() > 0; // They have no graphs.
+  needs.graphs = graphs_wanted_ && !has_ranks ? graph_room_bytes : 0;
+  needs.libraries += has_ranks ? group_room_bytes : 0;
   return needs;
 }
 
@@ -220,19 +223,23 @@ expected<void> gpu_backend::make_buffers() {
   if (const auto room = gathered_room(); room > 0)
     if (auto done = make(gathered_, room, "what ranks bring to a sum"); !done)
       return done;
-  const auto staged =
-    std::max({rows * program_.width * sizeof(float),
-              std::size_t{options_.max_logit_rows} * width_of(device_buffer::logits) * sizeof(float) +
-                rows * program_.width * sizeof(bf16)});
-  for (const auto& [at, bytes] : {std::pair(&staging_, staged),
-                                  {&pinned_words_, words_room()},
-                                  {&staged_block_, block_bytes(0) + weight_part_alignment}}) {
+  if (!program_.gives_hidden()) {
+    address own = 0;
+    if (auto done = make(own, sampling_.bytes(), "sampling"); !done)
+      return done;
+    sampling_.place(own);
+  }
+  const auto results = std::max(
+    std::size_t{options_.max_logit_rows} * width_of(device_buffer::logits) * sizeof(float), sampling_.results_room());
+  const auto staged = std::max(rows * program_.width * sizeof(float), results + rows * program_.width * sizeof(bf16));
+  for (const auto& [at, bytes] :
+       {std::pair(&staging_, staged), {&staged_block_, block_bytes(0) + weight_part_alignment}}) {
     auto made = device_->allocate_pinned(bytes);
     if (!made)
       return tl::unexpected(made.error());
     *at = *made;
   }
-  return {};
+  return make_sides();
 }
 
 /// Cosines and sines of all positions, of double arithmetic.

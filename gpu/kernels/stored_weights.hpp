@@ -70,7 +70,8 @@ struct dequantise {
 
 struct embed_arguments {
   device_matrix matrix;               ///< [tokens that this rank has, width]
-  global<const std::uint32_t> tokens; ///< [rows]
+  global<const std::uint32_t> tokens; ///< [rows]; one under -1 stands for one of `chosen` (awaited_token, engine/step.hpp).
+  global<const std::int32_t> chosen;  ///< In the step before.
   global<float> hidden;               ///< [rows, width]
   std::uint32_t first_token;          ///< Of the matrix.
 };
@@ -87,7 +88,10 @@ struct embed {
 
   static TROUPE_GPU void run(const arguments& a, shared_memory) {
     const auto row = static_cast<std::size_t>(block_index().x);
-    const auto own = a.tokens.load(row) - a.first_token; // Of a token before the first one: more than there are.
+    auto token = a.tokens.load(row);
+    if (static_cast<std::int32_t>(token) < -1)
+      token = static_cast<std::uint32_t>(a.chosen.load(0xfffffffeu - token));
+    const auto own = token - a.first_token; // Of a token before the first one: more than there are.
     const bool is_there = own < a.matrix.layout.outputs;
     const auto width = a.matrix.layout.inputs;
     for (auto group = thread_index(); group < width / 8; group += thread_count()) {

@@ -153,6 +153,7 @@ void shim_runtime::run_grid(const kernel_entry& kernel, const grid_shape& shape,
 
 expected<void> shim_runtime::copy(stream_id on, address to, address from, std::size_t bytes) {
   ++calls_.copies;
+  calls_.bytes_out += memory_.is_device(to) ? 0 : bytes;
   return guarded([&]() -> expected<void> {
     for (const auto at : {to, from})
       if (!memory_.is_device(at) && !memory_.is_pinned(at, bytes))

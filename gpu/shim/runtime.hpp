@@ -45,6 +45,7 @@ struct launch_report {
 struct call_counts {
   std::uint64_t launches = 0; ///< Of kernels, graphs and products.
   std::uint64_t copies = 0, synchronisations = 0;
+  std::uint64_t bytes_out = 0; ///< Of those copies that go to the host's memory.
 };
 
 class shim_runtime : public runtime {

@@ -6,6 +6,7 @@
 #include <string>
 
 #include "model/sampling/logarithm.hpp"
+#include "model/sampling/sampler.hpp"
 #include "model/sampling/selection.hpp"
 #include "model/sampling/survivors.hpp"
 
@@ -52,7 +53,7 @@ expected<token_logprob> logprob_of(std::span<const float> logits, token_id token
                                   std::to_string(logits.size()) + " logits.");
   const auto largest = room.kernels->scan(logits.data(), logits.size(), room.block_largest.data());
   if (!std::isfinite(largest))
-    return fail(errc::internal, "The model has computed something that is not a number: its file may be damaged.");
+    return tl::unexpected(damaged_logits());
   const sampling::weighing row{logits.data(),
                                logits.size(),
                                room.block_largest.data(),

@@ -34,14 +34,22 @@ float find_largest(std::span<const float> row, std::span<const float> block_larg
 /// Whether there is anything to sample from, by the largest logit.
 expected<void> check_largest(float largest) {
   if (largest == infinity)
-    return fail(errc::internal, "The model has computed something that is not a number: its file may be damaged.");
+    return tl::unexpected(damaged_logits());
   if (largest == -infinity)
-    return fail(errc::invalid_argument, "No token is left to sample: allowed_tokens, bad_words, min_tokens and the "
-                                        "grammar exclude all that the model could go on with.");
+    return tl::unexpected(no_token_left());
   return {};
 }
 
 } // namespace
+
+error damaged_logits() {
+  return {errc::internal, "The model has computed something that is not a number: its file may be damaged."};
+}
+
+error no_token_left() {
+  return {errc::invalid_argument, "No token is left to sample: allowed_tokens, bad_words, min_tokens and the grammar "
+                                  "exclude all that the model could go on with."};
+}
 
 expected<void> check_tokens(const sequence_sampling& sampling, std::uint32_t vocabulary) {
   for (const auto& b : sampling.logit_bias)
@@ -85,7 +93,7 @@ auto sequence_sampler::look_at(const row_part& part, std::uint32_t position, sam
                                sampling::token_mask mask) const -> expected<processed> {
   const auto& s = *sampling_;
   assert(part.block_largest.empty() || part.block_largest.size() == sampling::blocks_of(part.logits.size()));
-  if (s.needs_history() && history_.size() != position)
+  if (!knows_all_before(position))
     return fail(errc::internal, "A token was asked for position " + std::to_string(position) +
                                   " of a sequence with " + std::to_string(history_.size()) + " tokens.");
   const auto row = process(part, position, mask, std::span(room.row).first(part.logits.size()));
@@ -152,6 +160,14 @@ expected<token_id> sequence_sampler::decide(std::span<const proposal> all, std::
     return best.token;
   sampling::survivors_of_kept(s, static_cast<float>(best.score), room);
   return sampling::draw_kept(s.temperature, noise_key(s, position), room).token;
+}
+
+sampling_request sequence_sampler::request(std::uint32_t logits, std::uint32_t position) const {
+  return {logits, sampling_.get(), position, prompt_tokens_, &history_};
+}
+
+bool sequence_sampler::knows_all_before(std::uint32_t position) const {
+  return !sampling_->needs_history() || history_.size() == position;
 }
 
 void sequence_sampler::accept(token_id token) {

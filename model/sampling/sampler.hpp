@@ -50,12 +50,18 @@
 #include "model/sampling/history.hpp"
 #include "model/sampling/noise.hpp"
 #include "model/sampling/processors.hpp"
+#include "model/sampling/requests.hpp"
 #include "model/sampling/workspace.hpp"
 
 namespace troupe {
 
 /// Whether all token ids in `sampling` are of a vocabulary. Errors: invalid_argument, which names the field.
 expected<void> check_tokens(const sequence_sampling& sampling, std::uint32_t vocabulary);
+
+/// Why a row has no token. Internal: a logit is NaN or +infinity.
+error damaged_logits();
+/// invalid_argument: the parameters and the mask leave none.
+error no_token_left();
 
 /// A part of a row: the logits of the tokens from `first` on.
 struct row_part {
@@ -77,6 +83,7 @@ inline constexpr std::uint32_t max_proposals = 256;
 class sequence_sampler {
 public:
   sequence_sampler() = default; ///< For a slot without a sequence; not to be sampled with.
+  explicit operator bool() const { return sampling_ != nullptr; } ///< Whether it is a sequence's.
 
   /// history: all the sequence's tokens so far, of which the prompt's `prompt_tokens` are the first; needed only
   /// where `sampling->needs_history()`.
@@ -103,6 +110,11 @@ public:
   /// What `sample` would take from the whole row, and its errors.
   /// all: [parts, proposals()], in the order of the parts' tokens.
   expected<token_id> decide(std::span<const proposal> all, std::uint32_t position, sampling_workspace& room) const;
+
+  /// The same, to be asked of a backend. Whether there can be such a request: `knows_all_before(position)`.
+  sampling_request request(std::uint32_t logits, std::uint32_t position) const;
+  /// Whether the history is that of `position`, or none is needed.
+  bool knows_all_before(std::uint32_t position) const;
 
   /// The next token of the sequence, sampled or given. To check drafts: sample a row, accept the token, and go on to
   /// the next row while the token is the draft.

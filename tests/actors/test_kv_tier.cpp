@@ -99,7 +99,8 @@ struct small_engine : actors {
     options.vocabulary = 300;
     options.kv_groups = 2;
     options.results = executor_handle;
-    stage_handle = system->spawn(stage, std::vector{system->spawn<caf::detached>(worker, std::move(options))},
+    stage_handle = system->spawn(stage,
+                                 std::vector<worker_actor>{system->spawn<caf::detached>(worker, std::move(options))},
                                  std::shared_ptr<shared_group>());
     (*self)->send(executor_handle, replace_atom::value, std::vector{stage_handle});
   }

@@ -47,7 +47,7 @@ BOOST_AUTO_TEST_CASE(a_decode_row_goes_on_from_the_token_that_was_sampled_last) 
   BOOST_REQUIRE((*rows)->samples.size() == 1u);
   BOOST_TEST((*rows)->samples[0].position == 4u);
   BOOST_TEST((*rows)->logit_rows == std::vector<std::uint32_t>{3}, boost::test_tools::per_element());
-  batch.sampled(2, 99);
+  batch.sampled(2, first.step, 99);
   step_changes next;
   auto& decode = add_rows(next, 4, 1, {});
   decode.samples = decode.holds_last = true;
@@ -57,12 +57,56 @@ BOOST_AUTO_TEST_CASE(a_decode_row_goes_on_from_the_token_that_was_sampled_last) 
   BOOST_TEST((*rows)->spans[0].tables[0] == std::vector<block_id>{5}, boost::test_tools::per_element());
 }
 
+/// A step after another, whose row goes on from what that has sampled.
+step_changes going_on(std::uint64_t number, std::uint32_t position) {
+  step_changes next;
+  next.step = number;
+  auto& decode = add_rows(next, position, 1, {});
+  decode.samples = decode.holds_last = true;
+  return next;
+}
+
+BOOST_AUTO_TEST_CASE(a_step_ahead_has_something_in_the_place_of_tokens_that_are_not_known) {
+  batch_state batch;
+  auto first = joining({5});
+  first.step = 1;
+  add_rows(first, 0, 4, {10, 11, 12, 13}).samples = true;
+  BOOST_REQUIRE(batch.apply(first));
+  const auto second = going_on(2, 4), third = going_on(3, 5), fourth = going_on(4, 6);
+  auto rows = batch.apply(second, true);
+  BOOST_REQUIRE(rows);
+  BOOST_TEST((*rows)->tokens == std::vector<token_id>{awaited_token(0)}, boost::test_tools::per_element());
+  BOOST_TEST(is_awaited((*rows)->tokens[0]));
+  batch.sampled(2, 1, 99); // That of the first step: what the third goes on from is not known yet.
+  rows = batch.apply(third, true);
+  BOOST_REQUIRE(rows);
+  BOOST_TEST(is_awaited((*rows)->tokens[0]));
+  batch.sampled(2, 2, 98);
+  batch.sampled(2, 3, 97);
+  rows = batch.apply(fourth, true);
+  BOOST_REQUIRE(rows);
+  BOOST_TEST((*rows)->tokens == std::vector<token_id>{97}, boost::test_tools::per_element());
+}
+
+BOOST_AUTO_TEST_CASE(without_its_token_only_a_step_ahead_goes_on_and_never_after_drafts) {
+  batch_state batch;
+  auto first = joining({5});
+  first.step = 1;
+  add_rows(first, 0, 4, {10, 11, 12, 13}).samples = true;
+  BOOST_REQUIRE(batch.apply(first));
+  refused(batch, going_on(2, 4));
+  batch = batch_state();
+  first.rows.front().drafts = 1; // The last one: nobody knows after how many it will be.
+  BOOST_REQUIRE(batch.apply(first));
+  BOOST_TEST(!batch.apply(going_on(2, 4), true));
+}
+
 BOOST_AUTO_TEST_CASE(drafts_follow_the_held_token_and_each_has_logits) {
   batch_state batch;
   auto first = joining({5});
   add_rows(first, 0, 4, {10, 11, 12, 13}).samples = true;
   BOOST_REQUIRE(batch.apply(first));
-  batch.sampled(2, 99);
+  batch.sampled(2, first.step, 99);
   step_changes next;
   auto& decode = add_rows(next, 4, 3, {7, 8});
   decode.samples = decode.holds_last = true;

@@ -1,3 +1,4 @@
+#include "engine/step.hpp"
 #include "tests/gpu/stored_matrix.hpp"
 
 using namespace troupe::gpu;
@@ -44,10 +45,13 @@ BOOST_AUTO_TEST_CASE(a_token_s_row_is_exact_and_that_of_another_rank_s_token_is_
   for (const auto format : all_formats) {
     constexpr std::uint32_t first = 100, tokens_here = 11, width = 768;
     weight_fixture f(format, tokens_here, width);
-    const std::vector<std::uint32_t> tokens = {100, 99, 110, 111, 105, 0, 0xffffffff};
+    const auto awaited = static_cast<std::uint32_t>(troupe::awaited_token(2));
+    std::vector<std::uint32_t> tokens = {100, 99, 110, awaited, 105, 0, 0xffffffff};
+    const std::vector<std::int32_t> chosen = {100, 105, 111};
     const auto hidden = f.space<float>(tokens.size() * width);
     f.launch(plan_embed(f.own.layout, static_cast<std::uint32_t>(tokens.size())),
-             embed_arguments{f.matrix, f.upload(tokens), hidden, first});
+             embed_arguments{f.matrix, f.upload(tokens), f.upload(chosen), hidden, first});
+    tokens[3] = 111;
     std::size_t rows_bytes = tokens.size() * width * 4;
     for (unsigned part = 0; part < most_weight_parts; ++part)
       rows_bytes += 4 * part_row_bytes(format, part, width); // Of the seven, those that this rank has.

@@ -115,12 +115,14 @@ sampled sample_on(backend& device, const std::vector<sequence>& sequences, std::
   for (const auto& joined : step.changes.joined)
     sampler.join(joined);
   sampled out;
+  out.result.step = step.changes.step;
   auto logits = step.logits;
-  const auto own = sampler.own_logits(*step.rows, device);
-  out.own_rows = own.size();
+  forward_batch batch;
+  sampler.prepare(*step.rows, device, batch);
+  out.own_rows = batch.own_logits.size();
   auto* part = dynamic_cast<part_device*>(&device);
   if (part)
-    logits = part->seen(std::move(logits), own);
+    logits = part->seen(std::move(logits), batch.own_logits);
   const auto done = sampler.sample(*step.rows, logits, device, step.batch, out.result);
   out.done = done.has_value(); // For the test's own thread.
   if (part) {

@@ -1,4 +1,5 @@
-// The worker of production, attached and with a backend that computes nothing but hashes (tests/support/fake_backend.hpp).
+// The worker of production, attached and with a backend that computes nothing but hashes (tests/support/fake_backend.hpp); in every
+// second world one that samples by itself and runs ahead (tests/support/sampling_backend.hpp).
 #pragma once
 
 #include "actors/worker.hpp"

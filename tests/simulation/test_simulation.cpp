@@ -35,7 +35,7 @@ struct sums {
            {"damaged blocks", report.tier.damaged}, {"tiers that stopped saving", report.tier.stopped},
            {"drains", report.drained}, {"ids used again", report.ids_used_again},
            {"requests that ran out of tokens", report.ran_out}, {"embeddings", report.embedded},
-           {"real workers", report.real_workers},
+           {"real workers", report.real_workers}, {"steps that ran ahead", report.steps_ahead},
            {"drafts proposed", f.drafts_proposed}, {"drafts accepted", f.drafts_accepted}})
       all[name] += count;
   }

@@ -147,6 +147,7 @@ private:
     for (const auto& client : plan_.clients)
       report.requests += client.requests.size();
     report.worker_deaths = device_->deaths;
+    report.steps_ahead = device_->ahead;
     report.real_workers = plan_.answers.real_worker ? device_->made : 0;
     report.drained = operator_.drained();
     report.tier = tier_figures_;

@@ -17,7 +17,7 @@ struct world_report {
   std::size_t jobs = 0, requests = 0, endings = 0, tokens = 0;
   std::size_t ids_used_again = 0, drained = 0;
   std::size_t ran_out = 0, embedded = 0, real_workers = 0;
-  std::uint64_t worker_deaths = 0;
+  std::uint64_t worker_deaths = 0, steps_ahead = 0;
   tier_figures tier;
   watch_figures figures;
 };
