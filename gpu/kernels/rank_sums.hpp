@@ -10,6 +10,7 @@ namespace troupe::gpu {
 /// hidden += parts[0] + parts[1] + ..., and then as `add_rms_norm`, whose limits it has. A block a row.
 struct add_parts_rms_norm {
   static constexpr const char* name = "add_parts_rms_norm";
+  static constexpr std::size_t shared_bytes = add_rms_norm::shared_bytes;
   static constexpr unsigned max_threads = add_rms_norm::max_threads;
   static constexpr unsigned most_parts = add_rms_norm::most_parts; ///< Of a row, a thread.
   struct arguments {
