@@ -82,8 +82,8 @@ class CudaShim(TestCase):
         blocks = {}
         for kind in KINDS:
             with self.subTest(kind=kind):
-                server = self.serve(*SHIM, *kind, "--shim-memory-mib", "1024", "--gpu-memory-utilization", "0.75")
-                accounts = [line for line in server.log if "of which a worker may have 768" in line]
+                server = self.serve(*SHIM, *kind, "--shim-memory-mib", "2048", "--gpu-memory-utilization", "0.75")
+                accounts = [line for line in server.log if "of which a worker may have 1536" in line]
                 self.assertEqual(len(accounts), 1 if not kind else 2, server.log)
                 blocks[" ".join(kind)] = self.status(server)["kv_blocks"]
                 for account in accounts:
@@ -91,8 +91,8 @@ class CudaShim(TestCase):
                 self.answers(server, FEW[:1], 3)
                 server.kill()
         alone, ranks, stages = blocks.values()
-        for shared in ranks, stages:  # Each worker has half of each block.
-            self.assertGreater(shared, alone * 1.9)
+        self.assertGreater(stages, alone * 1.9)  # Each worker has half of each block.
+        self.assertGreater(ranks, alone * 1.3)  # Here, too; but NCCL wants more room than graphs do.
 
     def test_a_device_without_room_for_a_cache_is_an_error_with_an_account(self):
         little = run("run", "hello", *SHIM, "--shim-memory-mib", "512", "--gpu-memory-utilization", "0.9")
