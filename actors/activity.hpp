@@ -78,6 +78,6 @@ private:
 /// ours.
 std::vector<actor_activity> activity_of(caf::actor_system& system);
 
-inline constexpr std::chrono::seconds activity_window{10};
+inline constexpr std::chrono::seconds activity_window{120}; ///< Longer than between two scrapes of metrics.
 
 } // namespace troupe

@@ -3,6 +3,7 @@
 // Plain values; they stay inside one process for now, so CAF moves them as they are.
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -59,8 +60,8 @@ struct encoded_prompt {
 /// A token that a step brought to one sequence, or its end without one.
 struct sequence_event {
   sequence_id sequence = 0;
-  std::uint32_t index = 0; ///< Of the token in the answer.
-  token_id token = 0; ///< `no_token`: it has ended with its prompt.
+  std::uint32_t index = 0;   ///< Of the token in the answer.
+  token_id token = 0;        ///< `no_token`: it has ended with its prompt.
   std::uint8_t finished = 0; ///< 0, or a `finish_reason` (stop or length) and 1: it is the last one.
 
   std::optional<finish_reason> reason() const {
@@ -76,7 +77,8 @@ struct stream_events {
   /// A sequence was admitted for the first time.
   struct admitted {
     sequence_id sequence = 0;
-    std::uint32_t cached_tokens = 0; ///< Of its prompt.
+    std::uint32_t cached_tokens = 0;          ///< Of its prompt.
+    std::chrono::steady_clock::time_point at; ///< When its first step was planned.
   };
   struct prompt_part {
     sequence_id sequence = 0;
@@ -170,7 +172,7 @@ struct executor_status {
     0;                         ///< From the moment when it noticed that workers were lost until others were ready.
   std::optional<error> failed; ///< It has given up.
   bool loaded = false;         ///< All workers of this epoch have their weights.
-  double step_ms = 0;          ///< So long the first step in flight has been computed, as far as is known; 0: none is.
+  double step_ms = 0; ///< So long the first step in flight has been computed, as far as is known; 0: none is.
 };
 
 struct router_status {

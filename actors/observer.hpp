@@ -24,6 +24,7 @@ struct request_record {
   usage_counts usage;
   std::uint32_t n = 1;
   std::uint32_t max_tokens = 0;
+  std::uint32_t longest_answer = 0; ///< Tokens of the longest of the n answers.
   std::chrono::steady_clock::time_point begun;
   std::optional<double> queue_s;   ///< From when it was taken until its first sequence was admitted to the steps.
   std::optional<double> prefill_s; ///< From then to its first token.

@@ -99,8 +99,9 @@ void pump(scheduler_pointer self) {
     self->send(state.steps, step_atom::value, std::make_shared<const step_changes>(std::move(*step)));
   }
   const auto admissions = plan.take_admissions();
+  const auto planned = self->clock().now();
   for (const auto& admitted : admissions)
-    events_for(state, admitted.slot).admissions.push_back({admitted.sequence, admitted.cached_tokens});
+    events_for(state, admitted.slot).admissions.push_back({admitted.sequence, admitted.cached_tokens, planned});
   if (state.watcher && !admissions.empty())
     tell_load(self, admissions);
   report_blocks(self);

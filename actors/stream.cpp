@@ -28,6 +28,9 @@ void observe_end(const stream_context& context, const stream_parts::journal& j, 
   record.usage = end.usage;
   record.n = j.request.n;
   record.max_tokens = stream_parts::tokens_wanted(j.request);
+  record.longest_answer = end.choices.empty() ? end.usage.completion_tokens : 0;
+  for (const auto& each : end.choices)
+    record.longest_answer = std::max(record.longest_answer, each.completion_tokens);
   record.begun = j.begun;
   record.total_s = seconds(now - j.begun);
   if (j.admitted_at)
@@ -81,11 +84,11 @@ request_end end_of(self_pointer self, journal& j, finish_reason reason, error fa
   end.usage = {j.prompt_tokens, j.text.generated(), j.cached_prompt_tokens};
   end.timings = {j.first_token_ms, milliseconds_since(self, j.begun)};
   end.failure = std::move(failure);
-  observe_end(state.context, j, end, self->clock().now());
   if (j.request.n > 1 || j.request.best_of > 1)
     end.choices = j.text.ends(reason);
   else
     end.stopped_by = j.text.stopped_by();
+  observe_end(state.context, j, end, self->clock().now());
   end.embedding = std::move(j.embedding);
   leave_scheduler(self, j);
   if (j.admitted && !j.encoding)
@@ -230,7 +233,7 @@ public:
       if (const auto* place = find(a.sequence); place && place->choice == 0)
         if (auto& j = *place->request; !std::exchange(j.cached_told, true)) { // Of a second engine, nobody asked.
           j.cached_prompt_tokens = a.cached_tokens;
-          j.admitted_at = now_;
+          j.admitted_at = a.at;
         }
     for (auto& part : events.prompt_logprobs)
       if (const auto* place = find(part.sequence); place && place->choice == 0)

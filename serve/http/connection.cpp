@@ -233,7 +233,7 @@ void connection::refuse_malformed(const error_code& problem) {
   if (problem == http::error::header_limit || problem == http::error::buffer_overflow)
     return refuse(431, {errc::limit_exceeded, "The header of a request may have " + kib(limits_.max_header_bytes)});
   if (problem == http::error::bad_version)
-    return refuse(505, {errc::version_mismatch, "This server speaks HTTP/1.1."});
+    return refuse(400, {errc::malformed, "This server speaks HTTP/1.1."});
   refuse(400, {errc::malformed, "This is not HTTP as it should be: " + problem.message() + "."});
 }
 

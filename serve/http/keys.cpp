@@ -66,7 +66,8 @@ expected<void> api_keys::add_file(const std::filesystem::path& file) {
                                         std::to_string(max_api_key_file_bytes) + " bytes.");
   const auto before = digests_.size();
   if (auto added = each_part(text, '\n', [&](std::string_view key) { return add(key); }); !added)
-    return fail(added.error().code, "In " + file.string() + ": " + added.error().message);
+    return fail(added.error().code,
+                "In " + file.string() + ": " + added.error().message + " There is one key a line, and nothing else.");
   if (digests_.size() == before)
     return fail(errc::invalid_argument, "There is no API key in " + file.string() + ": write one a line.");
   return {};

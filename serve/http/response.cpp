@@ -46,8 +46,6 @@ std::string_view reason_of(unsigned status) {
     return "Not Implemented";
   case 503:
     return "Service Unavailable";
-  case 505:
-    return "HTTP Version Not Supported";
   default:
     return status < 300 ? "OK" : status < 500 ? "Error" : "Server Error";
   }

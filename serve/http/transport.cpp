@@ -82,8 +82,8 @@ expected<std::shared_ptr<asio::ssl::context>> make_tls_context(const std::string
   auto context = std::make_shared<asio::ssl::context>(asio::ssl::context::tls_server);
   error_code problem;
   const auto refused = [&](const std::string& option, const std::string& file) {
-    return fail(errc::invalid_argument,
-                "Cannot use " + file + " (" + option + "): " + problem.message() + ". It must be a file in PEM.");
+    return fail(errc::invalid_argument, "Cannot use " + file + " (" + option + "): " + problem.message() +
+                                          ". It must be a file in PEM that can be read.");
   };
   context->set_options(asio::ssl::context::default_workarounds | asio::ssl::context::no_sslv2 |
                          asio::ssl::context::no_sslv3 | asio::ssl::context::no_tlsv1 |

@@ -1,5 +1,8 @@
 #include "serve/observe/metrics.hpp"
 
+#include <algorithm>
+#include <map>
+
 #include <prometheus/counter.h>
 #include <prometheus/gauge.h>
 #include <prometheus/histogram.h>
@@ -90,6 +93,36 @@ struct metrics::families {
     }
   }
 
+  /// Only what an actor has done since it was last told counts: actors come and go, and a sum over those that live would shrink.
+  void take(std::span<const actor_row> rows) {
+    std::map<std::uint64_t, done_by_actor> now;
+    std::map<std::string, double> mailboxes;
+    for (const auto& row : rows) {
+      if (row.threaded)
+        continue;
+      const auto before = done[row.id];
+      now[row.id] = {row.messages, row.busy_us};
+      auto own = labels;
+      own["actor"] = row.name;
+      actor_messages.Add(own).Increment(static_cast<double>(row.messages - std::min(before.messages, row.messages)));
+      actor_busy.Add(own).Increment(std::max(0.0, row.busy_us - before.busy_us) / 1e6);
+      mailboxes[row.name] += row.mailbox;
+    }
+    for (auto& [name, gauge] : mailbox_gauges) // Of those that have ended, too.
+      gauge->Set(0);
+    for (const auto& [name, waiting] : mailboxes) {
+      auto own = labels;
+      own["actor"] = name;
+      (mailbox_gauges[name] = &actor_mailbox.Add(own))->Set(waiting);
+    }
+    done = std::move(now);
+  }
+
+  struct done_by_actor {
+    std::uint64_t messages = 0;
+    double busy_us = 0;
+  };
+
   prometheus::Registry registry;
   prometheus::Labels labels, cache_labels;
   buckets lengths;
@@ -98,6 +131,21 @@ struct metrics::families {
   prometheus::Family<prometheus::Counter>& success =
     prometheus::BuildCounter().Name("vllm:request_success_total").Help("Requests that have ended").Register(registry);
   std::map<std::string, prometheus::Counter*> ended_by;
+  prometheus::Family<prometheus::Counter>& actor_messages = prometheus::BuildCounter()
+                                                              .Name("troupe:actor_messages_total")
+                                                              .Help("Messages that actors have taken")
+                                                              .Register(registry);
+  prometheus::Family<prometheus::Counter>& actor_busy = prometheus::BuildCounter()
+                                                          .Name("troupe:actor_busy_seconds_total")
+                                                          .Help("Time that actors have computed")
+                                                          .Register(registry);
+  prometheus::Family<prometheus::Gauge>& actor_mailbox =
+    prometheus::BuildGauge()
+      .Name("troupe:actor_mailbox_messages")
+      .Help("Messages that were in mailboxes when their actors got a thread the last time")
+      .Register(registry);
+  std::map<std::string, prometheus::Gauge*> mailbox_gauges;
+  std::map<std::uint64_t, done_by_actor> done; ///< By actors that lived at the last look.
 
   prometheus::Gauge& running = gauge("vllm:num_requests_running", "Sequences in the steps");
   prometheus::Gauge& waiting = gauge("vllm:num_requests_waiting", "Sequences that wait for a place in the steps");
@@ -129,6 +177,8 @@ struct metrics::families {
     histogram("vllm:request_prompt_tokens", "Prompt tokens of a request", lengths);
   prometheus::Histogram& answer_length =
     histogram("vllm:request_generation_tokens", "Tokens generated for a request", lengths);
+  prometheus::Histogram& longest_answer =
+    histogram("vllm:request_max_num_generation_tokens", "Tokens of the longest answer to a request", lengths);
   prometheus::Histogram& max_tokens =
     histogram("vllm:request_params_max_tokens", "The max_tokens of a request", lengths);
   prometheus::Histogram& answers = histogram("vllm:request_params_n", "The n of a request", {1, 2, 5, 10, 20});
@@ -205,6 +255,7 @@ void metrics::ended(const request_record& request) {
   all.answer_length.Observe(request.usage.completion_tokens);
   all.max_tokens.Observe(request.max_tokens);
   all.answers.Observe(request.n);
+  all.longest_answer.Observe(request.longest_answer);
   if (request.decode_s && request.usage.completion_tokens > request.n)
     all.per_token.Observe(*request.decode_s * request.n / (request.usage.completion_tokens - request.n));
 }
@@ -216,7 +267,7 @@ void metrics::ended(const step_record& step) {
   }
 }
 
-std::string metrics::text(const server_status* status) {
+std::string metrics::text(const server_status* status, std::span<const actor_row> actors) {
   auto* all = families_.load();
   if (!all)
     return {};
@@ -224,6 +275,8 @@ std::string metrics::text(const server_status* status) {
     all->take(*status);
   else
     all->engines.Set(0);
+  if (!actors.empty()) // Otherwise nobody has told of them.
+    all->take(actors);
   return prometheus::TextSerializer().Serialize(all->registry.Collect());
 }
 

@@ -8,9 +8,11 @@
 
 #include <atomic>
 #include <memory>
+#include <span>
 #include <string>
 
 #include "actors/observer.hpp"
+#include "serve/observe/actor_row.hpp"
 
 namespace troupe::serve {
 
@@ -34,8 +36,9 @@ public:
   void ended(const step_record& step) override;
 
   /// The text format of version 0.0.4 (`content_type`). Gauges are those of `status`; without one (the engine does not
-  /// answer) they stay as they were, but that no engine is up. Nothing before `describe`. Threads: one at a time.
-  std::string text(const server_status* status);
+  /// answer) they stay as they were, but that no engine is up. actors: what they have done; those with a thread of their own
+  /// are left out, and those of one name are told together. Nothing before `describe`. Threads: one at a time.
+  std::string text(const server_status* status, std::span<const actor_row> actors = {});
 
   static constexpr const char* content_type = "text/plain; version=0.0.4; charset=utf-8";
 

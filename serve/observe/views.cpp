@@ -75,10 +75,14 @@ void add_views(route_table& routes, status_board& board, const views& what) {
     });
   routes.get_later("/metrics", true, metrics_text(),
                    [&board, counts = what.counts](const http_request&, std::function<void(http_answer)> answer) {
-                     board.ask([=, answer = std::move(answer)](const expected<engine_report>& report) {
-                       // Counters go on where the engine does not answer; its gauges are 0 then.
-                       answer({200, metrics::content_type, counts->text(report ? &report->status : nullptr), 0});
-                     });
+                     board.ask(
+                       [=, answer = std::move(answer)](const expected<engine_report>& report) {
+                         // Counters go on where the engine does not answer; its gauges are 0 then.
+                         const auto text =
+                           report ? counts->text(&report->status, report->actors) : counts->text(nullptr);
+                         answer({200, metrics::content_type, text, 0});
+                       },
+                       true);
                    });
 }
 

@@ -91,6 +91,30 @@ BOOST_AUTO_TEST_CASE(a_request_can_be_cancelled_before_while_and_after_it_runs) 
   BOOST_CHECK(c.wait(4).ends[0].reason == finish_reason::length);
 }
 
+BOOST_AUTO_TEST_CASE(a_request_waits_until_its_first_step_is_planned_and_that_step_is_its_prefill) {
+  struct ends final : observer {
+    void ended(const request_record& request) override { records.push_back(request); }
+    std::vector<request_record> records;
+  };
+  const auto seen = std::make_shared<ends>();
+  constexpr auto held = 200ms;
+  {
+    engine_fixture engine([&](engine_options& o) { o.observed_by.push_back(seen); });
+    client c(engine);
+    engine.device->steps_gate.shut();
+    c.submit(1, numbered_prompt(1, 20), 2);
+    engine.device->steps_gate.wait_for_somebody();
+    std::this_thread::sleep_for(held);
+    engine.device->steps_gate.open();
+    c.wait(1);
+  }
+  BOOST_REQUIRE(seen->records.size() == 1u);
+  const auto& record = seen->records.front();
+  BOOST_REQUIRE((record.queue_s && record.prefill_s));
+  BOOST_TEST(*record.prefill_s >= std::chrono::duration<double>(held).count());
+  BOOST_TEST(record.longest_answer == 2u);
+}
+
 BOOST_AUTO_TEST_CASE(a_cancelled_request_frees_its_blocks_within_two_steps) {
   engine_fixture engine;
   client c(engine);

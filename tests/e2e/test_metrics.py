@@ -14,7 +14,7 @@ READ_BY_OTHERS = ["vllm:num_requests_running", "vllm:num_requests_waiting", "vll
                   "vllm:request_success_total", "vllm:time_to_first_token_seconds_bucket", "vllm:inter_token_latency_seconds_bucket",
                   "vllm:e2e_request_latency_seconds_bucket", "vllm:request_queue_time_seconds_sum", "vllm:request_prefill_time_seconds_sum",
                   "vllm:request_decode_time_seconds_sum", "vllm:request_prompt_tokens_bucket", "vllm:request_generation_tokens_bucket",
-                  "vllm:request_params_max_tokens_bucket", "vllm:num_preemptions_total", "vllm:iteration_tokens_total_bucket",
+                  "vllm:request_params_max_tokens_bucket", "vllm:request_max_num_generation_tokens_bucket", "vllm:num_preemptions_total", "vllm:iteration_tokens_total_bucket",
                   "vllm:cache_config_info"]
 
 
@@ -50,6 +50,10 @@ class Metrics(TestCase):
         self.assertEqual(now["vllm:time_to_first_token_seconds_count"], 2)
         self.assertEqual(now["vllm:inter_token_latency_seconds_count"], 2 * 20 + 5 - 2)
         self.assertEqual(now["vllm:request_generation_tokens_sum"], 45)
+        self.assertEqual(now["vllm:request_max_num_generation_tokens_sum"], 20 + 5)
+        self.assertGreater(now["troupe:actor_messages_total"], 20)
+        self.assertGreater(now["troupe:actor_busy_seconds_total"], 0)
+        self.assertIn('troupe:actor_mailbox_messages{actor="scheduler"', self.scrape(server))
         self.assertEqual(now["vllm:e2e_request_latency_seconds_count"], 2)
         parts = sum(now[f"vllm:request_{phase}_time_seconds_sum"] for phase in ("queue", "prefill", "decode"))
         self.assertAlmostEqual(parts, now["vllm:e2e_request_latency_seconds_sum"], places=6)

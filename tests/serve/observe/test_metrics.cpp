@@ -118,6 +118,32 @@ BOOST_AUTO_TEST_CASE(totals_go_on_when_an_engine_begins_anew) {
   BOOST_TEST(value_of(all.text(&status), "troupe:steps_total" + labels) == "109");
 }
 
+BOOST_AUTO_TEST_CASE(what_actors_have_done_only_grows_though_they_come_and_go) {
+  metrics all;
+  all.describe({"tiny", 1000, 16});
+  const server_status status;
+  const auto messages = [](const std::string& text, const std::string& actor) {
+    return value_of(text, R"(troupe:actor_messages_total{actor=")" + actor + R"(",engine="0",model_name="tiny"})");
+  };
+  std::vector<actor_row> rows{{.id = 1, .name = "scheduler", .messages = 5, .mailbox = 2, .busy_us = 1e6},
+                              {.id = 2, .name = "stream", .messages = 3, .mailbox = 1},
+                              {.id = 3, .name = "stream", .messages = 4, .mailbox = 6},
+                              {.id = 4, .name = "worker 0", .threaded = true}};
+  auto text = all.text(&status, rows);
+  BOOST_TEST(messages(text, "scheduler") == "5");
+  BOOST_TEST(messages(text, "stream") == "7");
+  BOOST_TEST(messages(text, "worker 0") == "");
+  BOOST_TEST(value_of(text, R"(troupe:actor_mailbox_messages{actor="stream",engine="0",model_name="tiny"})") == "7");
+  BOOST_TEST(value_of(text, R"(troupe:actor_busy_seconds_total{actor="scheduler",engine="0",model_name="tiny"})") ==
+             "1");
+  rows = {{.id = 1, .name = "scheduler", .messages = 6}, {.id = 5, .name = "stream", .messages = 1}};
+  text = all.text(&status, rows);
+  BOOST_TEST(messages(text, "scheduler") == "6");
+  BOOST_TEST(messages(text, "stream") == "8");
+  all.text(nullptr); // The engine does not answer once.
+  BOOST_TEST(messages(all.text(&status, rows), "stream") == "8");
+}
+
 BOOST_AUTO_TEST_CASE(steps_are_counted_by_their_tokens) {
   metrics all;
   step_record step;

@@ -26,7 +26,8 @@ double share(double part, double whole) {
   return whole > 0 ? part / whole : 0;
 }
 
-phase measure(backend& on, const model_program& program, const shape& what, unsigned repeat) {
+phase measure(backend& on, const model_program& program, const shape& what, unsigned repeat,
+              const std::function<void()>& after_round) {
   const std::uint32_t passes = what.rows == 1 ? 16 : 1;
   std::vector<double> seconds;
   for (unsigned round = 0; round < repeat; ++round) {
@@ -38,6 +39,7 @@ phase measure(backend& on, const model_program& program, const shape& what, unsi
       sequences.step(what.rows);
       seconds.push_back(std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());
     }
+    after_round();
   }
   std::ranges::nth_element(seconds, seconds.begin() + static_cast<std::ptrdiff_t>(seconds.size() / 2));
   return {.name = what.name,
@@ -88,11 +90,16 @@ phase_work work_of(const model_program& program, const gguf::file& file, std::ui
   return out;
 }
 
-std::vector<phase> measure_phases(backend& on, const model_program& program, const gguf::file& file,
-                                  unsigned repeat) {
+std::size_t phase_rounds(unsigned repeat) {
+  return std::size(shapes) * repeat;
+}
+
+std::vector<phase> measure_phases(backend& on, const model_program& program, const gguf::file& file, unsigned repeat,
+                                  const std::function<void(std::size_t)>& tell) {
   std::vector<phase> out;
+  std::size_t rounds = 0;
   for (const auto& what : shapes) {
-    out.push_back(measure(on, program, what, repeat));
+    out.push_back(measure(on, program, what, repeat, [&] { tell(++rounds); }));
     auto& made = out.back();
     made.work = work_of(program, file, on.memory().weight_bytes, made.sequences, made.rows, made.context);
   }

@@ -36,8 +36,10 @@ phase_work work_of(const model_program& program, const gguf::file& file, std::ui
                    std::uint32_t sequences, std::uint32_t rows, std::uint32_t context);
 
 /// Prefill of 512, and decode of 1, 8 and 32 sequences; each phase is measured `repeat` times. The backend has room for
-/// 512 rows, 32 rows of logits and `roofline_blocks` blocks.
-std::vector<phase> measure_phases(backend& on, const model_program& program, const gguf::file& file, unsigned repeat);
+/// 512 rows, 32 rows of logits and `roofline_blocks` blocks. tell: after each of the `phase_rounds`, how many are done.
+std::vector<phase> measure_phases(backend& on, const model_program& program, const gguf::file& file, unsigned repeat,
+                                  const std::function<void(std::size_t)>& tell);
+std::size_t phase_rounds(unsigned repeat);
 inline constexpr std::uint32_t roofline_blocks = 32 * (64 + 32) / tokens_per_block;
 
 std::string roofline_text(const std::string& machine, const cpu::machine_peaks& peaks,

@@ -9,6 +9,7 @@
 #include "cpu/thread_pool.hpp"
 #include "tools/troupe/bench/flags.hpp"
 #include "tools/troupe/bench/roofline.hpp"
+#include "tools/troupe/progress.hpp"
 
 namespace troupe::cli {
 
@@ -27,6 +28,8 @@ int bench_roofline(const roofline_flags& flags) {
   const auto instructions = cpu::chosen_instruction_set();
   const auto machine = fmt::format("{} on {}, {} thread{}, kernels for {}", program->name, processor_name(), threads,
                                    threads == 1 ? "" : "s", cpu::to_string(*instructions));
+  constexpr std::size_t peak_rounds = 8; // They take about as long.
+  progress bar("rounds", peak_rounds + phase_rounds(flags.repeat));
   cpu::machine_peaks peaks;
   try {
     peaks = cpu::measure_peaks(*instructions, threads, (*made)->memory().weight_bytes);
@@ -36,7 +39,9 @@ int bench_roofline(const roofline_flags& flags) {
     return report(
       {errc::unavailable, fmt::format("The system gives no threads to measure with: {}.", failure.what())});
   }
-  const auto phases = measure_phases(**made, *program, **file, flags.repeat);
+  bar.show(peak_rounds);
+  const auto phases =
+    measure_phases(**made, *program, **file, flags.repeat, [&](std::size_t done) { bar.show(peak_rounds + done); });
   if (!flags.svg.empty())
     if (auto put = write_file(flags.svg, roofline_svg(machine, peaks, phases)); !put)
       return report(put.error());
