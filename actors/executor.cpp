@@ -22,6 +22,12 @@ std::string sentence_of(const caf::error& reason) {
 
 const error blocks_gone{errc::unavailable, "The worker whose blocks these were is gone, and they with it."};
 
+/// A GPU's first step makes what later ones have: the group of its ranks, code of the vendor's libraries. It may take long, and teaches
+/// nothing.
+bool is_first_of_device(const executor_state& state) {
+  return state.fresh && state.info && state.info->device.starts_with("cuda");
+}
+
 /// why: for those who wait for a transfer of blocks.
 void drop_stages(executor_state& state, const error& why) {
   for (auto& [id, fail] : std::exchange(state.transfers, {}))
@@ -29,6 +35,7 @@ void drop_stages(executor_state& state, const error& why) {
   state.stages.clear();
   state.in_flight.clear();
   state.loaded = false;
+  state.fresh = true;
   state.looks_late = false;
   state.infos.clear();
   state.info.reset();
@@ -175,8 +182,9 @@ void take(executor_pointer self, std::uint64_t epoch, step_outcome& outcome) {
     return replace_stages(self, epoch, "the result of a step was left out");
   state.looks_late = false;
   const auto now = self->clock().now();
-  if (state.loaded)
+  if (state.loaded && !is_first_of_device(state))
     state.deadline.took(milliseconds(now - state.front_since), state.in_flight.front().rows());
+  state.fresh = false;
   observe(state, state.in_flight.front(), now);
   state.front_since = now;
   state.in_flight.pop_front();
@@ -202,8 +210,10 @@ void look_for_late_steps(executor_pointer self) {
   if (state.in_flight.empty())
     return;
   const auto since = milliseconds(self->clock().now() - state.front_since);
-  const auto limit =
-    state.loaded ? state.deadline.limit_ms(state.in_flight.front().rows()) : milliseconds(timeouts::step);
+  auto limit = milliseconds(timeouts::step);
+  if (state.loaded)
+    limit = std::max(state.deadline.limit_ms(state.in_flight.front().rows()),
+                     is_first_of_device(state) ? milliseconds(timeouts::first_device_step) : 0.0);
   // Twice: when this process itself was held up, the result may lie behind this very message.
   if (since > limit && std::exchange(state.looks_late, true))
     return give_up_waiting(self, since);

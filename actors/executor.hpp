@@ -35,6 +35,7 @@ struct executor_state {
   std::deque<step_in_flight> in_flight;
   time_point front_since; ///< From then on the first of them is computed, as far as is known.
   bool loaded = false;    ///< All workers of this epoch have their weights.
+  bool fresh = true;      ///< No step of this epoch has come back yet.
   step_deadline deadline{std::chrono::duration<double, std::milli>(timeouts::step).count()};
   bool looks_late = false; ///< The first of them did at the last look.
   struct late_step {

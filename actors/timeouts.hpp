@@ -16,6 +16,9 @@ inline constexpr auto drain = 1440min;   ///< Until the last request has ended: 
 inline constexpr auto alarm = 500ms; ///< Between two looks for steps that are late; none while the engine is idle.
 inline constexpr auto step = 600s;   ///< A step of which nothing is known, or the loading of weights before it.
 
+inline constexpr auto first_device_step =
+  60s; ///< The first one of an epoch on GPUs, at least; their group's own limit is 30 s.
+
 inline constexpr auto connecting = 30s; ///< From the start of a worker's process to its first word.
 /// Between two looks whether a worker's process lives; none while it has no work. It may have stopped just after it has
 /// answered, so a hang is noticed after `beats_missed` of them, and one more, at the latest: well within a second.

@@ -244,7 +244,11 @@ expected<void> gpu_backend::attend_rows(const step& step, const decode_run& run)
   const auto splits = divided_up(run.longest, split_positions);
   const auto at_once = static_cast<std::uint32_t>(parts_room() / parts_of_row(run.longest));
   const std::size_t row_bytes = std::size_t{width_of(device_buffer::attended)} * sizeof(bf16);
+  constexpr std::uint32_t pieces_a_breath = 16; // Of two launches each.
   for (std::uint32_t first = 0; first < run.rows; first += at_once) {
+    if (ranks_ && first > 0 && first / at_once % pieces_a_breath == 0)
+      if (auto room = ranks_->breathe(stream_); !room)
+        return room;
     const auto count = std::min(at_once, run.rows - first);
     const auto rows_before = (run.first_row + first) * row_bytes;
     decode_attention_arguments a{};

@@ -14,7 +14,8 @@ using clock = std::chrono::steady_clock;
 /// How long it asks again and again, and how long it sleeps between two questions after that.
 constexpr std::chrono::microseconds asks_for{500}, sleeps_for{50};
 
-/// Sums on the stream that have not come. A layer has two, with some ten launches; prompts that attend in pieces have more.
+/// Marks on the stream that have not come: sums, of which a layer has two, with some ten launches, and where prompts attend in pieces one
+/// for every 32 launches of these (`breathe`).
 constexpr std::size_t most_ahead = 16;
 
 constexpr const char* not_there = "Other ranks did not come to a sum";
@@ -90,12 +91,25 @@ expected<void> rank_group::mark(stream_id on) {
   return device_.record(marks_[marked_++], on);
 }
 
+expected<void> rank_group::make_room() {
+  if (marked_ - passed_ < most_ahead)
+    return {};
+  return until(not_there, [&] { return have_come(marked_ - most_ahead + 1); });
+}
+
+expected<void> rank_group::breathe(stream_id on) {
+  if (auto room = make_room(); !room)
+    return room;
+  if (auto marked = mark(on); !marked)
+    return give_up(marked.error());
+  return {};
+}
+
 template <class Call>
 expected<void> rank_group::call(stream_id on, const char* doing, Call call) {
   assert(group_);
-  if (marked_ - passed_ >= most_ahead)
-    if (auto room = until(not_there, [&] { return have_come(marked_ - most_ahead + 1); }); !room)
-      return room;
+  if (auto room = make_room(); !room)
+    return room;
   if (auto called = call(); !called)
     return give_up(called.error());
   // Only when it is on its stream may anything else be queued there.

@@ -44,6 +44,8 @@ public:
   /// to: [size()][count] of float32.
   expected<void> all_gather(stream_id on, address from, address to, std::size_t count);
 
+  /// To be called where much is launched between two sums: waits until no more is ahead of the device than a stream has room for.
+  expected<void> breathe(stream_id on);
   /// In place of `runtime::synchronize`, which would wait for ever.
   expected<void> wait(stream_id on);
 
@@ -54,6 +56,7 @@ private:
   template <class IsSo>
   expected<void> until(const char* doing, IsSo is_so);
   expected<void> mark(stream_id on);
+  expected<void> make_room();
   /// Whether so many marks of this step have come.
   expected<bool> have_come(std::size_t marks);
   tl::unexpected<error> give_up(error why);

@@ -73,13 +73,16 @@ void algorithm_file::read() {
     return;
   }
   std::string line;
-  std::getline(in, line);
+  if (!std::getline(in, line)) // Nothing is in it: another process has made it a moment ago, or one was killed then.
+    return;
   if (line != first_words + owner_)
     return give_up("It is not a file of algorithms for this device and version of the library (remove it, if nothing "
                    "else needs it)");
   std::size_t damaged = 0;
   while (known_.size() < most_shapes && std::getline(in, line)) {
     ends_in_a_line_ = !in.eof();
+    if (line == first_words + owner_)
+      continue; // Two processes were the first at once.
     if (const auto found = parse(line))
       known_.insert_or_assign(found->first, found->second);
     else

@@ -69,6 +69,18 @@ BOOST_AUTO_TEST_CASE(several_processes_share_a_file) {
   BOOST_TEST(in.said.empty());
 }
 
+BOOST_AUTO_TEST_CASE(an_empty_file_and_one_with_two_beginnings_are_as_good_as_any) {
+  some_folder in;
+  in.open().add(first, some_words);
+  const auto whole = in.contents();
+  in.write("");
+  in.open().add(first, some_words);
+  BOOST_TEST(in.contents() == whole);
+  in.write(whole + whole); // Two processes have made it at once.
+  BOOST_TEST(in.open().size() == 1u);
+  BOOST_TEST(in.said.empty());
+}
+
 BOOST_AUTO_TEST_CASE(each_damaged_byte_costs_no_more_than_its_line_and_is_said) {
   some_folder in;
   {

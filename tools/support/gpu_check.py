@@ -29,6 +29,9 @@ def seconds(since):
     return round(time.monotonic() - since, 1)
 
 
+PATIENCE_S = 1800  # With each program: a hang on a device must not cost the report.
+
+
 class NoGpu(Exception):
     pass
 
@@ -93,9 +96,13 @@ class Check:
 
     def run(self, name, command, environment=None):
         """Its stdout; everything that it says is kept beside the report. Raises where it fails."""
-        done = subprocess.run([str(each) for each in command], capture_output=True, text=True, stdin=subprocess.DEVNULL,
-                              env=os.environ | (environment or {}))
         log = self.folder / f"{name}.log"
+        try:
+            done = subprocess.run([str(each) for each in command], capture_output=True, text=True, stdin=subprocess.DEVNULL,
+                                  env=os.environ | (environment or {}), timeout=PATIENCE_S)
+        except subprocess.TimeoutExpired as late:
+            log.write_bytes((late.stdout or b"") + (late.stderr or b""))
+            raise AssertionError(f"{Path(command[0]).name} has not ended after {PATIENCE_S} s (what it said is in {log})") from late
         log.write_text(done.stdout + done.stderr)
         last = (done.stderr.strip() or done.stdout.strip() or "nothing was said").splitlines()[-1]
         assert done.returncode == 0, f"{Path(command[0]).name} has ended with {done.returncode}: {last} (all of it is in {log})"

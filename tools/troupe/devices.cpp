@@ -34,11 +34,14 @@ expected<std::vector<gpu_device>> ask_for_devices(unsigned most) {
   if (!said)
     return fail(said.error().code, "CUDA devices cannot be asked for their memory. " + said.error().message);
   const auto object = nlohmann::json::parse(*said, nullptr, false);
-  if (!object.is_object())
-    return fail(errc::unavailable, "CUDA devices cannot be asked for their memory: nothing was answered.");
-  if (object.contains("error"))
-    return fail(errc::unavailable, object["error"].get<std::string>());
-  return object.at("devices").get<std::vector<gpu_device>>();
+  try {
+    if (object.is_object() && object.contains("error"))
+      return fail(errc::unavailable, object["error"].get<std::string>());
+    return object.at("devices").get<std::vector<gpu_device>>();
+  } catch (const nlohmann::json::exception&) {
+    return fail(errc::unavailable,
+                "CUDA devices cannot be asked for their memory: what was answered is no list of them.");
+  }
 }
 
 int devices(const devices_flags& flags) {

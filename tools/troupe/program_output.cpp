@@ -10,6 +10,8 @@
 #include <cerrno>
 #include <csignal>
 #include <cstring>
+#include <optional>
+#include <thread>
 
 #include <fmt/format.h>
 
@@ -72,6 +74,19 @@ expected<std::string> read_all(int from, std::chrono::milliseconds limit) {
   }
 }
 
+/// Its status, where it has ended by then.
+std::optional<int> status_of(pid_t pid, std::chrono::steady_clock::time_point until) {
+  for (;;) {
+    int status = 0;
+    const auto ended = waitpid(pid, &status, WNOHANG);
+    if (ended == pid || (ended < 0 && errno != EINTR))
+      return status;
+    if (std::chrono::steady_clock::now() >= until)
+      return std::nullopt;
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  }
+}
+
 } // namespace
 
 expected<std::string> output_of(std::vector<std::string> arguments, std::chrono::milliseconds limit) {
@@ -86,17 +101,22 @@ expected<std::string> output_of(std::vector<std::string> arguments, std::chrono:
     close(ends[0]);
     return fail(errc::unavailable, "The program " + program + " cannot be started: " + std::strerror(failed) + ".");
   }
+  const auto end = std::chrono::steady_clock::now() + limit;
   auto out = read_all(ends[0], limit);
   close(ends[0]);
-  if (!out)
+  auto status = out ? status_of(pid, end) : std::nullopt; // A driver may hold up one that has said everything.
+  if (!status) {
     kill(pid, SIGKILL);
-  int status = 0;
-  while (waitpid(pid, &status, 0) < 0 && errno == EINTR) {
+    constexpr std::chrono::seconds moment{5}; // What the driver does not let go stays.
+    (void)status_of(pid, std::chrono::steady_clock::now() + moment);
   }
   if (!out)
     return fail(out.error().code, "The program " + program + " " + out.error().message + ".");
-  if (WIFSIGNALED(status))
-    return fail(errc::unavailable, fmt::format("The program {} was killed by signal {}.", program, WTERMSIG(status)));
+  if (!status)
+    return fail(errc::unavailable, fmt::format("The program {} did not end in {} s.", program, limit.count() / 1000));
+  if (WIFSIGNALED(*status))
+    return fail(errc::unavailable,
+                fmt::format("The program {} was killed by signal {}.", program, WTERMSIG(*status)));
   return out;
 }
 
