@@ -136,7 +136,7 @@ class Check:
 
     def test(self, name, program, only_on_shim, all_on_device):
         only = only_on_shim if self.options.shim else all_on_device
-        self.run(name, [self.program(program), "--report_level=short", "--color_output=no", *(f"--run_test={each}" for each in only)],
+        self.run(name, [self.program(program), "--report_level=short", "--report_format=HRF", "--color_output=no", *(f"--run_test={each}" for each in only)],
                  {"TROUPE_TEST_DEVICE": "" if self.options.shim else "cuda"})
         counts = {kind: int(count) for count, kind in re.findall(r"^\s*(\d+) test cases? out of \d+ (passed|skipped)",
                                                                 (self.folder / f"{name}.log").read_text(), re.MULTILINE)}
