@@ -53,6 +53,38 @@ struct product_case : weight_fixture {
                       << wanted << ", which is more than " << bound << " away");
       }
   }
+
+  /// Some rows by themselves have the bits that they have among all.
+  void expect_same_bits(const std::vector<float>& all, std::uint32_t first, std::uint32_t rows) {
+    const auto part = run(first, rows);
+    for (std::size_t i = 0; i < part.size(); ++i)
+      if (bits_as<std::uint32_t>(part[i]) != bits_as<std::uint32_t>(all[first * outputs + i]))
+        BOOST_ERROR(to_string(own.layout.format) << ": number " << i << " of " << rows << " rows from " << first
+                                                 << " has other bits than among all");
+  }
+
+  /// A bias and what was there are added where that is wanted, and columns of y behind the outputs are left alone.
+  void expect_right_with_all_that_is_added(std::uint32_t rows, std::uint32_t stride) {
+    for (const bool accumulates : {false, true})
+      for (const bool has_bias : {false, true}) {
+        const auto before = numbers(rows * stride), bias = numbers(outputs);
+        const global<float> y{upload(before).at};
+        launch(plan(own.layout, rows),
+               product_arguments{matrix, upload(x), has_bias ? upload(bias) : global<const float>{}, y, rows, stride,
+                                 accumulates});
+        const auto got = download(y, rows * stride);
+        for (std::uint32_t i = 0; i < rows * stride; ++i) {
+          const auto row = i / stride, n = i % stride;
+          if (n >= outputs) {
+            BOOST_TEST(got[i] == before[i]);
+            continue;
+          }
+          const double added = (accumulates ? before[i] : 0.0) + (has_bias ? bias[n] : 0.0);
+          const auto [wanted, bound] = right(row, n);
+          BOOST_TEST(std::abs(got[i] - wanted - added) <= bound + 1e-6);
+        }
+      }
+  }
 };
 
 /// The widest input of those that a model has that is whole blocks of a format.

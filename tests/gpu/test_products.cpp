@@ -29,13 +29,8 @@ BOOST_AUTO_TEST_CASE(a_row_has_the_same_bits_alone_and_among_any_number_of_other
     const auto all = some.run(0, most);
     some.expect_right(all, most);
     for (const auto& [first, rows] :
-         {std::pair{0u, 1u}, {4u, 1u}, {10u, 1u}, {3u, 2u}, {5u, 3u}, {7u, 4u}, {1u, 5u}, {2u, 8u}}) {
-      const auto part = some.run(first, rows);
-      for (std::size_t i = 0; i < part.size(); ++i)
-        if (bits_as<std::uint32_t>(part[i]) != bits_as<std::uint32_t>(all[first * outputs + i]))
-          BOOST_ERROR(to_string(format) << ": number " << i << " of " << rows << " rows from " << first
-                                        << " has other bits than among all");
-    }
+         {std::pair{0u, 1u}, {4u, 1u}, {10u, 1u}, {3u, 2u}, {5u, 3u}, {7u, 4u}, {1u, 5u}, {2u, 8u}})
+      some.expect_same_bits(all, first, rows);
   }
 }
 
@@ -59,28 +54,8 @@ BOOST_AUTO_TEST_CASE(weights_are_read_once_for_all_rows, *only_on_the_shim()) {
 }
 
 BOOST_AUTO_TEST_CASE(a_bias_and_what_was_there_are_added_and_other_columns_of_y_are_left_alone) {
-  constexpr std::uint32_t rows = 3, outputs = 10, inputs = 512, stride = 17;
-  for (const bool accumulates : {false, true})
-    for (const bool has_bias : {false, true}) {
-      product_case some(weight_format::q4_0, outputs, inputs, rows);
-      const auto before = some.numbers(rows * stride), bias = some.numbers(outputs);
-      const global<float> y{some.upload(before).at};
-      some.launch(plan_product(some.own.layout, rows),
-                  product_arguments{some.matrix, some.upload(some.x),
-                                    has_bias ? some.upload(bias) : global<const float>{}, y, rows, stride,
-                                    accumulates});
-      const auto got = some.download(y, rows * stride);
-      for (std::uint32_t i = 0; i < rows * stride; ++i) {
-        const auto row = i / stride, n = i % stride;
-        if (n >= outputs) {
-          BOOST_TEST(got[i] == before[i]);
-          continue;
-        }
-        const double added = (accumulates ? before[i] : 0.0) + (has_bias ? bias[n] : 0.0);
-        const auto [wanted, bound] = some.right(row, n);
-        BOOST_TEST(std::abs(got[i] - wanted - added) <= bound + 1e-6);
-      }
-    }
+  product_case some(weight_format::q4_0, 10, 512, 3);
+  some.expect_right_with_all_that_is_added(3, 17);
 }
 
 BOOST_AUTO_TEST_CASE(halves_are_the_numbers_that_they_stand_for) {

@@ -43,17 +43,12 @@ BOOST_AUTO_TEST_CASE(a_row_of_a_skinny_product_has_the_same_bits_alone_and_among
     skinny_case some(format, outputs, inputs, most);
     const auto all = some.run(0, most);
     some.expect_right(all, most);
-    for (const auto& [first, rows] : {std::pair{0u, 1u}, {69u, 1u}, {3u, 9u}, {60u, 10u}, {5u, 64u}}) {
-      const auto part = some.run(first, rows);
-      for (std::size_t i = 0; i < part.size(); ++i)
-        if (bits_as<std::uint32_t>(part[i]) != bits_as<std::uint32_t>(all[first * outputs + i]))
-          BOOST_ERROR(to_string(format) << ": number " << i << " of " << rows << " rows from " << first
-                                        << " has other bits than among all");
-    }
+    for (const auto& [first, rows] : {std::pair{0u, 1u}, {69u, 1u}, {3u, 9u}, {60u, 10u}, {5u, 64u}})
+      some.expect_same_bits(all, first, rows);
   }
 }
 
-BOOST_AUTO_TEST_CASE(skinny_products_read_weights_once_for_all_rows) {
+BOOST_AUTO_TEST_CASE(skinny_products_read_weights_once_for_all_rows, *only_on_the_shim()) {
   for (const auto format : all_formats)
     for (const auto inputs : widths_of(format))
       for (const std::uint32_t rows : {9u, 64u}) {
@@ -73,28 +68,8 @@ BOOST_AUTO_TEST_CASE(skinny_products_read_weights_once_for_all_rows) {
 }
 
 BOOST_AUTO_TEST_CASE(a_skinny_product_adds_bias_and_what_was_there_and_leaves_other_columns_alone) {
-  constexpr std::uint32_t rows = 11, outputs = 10, inputs = 512, stride = 17;
-  for (const bool accumulates : {false, true})
-    for (const bool has_bias : {false, true}) {
-      skinny_case some(weight_format::q4_1, outputs, inputs, rows);
-      const auto before = some.numbers(rows * stride), bias = some.numbers(outputs);
-      const global<float> y{some.upload(before).at};
-      some.launch(some.plan(some.own.layout, rows),
-                  product_arguments{some.matrix, some.upload(some.x),
-                                    has_bias ? some.upload(bias) : global<const float>{}, y, rows, stride,
-                                    accumulates});
-      const auto got = some.download(y, rows * stride);
-      for (std::uint32_t i = 0; i < rows * stride; ++i) {
-        const auto row = i / stride, n = i % stride;
-        if (n >= outputs) {
-          BOOST_TEST(got[i] == before[i]);
-          continue;
-        }
-        const double added = (accumulates ? before[i] : 0.0) + (has_bias ? bias[n] : 0.0);
-        const auto [wanted, bound] = some.right(row, n);
-        BOOST_TEST(std::abs(got[i] - wanted - added) <= bound + 1e-6);
-      }
-    }
+  skinny_case some(weight_format::q4_1, 10, 512, 11);
+  some.expect_right_with_all_that_is_added(11, 17);
 }
 
 BOOST_AUTO_TEST_SUITE_END()
