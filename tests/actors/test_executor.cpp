@@ -13,21 +13,25 @@ BOOST_AUTO_TEST_SUITE(executor_suite)
 namespace {
 
 /// Has its weights at once, and says nothing of steps.
-stage_actor::behavior_type silent_stage(stage_actor::pointer, int) {
+stage_actor::behavior_type silent_stage(stage_actor::pointer, const std::string& device) {
   return {
     [](rows_atom, std::uint64_t, std::uint64_t) {},
     [](sampled_atom, const step_tokens&) {},
     [](step_atom, const step_ptr&) {},
     [](read_atom, const std::vector<block_place>&) { return expected<block_contents>(); },
     [](write_atom, const block_contents&) { return expected<nothing>(); },
-    [](info_atom) { return expected<worker_info>(worker_info{}); },
+    [=](info_atom) {
+      worker_info info;
+      info.device = device;
+      return expected<worker_info>(std::move(info));
+    },
   };
 }
 
 /// An executor whose supervisor and workers are the test.
 class lone_executor {
 public:
-  lone_executor() {
+  explicit lone_executor(std::string device = "cpu") : device_(std::move(device)) {
     config_.set("scheduler.policy", caf::atom("testing"));
     system_ = std::make_unique<caf::actor_system>(config_);
     self_ = std::make_unique<caf::scoped_actor>(*system_);
@@ -91,11 +95,12 @@ private:
   }
   void run() { coordinator().run(); }
   void give_stage() {
-    stage_ = system_->spawn(silent_stage, 0);
+    stage_ = system_->spawn(silent_stage, device_);
     caf::anon_send(executor_, replace_atom::value, std::vector{stage_});
     run();
   }
 
+  std::string device_; ///< Of the stages.
   caf::actor_system_config config_;
   std::unique_ptr<caf::actor_system> system_;
   std::unique_ptr<caf::scoped_actor> self_;
@@ -124,6 +129,16 @@ BOOST_AUTO_TEST_CASE(a_worker_that_says_after_all_what_nobody_waits_for_shows_ho
   f.end_step(f.epoch - 1, f.step);
   const auto waited = f.wait_in_vain();
   BOOST_TEST(waited.count() >= (44s).count() * 1000); // Twice the time that it took, which was 22 seconds and more.
+}
+
+BOOST_AUTO_TEST_CASE(the_first_step_of_an_epoch_on_gpus_is_waited_for_longer_and_teaches_nothing) {
+  lone_executor f("cuda");
+  check_about(f.wait_in_vain(), 2s);
+  check_about(f.wait_in_vain(), 60s);
+  f.begin_step();
+  f.pass(30s);
+  f.end_step(f.epoch, f.step);
+  check_about(f.wait_in_vain(), 8s);
 }
 
 BOOST_AUTO_TEST_SUITE_END()

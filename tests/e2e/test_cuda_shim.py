@@ -121,6 +121,7 @@ class CudaShim(TestCase):
         self.assert_refused(run("run", "hello", *model, "--enforce-eager"), "--enforce-eager")
         self.assert_refused(run("run", "hello", *model, "--device", "cuda-shim", "--kv-cache-dtype", "int8"), "int8")
         self.assert_refused(run("run", "hello", *model, "--gpu-memory-utilization", "0.5"), "--gpu-memory-utilization", "--kv-tokens")
+        self.assert_refused(run("run", "hello", *model, "--device", "cuda-shim", "--gpu-memory-utilization", "nan"), "from 0.01 to 1")
         both = ["--device", "cuda-shim", "--gpu-memory-utilization", "0.5", "--kv-tokens", "512"]
         self.assert_refused(run("run", "hello", *model, *both), "give one of them")
         small = tiny_model(width=64)

@@ -180,7 +180,10 @@ class Check:
         return f"{len(self.bench['kernels'])} kernels, prompts and decoding"
 
     def everything(self):
-        self.folder.mkdir(parents=True, exist_ok=True)
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        except OSError as problem:
+            sys.exit(f"troupe: The report cannot be written: {problem}.")
         self.facts["clocks_before"] = {} if self.options.shim else clocks()
         if self.step("building", self.make_programs) and self.step("looking at the device", self.look_at_device):
             self.step("each kernel beside plain loops",

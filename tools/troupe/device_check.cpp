@@ -1,6 +1,7 @@
 #include "tools/troupe/device_check.hpp"
 
 #include <algorithm>
+#include <cmath>
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
@@ -24,6 +25,8 @@ expected<void> check_device(const engine_flags& flags) {
                 "how large the KV cache is.");
   if (flags.device == "cpu")
     return {};
+  if (flags.memory_share && std::isnan(*flags.memory_share)) // Which passes for a number in a range.
+    return fail(errc::invalid_argument, "--gpu-memory-utilization must be a number from 0.01 to 1.");
   if (flags.kv_tokens != 0 && flags.memory_share)
     return fail(
       errc::invalid_argument,
