@@ -1,7 +1,5 @@
 #include "gpu/cuda/cublas_lt.hpp"
 
-#include <dlfcn.h>
-
 #include <bit>
 #include <functional>
 #include <initializer_list>
@@ -14,6 +12,7 @@
 #include <fmt/format.h>
 
 #include "gpu/cuda/algorithm_file.hpp"
+#include "gpu/cuda/opened_library.hpp"
 #include "gpu/cuda/runtime.hpp"
 
 namespace troupe::gpu::cuda {
@@ -39,35 +38,28 @@ struct cublas_lt::library {
   /// The process keeps it open.
   static expected<library> open() {
     // Of the version that this was compiled for: its enumerations are others' in another one.
-    const auto name = fmt::format("libcublasLt.so.{}", CUBLAS_VER_MAJOR);
-    void* handle = dlopen(name.c_str(), RTLD_NOW | RTLD_LOCAL);
-    if (!handle)
-      return fail(errc::unavailable,
-                  fmt::format("cuBLASLt is needed for prompts and cannot be opened: {}.", dlerror()));
+    auto opened =
+      opened_library::open(fmt::format("libcublasLt.so.{}", CUBLAS_VER_MAJOR), "cuBLASLt is needed for prompts");
+    if (!opened)
+      return tl::unexpected(opened.error());
     library out{};
-    std::string missing;
-    const auto find = [&](auto& function, const char* symbol) {
-      function = reinterpret_cast<std::remove_reference_t<decltype(function)>>(dlsym(handle, symbol));
-      if (!function)
-        missing = symbol;
-    };
-    find(out.create, "cublasLtCreate");
-    find(out.destroy, "cublasLtDestroy");
-    find(out.status_string, "cublasLtGetStatusString");
-    find(out.matmul, "cublasLtMatmul");
-    find(out.version, "cublasLtGetVersion");
-    find(out.algorithm_check, "cublasLtMatmulAlgoCheck");
-    find(out.heuristic, "cublasLtMatmulAlgoGetHeuristic");
-    find(out.description_create, "cublasLtMatmulDescCreate");
-    find(out.description_destroy, "cublasLtMatmulDescDestroy");
-    find(out.description_set, "cublasLtMatmulDescSetAttribute");
-    find(out.layout_create, "cublasLtMatrixLayoutCreate");
-    find(out.layout_destroy, "cublasLtMatrixLayoutDestroy");
-    find(out.preference_create, "cublasLtMatmulPreferenceCreate");
-    find(out.preference_destroy, "cublasLtMatmulPreferenceDestroy");
-    find(out.preference_set, "cublasLtMatmulPreferenceSetAttribute");
-    if (!missing.empty())
-      return fail(errc::unavailable, fmt::format("{} has no function {}.", name, missing));
+    opened->find(out.create, "cublasLtCreate");
+    opened->find(out.destroy, "cublasLtDestroy");
+    opened->find(out.status_string, "cublasLtGetStatusString");
+    opened->find(out.matmul, "cublasLtMatmul");
+    opened->find(out.version, "cublasLtGetVersion");
+    opened->find(out.algorithm_check, "cublasLtMatmulAlgoCheck");
+    opened->find(out.heuristic, "cublasLtMatmulAlgoGetHeuristic");
+    opened->find(out.description_create, "cublasLtMatmulDescCreate");
+    opened->find(out.description_destroy, "cublasLtMatmulDescDestroy");
+    opened->find(out.description_set, "cublasLtMatmulDescSetAttribute");
+    opened->find(out.layout_create, "cublasLtMatrixLayoutCreate");
+    opened->find(out.layout_destroy, "cublasLtMatrixLayoutDestroy");
+    opened->find(out.preference_create, "cublasLtMatmulPreferenceCreate");
+    opened->find(out.preference_destroy, "cublasLtMatmulPreferenceDestroy");
+    opened->find(out.preference_set, "cublasLtMatmulPreferenceSetAttribute");
+    if (auto whole = opened->has_all(); !whole)
+      return tl::unexpected(whole.error());
     return out;
   }
 };

@@ -4,12 +4,12 @@
 
 #if __has_include(<nccl.h>)
 
-#include <dlfcn.h>
-
 #include <cstring>
 
 #include <cuda_runtime_api.h>
 #include <nccl.h>
+
+#include "gpu/cuda/opened_library.hpp"
 
 namespace troupe::gpu::cuda {
 
@@ -47,33 +47,25 @@ struct nccl_library {
 
   /// The process keeps it open.
   static expected<nccl_library> open() {
-    const auto name = fmt::format("libnccl.so.{}", NCCL_MAJOR);
-    void* handle = dlopen(name.c_str(), RTLD_NOW | RTLD_LOCAL);
-    if (!handle)
-      return fail(errc::unavailable,
-                  fmt::format("NCCL is needed for several ranks and cannot be opened: {}.", dlerror()));
+    auto opened = opened_library::open(fmt::format("libnccl.so.{}", NCCL_MAJOR), "NCCL is needed for several ranks");
+    if (!opened)
+      return tl::unexpected(opened.error());
     nccl_library out{};
-    std::string missing;
-    const auto find = [&](auto& function, const char* symbol) {
-      function = reinterpret_cast<std::remove_reference_t<decltype(function)>>(dlsym(handle, symbol));
-      if (!function)
-        missing = symbol;
-    };
-    find(out.version, "ncclGetVersion");
-    find(out.error_string, "ncclGetErrorString");
-    find(out.last_error, "ncclGetLastError");
-    find(out.unique_id, "ncclGetUniqueId");
-    find(out.init_rank, "ncclCommInitRankConfig");
-    find(out.async_error, "ncclCommGetAsyncError");
-    find(out.abort, "ncclCommAbort");
-    find(out.all_reduce, "ncclAllReduce");
-    find(out.all_gather, "ncclAllGather");
-    find(out.send, "ncclSend");
-    find(out.receive, "ncclRecv");
-    find(out.group_start, "ncclGroupStart");
-    find(out.group_end, "ncclGroupEnd");
-    if (!missing.empty())
-      return fail(errc::unavailable, fmt::format("{} has no function {}.", name, missing));
+    opened->find(out.version, "ncclGetVersion");
+    opened->find(out.error_string, "ncclGetErrorString");
+    opened->find(out.last_error, "ncclGetLastError");
+    opened->find(out.unique_id, "ncclGetUniqueId");
+    opened->find(out.init_rank, "ncclCommInitRankConfig");
+    opened->find(out.async_error, "ncclCommGetAsyncError");
+    opened->find(out.abort, "ncclCommAbort");
+    opened->find(out.all_reduce, "ncclAllReduce");
+    opened->find(out.all_gather, "ncclAllGather");
+    opened->find(out.send, "ncclSend");
+    opened->find(out.receive, "ncclRecv");
+    opened->find(out.group_start, "ncclGroupStart");
+    opened->find(out.group_end, "ncclGroupEnd");
+    if (auto whole = opened->has_all(); !whole)
+      return tl::unexpected(whole.error());
     int version = 0;
     if (auto done = out.check(out.version(&version), nullptr, "asking for its version"); !done)
       return tl::unexpected(done.error());
